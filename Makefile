@@ -1,0 +1,92 @@
+# Everything that is done with a checkout. `make` alone lists it. Works as root on a bare Debian 12.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# The venv comes first for every command, and for every command that those start (molecule starts ansible-playbook).
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export PYTHONDONTWRITEBYTECODE := 1
+
+INVENTORY ?= inventories/lab
+PLAYBOOK := ansible-playbook -i $(INVENTORY)
+# pytest's report of each suite goes there, for the summary at the end.
+REPORTS := build/reports
+# Paths or options for pytest: make unit T="tests/unit/netlink -k route"
+T ?=
+
+.PHONY: help
+help: ## List what can be made
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do \
+	  printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+.PHONY: ready
+ready:
+	@.ci/prepare
+
+.PHONY: lab
+lab: ready ## Four nodes in namespaces, the pod network on them, and the table that proves it
+	@.ci/step "the lab: routers and nodes as namespaces" $(PLAYBOOK) playbooks/lab.yml
+	@.ci/step "the pod network on every node" $(PLAYBOOK) playbooks/site.yml
+	@.ci/step "the proof, by packets" $(PLAYBOOK) playbooks/verify.yml
+
+.PHONY: lab-down
+lab-down: ready ## Remove the lab and everything in it
+	@.ci/step "removing the lab" $(PLAYBOOK) playbooks/lab.yml -e lab_state=absent
+
+.PHONY: test
+test: ready ## Everything: lint, types, unit, kernel, molecule, sanity
+	@.ci/test lint unit kernel molecule sanity
+
+.PHONY: check
+check: ready ## The fast part of it: lint, types, unit
+	@.ci/test lint unit
+
+.PHONY: lint
+lint: ready ## ruff, mypy, yamllint, ansible-lint (production), changelog
+	ruff check
+	ruff format --check
+	mypy
+	yamllint --strict .
+	ansible-lint
+	antsibull-changelog lint
+
+.PHONY: format
+format: ready ## Put the Python files into the house's form
+	ruff check --fix
+	ruff format
+
+.PHONY: unit
+unit: ready ## Tests of the pure core, without a kernel
+	pytest -n 2 --junitxml=$(REPORTS)/unit.xml $(or $(T),tests/unit)
+
+.PHONY: kernel
+kernel: ready ## Tests against this machine's kernel, in namespaces of their own
+	pytest --junitxml=$(REPORTS)/kernel.xml $(or $(T),tests/integration)
+
+.PHONY: molecule
+molecule: ready ## The roles, on namespaces: converge, idempotence, drift, cleanup
+	.ci/molecule
+
+.PHONY: sanity
+sanity: ready ## ansible-test sanity and ansible-test units
+	.ci/sanity
+
+.PHONY: docs
+docs: ready ## Write the changelog out of its fragments
+	antsibull-changelog release --reload-plugins --update-existing
+
+.PHONY: build
+build: ready ## The collection as a file that ansible-galaxy installs
+	ansible-galaxy collection build --force --output-path build
+
+.PHONY: lock
+lock: ready ## Resolve requirements.in into requirements.txt, with hashes
+	python -m venv build/lock
+	build/lock/bin/pip install --quiet --disable-pip-version-check pip-tools
+	build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.txt requirements.in
+
+.PHONY: clean
+clean: ## Remove what the other targets have made here (not the lab: make lab-down)
+	rm -rf build tests/output .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible collections/ansible_collections .venv
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
