@@ -1,0 +1,153 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The network configuration list of the pod network: rendered, recognised, and held against the plugins installed.
+
+A configuration list is JSON, which knows no comments, so ownership is a top-level key ``podnet``. Runtimes read such a
+list with libcni, which takes the keys it knows and leaves the others alone, and hands a plugin only its own entry of
+``plugins``; so no plugin ever sees our key.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.module_utils.cni.plugin import CniError, Plugin, probe
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MARK = "podnet"
+NOTE = "Written by podnet.fabric; changes made here are lost. Other networks belong into files of their own."
+
+# On a file system that a reboot empties: host-local would keep the addresses of pods that are no more.
+DATA_DIR = "/run/podnet/ipam"
+
+ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
+
+
+class Block(NamedTuple):
+    """A block of pod addresses that this node owns, and the bridge's address in it."""
+
+    cidr: str
+    gateway: str
+
+    @property
+    def family(self) -> int:
+        return 6 if ":" in self.cidr else 4
+
+
+class Network(NamedTuple):
+    """Everything that the list is rendered from. ``plugins`` are chained behind the bridge plugin, as given."""
+
+    name: str
+    bridge: str
+    blocks: tuple[Block, ...]
+    mtu: int | None = None
+    version: str = "1.0.0"
+    plugins: tuple[Mapping[str, Any], ...] = ()
+    data_dir: str = DATA_DIR
+
+
+def render(network: Network) -> dict[str, Any]:
+    """The configuration list, with the bridge plugin on a bridge that is ours already.
+
+    isGateway and ipMasq are off: the bridge's addresses and outgoing NAT belong to the bridge role, for all pods alike.
+    hairpinMode is on, so that a pod reaches itself by the address of a service, and because with it the plugin turns
+    duplicate address detection off, which would see its own packets come back.
+    """
+    bridge: dict[str, Any] = {
+        "type": "bridge",
+        "bridge": network.bridge,
+        "isGateway": False,
+        "ipMasq": False,
+        "hairpinMode": True,
+    }
+    if network.mtu is not None:
+        bridge["mtu"] = network.mtu
+    bridge["ipam"] = _host_local(network)
+    return {
+        MARK: {"kind": "cni_network", "note": NOTE},
+        "cniVersion": network.version,
+        "name": network.name,
+        "plugins": [bridge, *network.plugins],
+    }
+
+
+def _host_local(network: Network) -> dict[str, Any]:
+    """host-local gives a pod one address out of each range *set*, so all the blocks of a family make one set."""
+    families = [family for family in (4, 6) if any(block.family == family for block in network.blocks)]
+    return {
+        "type": "host-local",
+        "dataDir": network.data_dir,
+        "ranges": [
+            [{"subnet": block.cidr, "gateway": block.gateway} for block in network.blocks if block.family == family]
+            for family in families
+        ],
+        "routes": [{"dst": ANYWHERE[family]} for family in families],
+    }
+
+
+def text(conflist: Mapping[str, Any]) -> str:
+    """The file's text."""
+    return json.dumps(conflist, indent=2) + "\n"
+
+
+def parse(content: str) -> dict[str, Any] | None:
+    """A configuration list out of a file's text; None when it is none."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+        return None
+    plugins = found.get("plugins")
+    if not isinstance(plugins, list) or not all(
+        isinstance(plugin, dict) and isinstance(plugin.get("type"), str) for plugin in plugins
+    ):
+        return None
+    return found
+
+
+def executables(conflist: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The executables that a list names, IPAM plugins too, each with the path to its name, in order and once."""
+    named: dict[str, str] = {}
+    for position, plugin in enumerate(conflist["plugins"]):
+        named.setdefault(plugin["type"], f"plugins[{position}].type")
+        ipam = plugin.get("ipam")
+        if isinstance(ipam, dict) and ipam.get("type"):
+            named.setdefault(ipam["type"], f"plugins[{position}].ipam.type")
+    return list(named.items())
+
+
+def missing(conflist: Mapping[str, Any], where: Sequence[str]) -> list[Finding]:
+    """What keeps the plugins installed from carrying out this list: all of it, each with its cure."""
+    findings = []
+    for name, path in executables(conflist):
+        try:
+            plugin = probe(name, where)
+        except CniError as error:
+            findings.append(
+                Finding(path, str(error), f"install a working {name} plugin (Debian: containernetworking-plugins)")
+            )
+            continue
+        finding = _unsuitable(name, path, plugin, conflist["cniVersion"], where)
+        if finding is not None:
+            findings.append(finding)
+    return findings
+
+
+def _unsuitable(name: str, path: str, plugin: Plugin | None, version: str, where: Sequence[str]) -> Finding | None:
+    if plugin is None:
+        looked = ", ".join(where)
+        cure = "install it (Debian: apt-get install containernetworking-plugins) or set bin_dir to where it is"
+        return Finding(path, f"CNI plugin {name} is not in {looked}", cure)
+    if version not in plugin.versions:
+        spoken = ", ".join(plugin.versions) or "none"
+        return Finding(
+            path,
+            f"{plugin.path} does not speak CNI {version}, only {spoken}",
+            "set cni_version to one of them or update the plugin",
+        )
+    return None
