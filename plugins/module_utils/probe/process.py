@@ -1,0 +1,217 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Responders as processes: started detached, found again by a record under /run, ended exactly.
+
+A record holds the process id and its start time, which together name one process of this boot and never another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, remove_empty, write_atomically
+from ansible_collections.podnet.fabric.plugins.module_utils.probe import message, namespace, responder
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+FOLDER = RUN / "probes"
+COMM = "podnet-probe"  # as shown by ps and in /proc/PID/comm
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+class Wanted(NamedTuple):
+    """A responder that should be there."""
+
+    name: str
+    netns: str  # path, name under /run/netns, or - for the node's own
+    port: int
+    token: str
+    lifetime: float  # seconds
+
+
+class Record(NamedTuple):
+    """A responder that was started."""
+
+    name: str
+    pid: int
+    start: int  # clock ticks since boot, field 22 of /proc/PID/stat
+    namespace: str  # identity of its network namespace
+    port: int
+    digest: str
+    expires: float  # seconds since the epoch
+
+
+def present(folder: Path = FOLDER) -> list[Record]:
+    """The responders that are alive, by name; records of dead ones are passed over."""
+    return [record for record in _records(folder) if _alive(record)]
+
+
+def ensure(wanted: Sequence[Wanted], check: bool, folder: Path = FOLDER) -> list[str]:
+    """Starts what is missing, replaces what differs or is about to end; returns the names of those started."""
+    alive: dict[str, Record] = {record.name: record for record in present(folder)}
+    started = []
+    for want in wanted:
+        if not _NAME.fullmatch(want.name):
+            raise responder.ResponderError(
+                f"responder {want.name!r}: a name has letters, digits, dot, dash, underscore"
+            )
+        if _good(alive.get(want.name), want):
+            continue
+        started.append(want.name)
+        if not check:
+            if want.name in alive:
+                _end(alive[want.name])
+            _start(want, folder)
+    return started
+
+
+def remove(names: Sequence[str] | None, check: bool, folder: Path = FOLDER) -> list[str]:
+    """Ends the responders of these names, all for None, and forgets them; returns the names of those there were."""
+    gone = []
+    for record in _records(folder):
+        if names is not None and record.name not in names:
+            continue
+        gone.append(record.name)
+        if not check:
+            _end(record)
+            _forget(record.name, folder)
+    return gone
+
+
+def _good(record: Record | None, want: Wanted) -> bool:
+    return (
+        record is not None
+        and record.port == want.port
+        and record.digest == message.digest_of(want.token).hex()
+        and record.namespace == namespace.identity(want.netns)
+        # Half of the time asked for is left: it will last for the probes of this run.
+        and record.expires - time.time() >= want.lifetime / 2
+    )
+
+
+def _start(want: Wanted, folder: Path) -> None:
+    identity = namespace.identity(want.netns)
+    listeners = responder.listen(want.netns, want.port)
+    digest = message.digest_of(want.token)
+
+    def life() -> None:
+        responder.serve(listeners, want.name, digest, want.lifetime)
+        if any(record.pid == os.getpid() for record in _records(folder) if record.name == want.name):
+            _forget(want.name, folder)
+
+    try:
+        pid = _detach(life, listeners)
+    finally:
+        for listener in listeners:
+            listener.close()
+    start = _start_time(pid)
+    if start is None:
+        raise responder.ResponderError(f"responder {want.name}: ended at once; is there memory left on the node?")
+    record = Record(want.name, pid, start, identity, want.port, digest.hex(), time.time() + want.lifetime)
+    write_atomically(_path(want.name, folder), json.dumps(record._asdict()) + "\n", 0o600)
+
+
+def _path(name: str, folder: Path) -> Path:
+    return folder / f"{name}.json"
+
+
+def _detach(life: Callable[[], None], keep: Sequence[socket.socket]) -> int:
+    """Runs `life` in a process of its own session that holds nothing of ours but the sockets; returns its id.
+
+    Ansible waits until every holder of the module's pipes has ended, so none of them may stay open.
+    """
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(write_end)
+        os.waitpid(child, 0)
+        with os.fdopen(read_end, "rb") as stream:
+            told = stream.read()
+        if not told:
+            raise responder.ResponderError("a responder did not start; is the node out of processes?")
+        return int(told)
+    try:
+        os.setsid()
+        if os.fork() == 0:  # no session leader any more: cannot come by a terminal
+            _let_go(keep, write_end)
+            os.write(write_end, str(os.getpid()).encode())
+            os.close(write_end)
+            life()
+    finally:
+        os._exit(0)
+
+
+def _let_go(keep: Sequence[socket.socket], also: int) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.chdir("/")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nowhere, standard)
+    kept = {0, 1, 2, also, *(listener.fileno() for listener in keep)}
+    for descriptor in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+        if descriptor not in kept:
+            with contextlib.suppress(OSError):  # the one that listed the folder
+                os.close(descriptor)
+    Path("/proc/self/comm").write_text(COMM, encoding="utf-8")
+
+
+def _records(folder: Path) -> list[Record]:
+    records = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            records.append(Record(**json.loads(path.read_text(encoding="utf-8"))))
+        except FileNotFoundError:  # ended by itself meanwhile
+            continue
+        except (ValueError, TypeError) as error:
+            raise responder.ResponderError(
+                f"{path}: not a record of a responder ({error}); "
+                f"end its process ({COMM} in ps), if there is one, and remove the file"
+            ) from error
+    return records
+
+
+def _start_time(pid: int) -> int | None:
+    """Start time of a running process, None when there is none or it is a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name in parentheses may hold anything, so count from the last one (proc(5)).
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _alive(record: Record) -> bool:
+    return _start_time(record.pid) == record.start
+
+
+def _end(record: Record) -> None:
+    """Ends exactly the process of the record; one that has taken over its number is left alone."""
+    for number, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0)):
+        if not _alive(record):
+            return
+        try:
+            os.kill(record.pid, number)
+        except ProcessLookupError:
+            return
+        limit = time.monotonic() + patience
+        while _alive(record) and time.monotonic() < limit:
+            time.sleep(0.005)
+    if _alive(record):
+        raise responder.ResponderError(f"responder {record.name}: process {record.pid} does not end")
+
+
+def _forget(name: str, folder: Path) -> None:
+    """Removes the record, and with the last one the folders: nothing stays behind."""
+    _path(name, folder).unlink(missing_ok=True)
+    remove_empty(folder, folder.parent)

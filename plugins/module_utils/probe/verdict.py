@@ -1,0 +1,208 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judges answers: the result of a question, and a line for the operator for everything that is not as it should be."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Callable
+
+from ansible_collections.podnet.fabric.plugins.module_utils.probe import question as asked
+
+if TYPE_CHECKING:
+    from ansible_collections.podnet.fabric.plugins.module_utils.probe.decode import Encapsulation
+    from ansible_collections.podnet.fabric.plugins.module_utils.probe.prober import Answer, Observed
+
+
+def judge(
+    answer: Answer, is_own: Callable[[str], bool], timeout: float, watch_on: str | None, check_mtu: bool
+) -> dict[str, Any]:
+    """The result for one question, with its failures.
+
+    :param is_own: whether an address is one of the node's
+    :param timeout: seconds that were given for an answer, for the text
+    :param watch_on: the interface that was watched, for the text
+    :param check_mtu: whether sizes count
+    """
+    question = answer.question
+    failures = _reachability(answer, timeout)
+    if not failures:
+        failures += _source(answer, is_own)
+        failures += _size(answer) if check_mtu else []
+        failures += _underlay(answer, watch_on or "")
+    return {
+        "from": question.pod.name,
+        "to": question.target.name,
+        "address": question.target.address,
+        "family": "ipv4" if question.family == socket.AF_INET else "ipv6",
+        "reachable": answer.udp and answer.tcp,
+        "udp": answer.udp,
+        "tcp": answer.tcp,
+        "source": answer.source or None,
+        "source_seen": answer.udp_source or answer.tcp_source or None,
+        "nat": _translated(answer),
+        "rtt_ms": None if answer.rtt is None else round(answer.rtt * 1000, 3),
+        "mtu": answer.mtu,
+        "mtu_ok": answer.full,
+        "over_mtu_blocked": None if answer.over is None else not answer.over,
+        "encapsulation": _encapsulation(answer.observed),
+        "plain_on_underlay": None if answer.observed is None else answer.observed.plain,
+        "fragmented": None if answer.observed is None else answer.observed.fragmented,
+        "failures": [
+            f"{question.pod.name} -> {question.target.name} ({question.target.address}): {text}" for text in failures
+        ],
+    }
+
+
+def _same(one: str, other: str) -> bool:
+    return ip_address(one) == ip_address(other)
+
+
+def _translated(answer: Answer) -> bool | None:
+    seen = [text for text in (answer.udp_source, answer.tcp_source) if text]
+    if not seen or not answer.source:
+        return None
+    return not all(_same(text, answer.source) for text in seen)
+
+
+def _reachability(answer: Answer, timeout: float) -> list[str]:
+    missing = [
+        f"{protocol}: {error or 'no answer'}"
+        for protocol, there, error in (
+            ("UDP", answer.udp, answer.udp_error),
+            ("TCP", answer.tcp, answer.tcp_error),
+        )
+        if not there
+    ]
+    if not missing:
+        return []
+    if len(missing) == 2:
+        cure = "see whether the route to it, its neighbour and FDB entry are there (podnet.fabric.dataplane_info tells)"
+    else:
+        cure = "one protocol passes, so routes are fine: a packet filter on the way drops the other"
+    return [f"not reached within {timeout:g} s ({', '.join(missing)}); {cure}"]
+
+
+def _source(answer: Answer, is_own: Callable[[str], bool]) -> list[str]:
+    wanted = answer.question.target.source
+    failures = []
+    for protocol, seen in (("UDP", answer.udp_source), ("TCP", answer.tcp_source)):
+        if wanted == asked.KEPT and not _same(seen, answer.source):
+            failures.append(
+                f"by {protocol} the receiver saw {seen} as the source, wanted the pod's own address {answer.source}; "
+                "something translates addresses inside the pod network (`nft list ruleset`, `iptables-save -t nat`)"
+            )
+        elif wanted == asked.NODE and _same(seen, answer.source):
+            failures.append(
+                f"by {protocol} the receiver saw the pod's own address {seen}, wanted an address of the node; "
+                "outgoing NAT is missing (`nft list table inet podnet`)"
+            )
+        elif wanted == asked.NODE and not is_own(seen):
+            failures.append(
+                f"by {protocol} the receiver saw {seen} as the source, wanted an address of this node; "
+                "another router on the way translates addresses"
+            )
+    return failures
+
+
+def _size(answer: Answer) -> list[str]:
+    if answer.full is None:
+        return [f"the size of packets could not be tried: its MTU ({answer.mtu}) is unusable"]
+    failures = []
+    if not answer.full:
+        limit = ""
+        if answer.own_mtu is not None and answer.mtu is not None and answer.own_mtu < answer.mtu:
+            limit = f" (the pod's route takes {answer.own_mtu})"
+        failures.append(
+            f"a packet of {answer.mtu} bytes with DF does not pass, a small one does{limit}; "
+            "something on the way has a smaller MTU: lower podnet_mtu or raise the MTU there"
+        )
+    if answer.over:
+        failures.append(
+            f"a packet of {(answer.mtu or 0) + 1} bytes with DF passes, wanted none larger than {answer.mtu}; "
+            "the pod's interface has a larger MTU than the network: attach the pod anew"
+        )
+    return failures
+
+
+def _underlay(answer: Answer, watch_on: str) -> list[str]:
+    observed, wanted = answer.observed, answer.question.target.tunnel
+    if observed is None:
+        return []
+    failures = []
+    if observed.fragmented:
+        failures.append(
+            f"full-size packets travel in fragments on {watch_on}; "
+            "the underlay has a smaller MTU than its interfaces say: "
+            "set podnet_mtu to what it takes less the tunnel's overhead"
+        )
+    if wanted.type in (asked.LOCAL, asked.PLAIN):
+        failures += [f"left {watch_on} in {_told(one)}, wanted no tunnel" for one in observed.encapsulations]
+        if wanted.type == asked.LOCAL and observed.plain:
+            failures.append(f"left {watch_on} though both ends are on this node; see `ip route get` for the address")
+    elif wanted.type != asked.ANY:
+        if observed.plain:
+            failures.append(
+                f"left {watch_on} without a tunnel, wanted {_told_wanted(wanted)}; another route is preferred"
+            )
+        elif not observed.encapsulations:
+            lost = f"; the capture lost {answer.missed} packets, try again" if answer.missed else ""
+            failures.append(
+                f"not seen on {watch_on}, wanted {_told_wanted(wanted)} there; "
+                f"it takes another interface (`ip route get` for the peer's address){lost}"
+            )
+        failures += [
+            f"left {watch_on} in {_told(one)}, wanted {_told_wanted(wanted)}"
+            for one in observed.encapsulations
+            if not _matches(one, wanted)
+        ]
+    return failures
+
+
+def _matches(found: Encapsulation, wanted: asked.Tunnel) -> bool:
+    return (
+        found.type == wanted.type
+        and (wanted.vni is None or found.vni == wanted.vni)
+        and (wanted.port is None or found.port == wanted.port)
+        and (wanted.outer_src is None or found.outer_source == ip_address(wanted.outer_src).packed)
+        and (wanted.outer_dst is None or found.outer_destination == ip_address(wanted.outer_dst).packed)
+    )
+
+
+def _told(found: Encapsulation) -> str:
+    return _told_wanted(
+        asked.Tunnel(
+            found.type,
+            found.vni,
+            str(ip_address(found.outer_source)),
+            str(ip_address(found.outer_destination)),
+            found.port,
+        )
+    )
+
+
+def _told_wanted(tunnel: asked.Tunnel) -> str:
+    parts = [tunnel.type]
+    if tunnel.vni is not None:
+        parts.append(f"VNI {tunnel.vni}")
+    if tunnel.outer_src is not None:
+        parts.append(f"from {tunnel.outer_src}")
+    if tunnel.outer_dst is not None:
+        parts.append(f"to {tunnel.outer_dst}")
+    if tunnel.port is not None:
+        parts.append(f"port {tunnel.port}")
+    return " ".join(parts)
+
+
+def _encapsulation(observed: Observed | None) -> dict[str, Any] | None:
+    if observed is None or not observed.encapsulations:
+        return None
+    first = observed.encapsulations[0]
+    return {
+        "type": first.type,
+        "vni": first.vni,
+        "outer_src": str(ip_address(first.outer_source)),
+        "outer_dst": str(ip_address(first.outer_destination)),
+        "port": first.port,
+    }
