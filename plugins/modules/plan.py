@@ -1,0 +1,110 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: plan
+short_description: Validates the inventory, gives out address blocks and makes the plan of the pod network
+version_added: "0.1.0"
+description:
+  - Checks the C(podnet_) variables of all nodes, against their schema and against each other, and reports everything that is wrong at once.
+  - Gives each node a block of every address family that the pools have, and writes that down in the ledger. No block is given twice; a node
+    keeps its blocks; those of a node that left the inventory rest for C(podnet_block_rest) seconds before another node may have them.
+  - Returns the plan as the fact C(podnet_plan). Roles take their node's part out of it with the filters P(podnet.fabric.node#filter) and
+    P(podnet.fabric.peers#filter).
+  - The nodes are the hosts of the group C(podnet), or all hosts of the inventory when there is no such group; C(--limit) does not make them fewer.
+  - Runs on the controller and opens no connection. Use it with C(run_once), so that it runs for one host and the fact reaches all of them.
+author:
+  - podnet.fabric authors (@podnet)
+extends_documentation_fragment:
+  - podnet.fabric.attributes
+options:
+  allocate:
+    description:
+      - Whether the ledger is written. With V(false), as in check mode, the plan holds the blocks that nodes would get, and the ledger stays as it is.
+    type: bool
+    default: true
+attributes:
+  action:
+    description: Runs on the controller.
+    support: full
+  diff_mode:
+    description: Shows the ledger before and after.
+    support: full
+requirements:
+  - jsonschema (on the controller)
+notes:
+  - The addresses come from C(podnet_underlay.address), else from the fact C(podnet_node) that M(podnet.fabric.node_facts) sets, else from
+    C(ansible_host) when it is an IP address. The MTU is known only when the nodes have been asked, or C(podnet_mtu) is set.
+  - The variables are described in C(docs/variables.md).
+seealso:
+  - module: podnet.fabric.node_facts
+"""
+
+EXAMPLES = r"""
+- name: Give out blocks and plan
+  podnet.fabric.plan:
+  run_once: true
+
+- name: See what would be planned, without writing the ledger
+  podnet.fabric.plan:
+    allocate: false
+  run_once: true
+
+- name: Show this node's blocks
+  ansible.builtin.debug:
+    msg: "{{ (ansible_facts['podnet_plan'] | podnet.fabric.node(inventory_hostname)).blocks }}"
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: Facts for all hosts of the play.
+  returned: success
+  type: dict
+  contains:
+    podnet_plan:
+      description: The plan of the whole cluster.
+      type: dict
+      contains:
+        cluster:
+          description: Name of the cluster.
+          type: str
+          sample: podnet
+        settings:
+          description: The cluster-wide C(podnet_) variables without the prefix, defaults filled in.
+          type: dict
+          sample: {vxlan_vni: 84, vxlan_port: 4789, bridge_name: podnet0}
+        pools:
+          description: The pools, with the numbers of blocks that they have, that nodes own, and that rest.
+          type: list
+          elements: dict
+          sample:
+            - {name: default, cidr: 10.244.0.0/16, family: 4, block_size: 24, nat_outgoing: true, blocks: {total: 256, held: 4, resting: 0}}
+        mtu:
+          description: MTU of the pod network; null as long as no node has been asked and C(podnet_mtu) is V(auto).
+          type: int
+          sample: 1450
+        overhead:
+          description: Bytes that the tunnel adds to a packet.
+          type: int
+          sample: 50
+        ledger:
+          description: Path of the ledger.
+          type: str
+          sample: inventories/lab/podnet-ledger.json
+        nodes:
+          description: The nodes by name.
+          type: dict
+          sample:
+            node1:
+              name: node1
+              underlay: {address: 192.0.2.11, interface: eth0, source: node}
+              family: 4
+              vtep_mac: 02:aa:bb:cc:dd:ee
+              bridge_mac: 06:aa:bb:cc:dd:ee
+              blocks:
+                - {cidr: 10.244.0.0/24, pool: default, family: 4, gateway: 10.244.0.1}
+"""

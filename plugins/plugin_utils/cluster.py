@@ -1,0 +1,146 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The cluster as the controller sees it: pools, nodes, blocks and the plan made of them."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Union
+
+from ansible_collections.podnet.fabric.plugins.plugin_utils.hardware_address import bridge_mac, vtep_mac
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A range of pod addresses, handed out in blocks of one size."""
+
+    name: str
+    network: Network
+    block_size: int  # prefix length
+    nat_outgoing: bool
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return self.network.version
+
+    @property
+    def capacity(self) -> int:
+        """How many blocks the pool has."""
+        return 1 << max(0, self.block_size - self.network.prefixlen)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the pool as the facts carry it."""
+        return {
+            "name": self.name,
+            "cidr": str(self.network),
+            "family": self.family,
+            "block_size": self.block_size,
+            "nat_outgoing": self.nat_outgoing,
+        }
+
+
+@dataclass(frozen=True)
+class Underlay:
+    """Where a node's tunnels end. What only the node can tell is None or empty until it has been asked."""
+
+    address: Address
+    source: str  # where the address was read: podnet_underlay, node or ansible_host
+    interface: str = "auto"
+    prefixlen: int | None = None
+    mtu: int | None = None
+
+    @property
+    def network(self) -> Network | None:
+        """The subnet, when known."""
+        if self.prefixlen is None:
+            return None
+        return ipaddress.ip_network(f"{self.address}/{self.prefixlen}", strict=False)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A host of the inventory with its underlay."""
+
+    name: str
+    underlay: Underlay
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a pool that one node hands out to its pods."""
+
+    network: Network
+    pool: str
+
+    @property
+    def gateway(self) -> Address:
+        """The bridge's address: the first one after the network address, which is the tunnel's."""
+        return self.network.network_address + 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the block as the facts carry it."""
+        return {
+            "cidr": str(self.network),
+            "pool": self.pool,
+            "family": self.network.version,
+            "gateway": str(self.gateway),
+        }
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A checked inventory: all of the plan but the blocks."""
+
+    cluster: str
+    settings: Mapping[str, Any]  # the cluster-wide variables without the podnet_ prefix
+    pools: tuple[Pool, ...]
+    nodes: tuple[Node, ...]
+    mtu: int | None
+    overhead: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The draft with each node's blocks and hardware addresses."""
+
+    draft: Draft
+    blocks: Mapping[str, tuple[Block, ...]]
+    usage: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # pool: blocks held, blocks resting
+
+    def as_facts(self) -> dict[str, Any]:
+        """Return the plan as ansible_facts carries it."""
+        draft = self.draft
+        return {
+            "cluster": draft.cluster,
+            "settings": dict(draft.settings),
+            "pools": [{**pool.as_dict(), "blocks": self._usage(pool)} for pool in draft.pools],
+            "mtu": draft.mtu,
+            "overhead": draft.overhead,
+            "nodes": {node.name: self._node(node) for node in draft.nodes},
+        }
+
+    def _usage(self, pool: Pool) -> dict[str, int]:
+        held, resting = self.usage.get(pool.name, (0, 0))
+        return {"total": pool.capacity, "held": held, "resting": resting}
+
+    def _node(self, node: Node) -> dict[str, Any]:
+        return {
+            "name": node.name,
+            "underlay": {
+                "address": str(node.underlay.address),
+                "interface": node.underlay.interface,
+                "source": node.underlay.source,
+            },
+            "family": node.underlay.address.version,
+            "vtep_mac": vtep_mac(self.draft.cluster, node.name),
+            "bridge_mac": bridge_mac(self.draft.cluster, node.name),
+            "blocks": [block.as_dict() for block in self.blocks.get(node.name, ())],
+        }

@@ -1,0 +1,55 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan drawn for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+NODES = ("node", "underlay", "interface", "block", "gateway", "tunnel end")
+POOLS = ("pool", "range", "blocks of", "owned", "resting", "free", "NAT outward")
+
+
+def lines(plan: Mapping[str, Any]) -> list[str]:
+    """Return the plan as lines: the cluster, the pools, the nodes."""
+    settings = plan["settings"]
+    mtu = plan["mtu"] if plan["mtu"] is not None else f"that of the underlay less {plan['overhead']}"
+    head = [
+        f"cluster {plan['cluster']}: {len(plan['nodes'])} nodes, {settings['dataplane']}, VNI {settings['vxlan_vni']}, "
+        f"UDP port {settings['vxlan_port']}",
+        f"MTU of the pods: {mtu} (the tunnel takes {plan['overhead']} bytes)",
+        f"ledger: {plan['ledger']}",
+    ]
+    pools = [_pool(pool) for pool in plan["pools"]]
+    nodes = [row for node in plan["nodes"].values() for row in _node(node)]
+    return [*head, "", *_drawn(POOLS, pools), "", *_drawn(NODES, nodes)]
+
+
+def _pool(pool: Mapping[str, Any]) -> tuple[str, ...]:
+    blocks = pool["blocks"]
+    free = blocks["total"] - blocks["held"] - blocks["resting"]
+    return (
+        pool["name"],
+        pool["cidr"],
+        f"/{pool['block_size']}",
+        f"{blocks['held']} of {blocks['total']}",
+        str(blocks["resting"]),
+        str(free),
+        "yes" if pool["nat_outgoing"] else "no",
+    )
+
+
+def _node(node: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    rows = [("", "", "", block["cidr"], block["gateway"], "") for block in node["blocks"]] or [("",) * len(NODES)]
+    underlay = node["underlay"]
+    rows[0] = (node["name"], underlay["address"], underlay["interface"], rows[0][3], rows[0][4], node["vtep_mac"])
+    return rows
+
+
+def _drawn(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in [titles, *rows]) for column in range(len(titles))]
+    rule = ["-" * width for width in widths]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in [titles, rule, *rows]]

@@ -1,0 +1,66 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan as one node sees it. Derived when asked for, never stored: n views of n peers would be n squared."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class NotInPlan(Exception):
+    """The plan knows no node of that name."""
+
+
+def node(plan: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a node with the addresses of its bridge and of its end of the tunnels."""
+    found = _found(plan, name)
+    blocks = found["blocks"]
+    first: dict[int, str] = {}
+    for block in blocks:
+        first.setdefault(block["family"], block["cidr"])
+    return {
+        **found,
+        "bridge_addresses": [f"{block['gateway']}/{_split(block['cidr'])[1]}" for block in blocks],
+        "vtep_addresses": [f"{_split(cidr)[0]}/{32 if family == 4 else 128}" for family, cidr in first.items()],
+    }
+
+
+def peers(plan: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return the other nodes: underlay address, hardware address, blocks."""
+    _found(plan, name)
+    return [
+        {
+            "name": other,
+            "underlay": peer["underlay"]["address"],
+            "mac": peer["vtep_mac"],
+            "blocks": [block["cidr"] for block in peer["blocks"]],
+        }
+        for other, peer in sorted(plan["nodes"].items())
+        if other != name
+    ]
+
+
+def _found(plan: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    nodes = plan.get("nodes")
+    if nodes is None:
+        raise NotInPlan(
+            "that is no plan; hand ansible_facts['podnet_plan'] to the filter, after podnet.fabric.plan has run"
+        )
+    if name not in nodes:
+        close = difflib.get_close_matches(name, nodes, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise NotInPlan(
+            f"{name} is not in the plan: found {len(nodes)} nodes, wanted {name} among them{hint} "
+            "The nodes are the hosts of the inventory's group podnet, or all hosts when there is no such group"
+        )
+    found: Mapping[str, Any] = nodes[name]
+    return found
+
+
+def _split(cidr: str) -> tuple[str, str]:
+    address, _slash, length = cidr.partition("/")
+    return address, length

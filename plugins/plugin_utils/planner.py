@@ -1,0 +1,121 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the hosts' variables to the plan; pure, but for the ledger that is handed in."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.plugin_utils import crosscheck, ledger_text, node_check
+from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Draft, Node, Plan, Pool
+from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import (
+    Entry,
+    Ledger,
+    Settlement,
+    Shortage,
+    blocks_by_node,
+    settle,
+    usage_by_pool,
+)
+from ansible_collections.podnet.fabric.plugins.plugin_utils.problem import Problem, names
+from ansible_collections.podnet.fabric.plugins.plugin_utils.schema import PREFIX
+from ansible_collections.podnet.fabric.plugins.plugin_utils.settings import Host, settle_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Outer headers of VXLAN: IP 20 or 40, UDP 8, VXLAN 8 (RFC 7348), inner Ethernet 14.
+OVERHEAD = {4: 50, 6: 70}
+BLOCK_SIZE = {4: 24, 6: 64}
+
+
+class Drafted(NamedTuple):
+    """The draft, None when there are problems; warnings do not stop it."""
+
+    draft: Draft | None
+    cluster: dict[str, Any]  # the cluster-wide variables that are valid, by full name
+    problems: list[Problem]
+    warnings: list[str]
+
+
+def draft(hosts: Sequence[Host]) -> Drafted:
+    """Check the inventory, whole, and draw the plan up to the blocks."""
+    if not hosts:
+        cure = "add hosts to the inventory's group podnet, or to the inventory when it has no such group"
+        return Drafted(None, {}, [Problem("group podnet", "no hosts", "one node or more", cure)], [])
+    settings = settle_settings(hosts)
+    cluster = settings.cluster
+    problems = list(settings.problems)
+    nodes, node_problems = node_check.read_nodes(hosts, settings.node)
+    pools = _pools(cluster.get("podnet_pools", []))
+    services = [ipaddress.ip_network(text) for text in cluster.get("podnet_service_cidrs", [])]
+    problems += node_problems
+    problems += crosscheck.pool_problems(pools, len(hosts))
+    problems += crosscheck.range_problems(pools, services, nodes)
+    problems += crosscheck.outside_problems(cluster.get("podnet_verify_outside", []), pools)
+    problems += crosscheck.device_problems(cluster, nodes)
+    problems += node_check.identity_problems(str(cluster.get("podnet_cluster", "")), nodes)
+    overhead = OVERHEAD[nodes[0].underlay.address.version if nodes else 4]
+    mtu, mtu_problems, warnings = node_check.choose_mtu(
+        cluster.get("podnet_mtu", "auto"), overhead, nodes, any(pool.family == 6 for pool in pools)
+    )
+    problems += mtu_problems
+    if problems:
+        return Drafted(None, cluster, problems, warnings)
+    short = {name.removeprefix(PREFIX): value for name, value in cluster.items()}
+    short["pools"] = [{key: pool.as_dict()[key] for key in pool.as_dict() if key != "family"} for pool in pools]
+    drawn = Draft(short["cluster"], short, pools, tuple(nodes), mtu, overhead)
+    return Drafted(drawn, cluster, [], warnings)
+
+
+def place(drawn: Draft, ledger: Ledger, now: int) -> Settlement:
+    """Return the ledger with a block of each family for every node."""
+    return settle(ledger, [node.name for node in drawn.nodes], drawn.pools, now, drawn.settings["block_rest"])
+
+
+def finish(drawn: Draft, ledger: Ledger, now: int) -> Plan:
+    """Return the plan with the blocks that the settled ledger gives."""
+    return Plan(drawn, blocks_by_node(ledger), usage_by_pool(ledger, now, drawn.settings["block_rest"]))
+
+
+def placement_problems(settlement: Settlement, ledger_name: str) -> list[Problem]:
+    """Return why blocks could not be given: pools changed under owned blocks, or nothing free."""
+    strays: dict[str, list[Entry]] = {}
+    for entry in settlement.strays:
+        strays.setdefault(entry.pool, []).append(entry)
+    return [_stray(pool, found, ledger_name) for pool, found in strays.items()] + [
+        _short(shortage) for shortage in settlement.shortages
+    ]
+
+
+def _pools(values: Sequence[dict[str, Any]]) -> tuple[Pool, ...]:
+    pools = []
+    for value in values:
+        network = ipaddress.ip_network(value["cidr"])
+        size = value.get("block_size", max(BLOCK_SIZE[network.version], network.prefixlen))
+        pools.append(Pool(value["name"], network, size, value["nat_outgoing"]))
+    return tuple(pools)
+
+
+def _stray(pool: str, entries: Sequence[Entry], ledger_name: str) -> Problem:
+    owned = names([f"{entry.network} of {entry.node}" for entry in entries])
+    found = f"no pool '{pool}' that the owned blocks fit which {ledger_name} has: {owned}"
+    wanted = "each owned block inside its pool, with the pool's block_size"
+    cure = (
+        "put the pool back as it was and add a new one beside it; a block is moved by taking its node out of the inventory, "
+        "tearing it down, and adding it again"
+    )
+    return Problem("podnet_pools", found, wanted, cure)
+
+
+def _short(shortage: Shortage) -> Problem:
+    found = f"no free IPv{shortage.family} block for {names(shortage.nodes)} ({shortage.held} owned, {shortage.resting} resting"
+    found += f", the first until {ledger_text.time_text(shortage.rested)})" if shortage.rested is not None else ")"
+    cure = f"add an IPv{shortage.family} pool"
+    if shortage.resting:
+        cure += ", or set podnet_block_rest to fewer seconds if nothing uses the resting blocks' addresses any more"
+    return Problem("podnet_pools", found, "one for each node", cure)
+
+
+__all__ = ["Drafted", "Node", "draft", "finish", "place", "placement_problems"]

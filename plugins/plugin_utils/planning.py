@@ -1,0 +1,97 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run of the planner against the ledger's store: where the pure part meets the file and the clock."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.plugin_utils import ledger_text, planner
+from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_file import FileStore
+from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_text import LedgerError
+from ansible_collections.podnet.fabric.plugins.plugin_utils.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Draft
+    from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import Ledger
+    from ansible_collections.podnet.fabric.plugins.plugin_utils.settings import Host
+
+LEDGER_NAME = "podnet-ledger.json"
+
+
+class Outcome(NamedTuple):
+    """What a run brought: a plan and the ledger's text before and after it, or the problems."""
+
+    plan: dict[str, Any] | None
+    problems: list[Problem]
+    warnings: list[str]
+    ledger: str = ""
+    before: str = ""
+    after: str = ""
+
+
+def run(hosts: Sequence[Host], found: Sequence[Problem], folder: str | None, allocate: bool) -> Outcome:
+    """Plan for the hosts; problems found on the way to here are reported with all the others."""
+    drafted = planner.draft(hosts)
+    problems = [*found, *drafted.problems]
+    store, store_problems = _store(drafted.cluster, folder)
+    problems += store_problems
+    if store is not None and problems:
+        problems += _read_problems(store)
+    if problems or store is None or drafted.draft is None:
+        return Outcome(None, problems, drafted.warnings)
+    drawn = drafted.draft
+    now = int(time.time())
+    name = str(store.path)
+
+    def settle(ledger: Ledger) -> Ledger:
+        return _settled(drawn, ledger, now, name)
+
+    try:
+        if allocate:
+            before, after = store.update(settle)
+        else:
+            before = store.read()
+            after = settle(before)
+    except LedgerError as error:
+        return Outcome(None, error.problems, drafted.warnings)
+    plan = {**planner.finish(drawn, after, now).as_facts(), "ledger": name}
+    return Outcome(plan, [], drafted.warnings, name, _text(before), _text(after))
+
+
+def _settled(drawn: Draft, ledger: Ledger, now: int, name: str) -> Ledger:
+    settlement = planner.place(drawn, ledger, now)
+    problems = planner.placement_problems(settlement, name)
+    if problems:
+        raise LedgerError(problems)
+    return settlement.ledger
+
+
+def _store(cluster: Mapping[str, Any], folder: str | None) -> tuple[FileStore | None, list[Problem]]:
+    settings, name = cluster.get("podnet_ledger"), cluster.get("podnet_cluster")
+    if settings is None or name is None:
+        return None, []  # the schema's problem already
+    path = Path(LEDGER_NAME if settings["path"] == "auto" else settings["path"]).expanduser()
+    if not path.is_absolute():
+        if not folder:
+            found = f"'{settings['path']}', while the inventory has no folder"
+            cure = "set podnet_ledger.path, or keep the inventory in a file"
+            return None, [Problem("podnet_ledger.path", found, "an absolute path", cure)]
+        path = Path(folder) / path
+    return FileStore(path, name), []
+
+
+def _read_problems(store: FileStore) -> list[Problem]:
+    try:
+        store.read()
+    except LedgerError as error:
+        return error.problems
+    return []
+
+
+def _text(ledger: Ledger) -> str:
+    return ledger_text.render(ledger) if ledger.entries else ""
