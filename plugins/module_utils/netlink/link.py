@@ -32,6 +32,7 @@ _IFLA_LINK = 5
 _IFLA_MASTER = 10
 _IFLA_LINKINFO = 18
 _IFLA_IFALIAS = 20
+_IFLA_GROUP = 27
 _IFLA_EXT_MASK = 29
 _IFLA_CARRIER = 33
 _IFLA_LINK_NETNSID = 37
@@ -55,6 +56,7 @@ class Link(NamedTuple):
     parent: str  # the device below it (the underlay of a VXLAN); empty too when that is in another namespace
     carrier: bool
     data: dict[str, Any]  # attributes of its kind, for the kinds in _DATA
+    group: int = 0
 
 
 def _swapped(payload: bytes) -> int:
@@ -145,6 +147,7 @@ def _link(index: int, flags: int, had: Mapping[int, bytes], names: Mapping[int, 
         parent=names.get(parent, ""),
         carrier=_flag(had.get(_IFLA_CARRIER, b"\0")),
         data=_data(kind, attributes(info.get(_IFLA_INFO_DATA, b""))),
+        group=number_of(had.get(_IFLA_GROUP)),
     )
 
 

@@ -1,0 +1,191 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The node's declared state: ``/etc/podnet/node.d/<kind>.json``, a file per kind, readable by people."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Items = dict[str, dict[str, Any]]
+
+ETC = Path("/etc/podnet")
+RUN = Path("/run/podnet")
+LOCK = RUN / "lock"
+VERSION = 1
+
+
+def render(kind: str, items: Items) -> str:
+    """The file's text: sorted, a line per value, and a line per entry of a list of objects (a peer, a route)."""
+    lines = ["{", f' "podnet": {json.dumps({"kind": kind, "version": VERSION})},', ' "items": {']
+    for position, name in enumerate(sorted(items)):
+        fields = [f"   {json.dumps(key)}: {_value(value)}" for key, value in sorted(items[name].items())]
+        end = "  }" if position == len(items) - 1 else "  },"
+        lines += [f"  {json.dumps(name)}: {{", ",\n".join(fields), end]
+    return "\n".join([*lines, " }", "}", ""])
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join("    " + json.dumps(entry, sort_keys=True) for entry in value) + "\n   ]"
+    return json.dumps(value, sort_keys=True)
+
+
+class Declarations:
+    """Reads and writes the declarations below one directory (``/etc/podnet/node.d``)."""
+
+    def __init__(self, directory: Path = ETC / "node.d") -> None:
+        self.directory = directory
+
+    def path(self, kind: str) -> Path:
+        return self.directory / f"{kind}.json"
+
+    def kinds(self) -> list[str]:
+        """The kinds that have a declaration on this node."""
+        return sorted(path.stem for path in self.directory.glob("*.json"))
+
+    def text(self, kind: str) -> str:
+        """The file as it is; empty when there is none."""
+        try:
+            return self.path(kind).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._unusable(kind, str(error)) from error
+
+    def rendered(self, kind: str, items: Items) -> str:
+        """The text that ``write`` would leave; empty when no file would be left."""
+        return render(kind, items) if items else ""
+
+    def read(self, kind: str) -> Items:
+        """The declared items by name.
+
+        :raises DeclarationError: damaged, or written by a newer version
+        """
+        text = self.text(kind)
+        if not text:
+            return {}
+        try:
+            document = json.loads(text)
+            header, items = document["podnet"], document["items"]
+            version = header["version"]
+            shaped = header["kind"] == kind and isinstance(items, dict) and isinstance(version, int)
+            shaped = shaped and all(isinstance(item, dict) for item in items.values())
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise self._unusable(kind, f"not a declaration ({type(error).__name__}: {error})") from error
+        if not shaped:
+            raise self._unusable(kind, f"not a declaration of kind {kind}")
+        if version > VERSION:
+            raise DeclarationError(
+                f"{self.path(kind)}: written in format {version}, this version of podnet.fabric knows up to {VERSION}; "
+                "run it with the newer version that wrote it"
+            )
+        return items
+
+    def _unusable(self, kind: str, why: str) -> DeclarationError:
+        return DeclarationError(
+            f"{self.path(kind)}: {why}; move the file away and run the playbook again: it declares everything anew"
+        )
+
+    def write(self, kind: str, items: Items) -> None:
+        """Replace one kind's declaration; without items the file goes, and with the last file the directories."""
+        try:
+            if items:
+                write_atomically(self.path(kind), render(kind, items), 0o600)
+            elif self.directory.is_dir():
+                self.path(kind).unlink(missing_ok=True)
+                _temporary(self.path(kind)).unlink(missing_ok=True)
+                remove_empty(self.directory, self.directory.parent)
+        except OSError as error:
+            raise DeclarationError(f"{self.path(kind)}: {error.strerror}; nothing was changed") from error
+
+
+def write_atomically(path: Path, text: str, mode: int) -> None:
+    """Readers see the old text or the new, also after a crash: new file, fsync, rename, fsync of the directory."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    temporary = _temporary(path)
+    descriptor = os.open(str(temporary), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+            os.fchmod(handle.fileno(), mode)
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    directory = os.open(str(path.parent), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _temporary(path: Path) -> Path:
+    # The same name at every attempt: a run that was killed leaves one file, which the next one takes over.
+    return path.with_name(f".{path.name}.podnet-new")
+
+
+def remove_empty(*directories: Path) -> None:
+    """Remove directories that hold nothing any more, in the order given."""
+    for directory in directories:
+        try:
+            directory.rmdir()
+        except OSError:
+            return
+
+
+@contextmanager
+def node_lock(check: bool, timeout: float = 120.0) -> Iterator[None]:
+    """One change at a time on a node: a second run waits for the first.
+
+    A run in check mode reads only, so it takes no lock and leaves no file.
+
+    :param timeout: seconds to wait
+    :raises DeclarationError: another run holds the lock for longer
+    """
+    if check:
+        yield
+        return
+    deadline = time.monotonic() + timeout
+    while True:
+        RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(str(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:  # a teardown removed the directory between the two calls
+            continue
+        try:
+            if _locked(descriptor, deadline):
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _locked(descriptor: int, deadline: float) -> bool:
+    """Wait for the lock; False when the file that we then hold is no longer the one that others would open."""
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise DeclarationError(
+                    f"{LOCK}: another podnet run on this node does not end; let it end, then run again"
+                ) from None
+            time.sleep(0.05)
+            continue
+        try:
+            return os.fstat(descriptor).st_ino == LOCK.stat().st_ino
+        except FileNotFoundError:
+            return False

@@ -1,0 +1,61 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can go wrong on a node, each with a text for the operator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Finding(NamedTuple):
+    """One wrong value: where it stands, what was found, what is wanted or what to do."""
+
+    path: str
+    found: str
+    wanted: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.found}; {self.wanted}"
+
+
+class PodnetError(Exception):
+    """Base of the errors that reach the operator as a message, never as a traceback."""
+
+
+class InvalidInput(PodnetError):
+    """Input that cannot be used. Carries every finding, raised before anything has changed."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self.findings = list(findings)
+        super().__init__("\n".join(str(finding) for finding in self.findings))
+
+
+class Conflict(PodnetError):
+    """Something on the host that is not ours is in the way. Carries every conflict; nothing has changed."""
+
+    def __init__(self, conflicts: Iterable[str]) -> None:
+        self.conflicts = list(conflicts)
+        super().__init__("\n".join(self.conflicts))
+
+
+class ApplyError(PodnetError):
+    """The kernel or a tool refused operations. Carries a line for each: object, operation, the kernel's words."""
+
+    def __init__(self, failures: Iterable[str]) -> None:
+        self.failures = list(failures)
+        super().__init__("\n".join(self.failures))
+
+
+class VerificationError(PodnetError):
+    """What was read back after an apply is not what was declared."""
+
+    def __init__(self, differences: Iterable[str]) -> None:
+        self.differences = list(differences)
+        super().__init__("read back after the change, these are not as declared:\n" + "\n".join(self.differences))
+
+
+class DeclarationError(PodnetError):
+    """A file of declared state that cannot be read or written."""

@@ -1,0 +1,185 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pods attached to a network by its CNI plugins. They have no message in netlink: plugins make them, records remember them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.module_utils.cni import attachment, conflist, netns, network, record
+from ansible_collections.podnet.fabric.plugins.module_utils.cni.plugin import directories
+from ansible_collections.podnet.fabric.plugins.module_utils.cni.record import Record
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import (
+    DELETE,
+    RECREATE,
+    REPLACE,
+    Operation,
+    Reference,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+class Attachment(NamedTuple):
+    """A pod on a network. ``capability_args`` is JSON text, so that it compares; ``state`` tells how it was found."""
+
+    network: str
+    namespace: str
+    name: str
+    netns: str
+    ifname: str
+    labels: Pairs
+    args: Pairs
+    capability_args: str
+    conf_dir: str
+    bin_dir: str
+    state: str = attachment.ATTACHED
+
+
+def key_of(obj: Attachment | Record) -> tuple[str, str, str]:
+    """What identifies an attachment."""
+    return (obj.network, obj.namespace, obj.name)
+
+
+def pairs(mapping: Mapping[str, str]) -> Pairs:
+    """A mapping that compares, in one order."""
+    return tuple(sorted(mapping.items()))
+
+
+def observe(host: Host, examined: Iterable[Hashable]) -> dict[Hashable, Attachment]:
+    """The attachments of this node, by key; those in ``examined`` with what CHECK says of them."""
+    wanted = set(examined)
+    found: dict[Hashable, Attachment] = {}
+    for entry in record.read_all():
+        state = attachment.condition(entry, host.links) if key_of(entry) in wanted else attachment.ATTACHED
+        found[key_of(entry)] = Attachment(
+            *key_of(entry),
+            entry.netns,
+            entry.ifname,
+            pairs(entry.labels),
+            pairs(entry.args),
+            json.dumps(entry.capability_args, sort_keys=True),
+            entry.conf_dir,
+            entry.bin_dir,
+            state,
+        )
+    return found
+
+
+def hindrances(wanted: Iterable[Attachment], host: Host) -> list[str]:
+    """What keeps pods from being attached, all of it, each with its cure."""
+    found: dict[str, None] = {}
+    for obj in wanted:
+        config = attachment.load(obj.conf_dir, obj.network)
+        if config is None:
+            cure = "write it first (module cni_network, role cni)"
+            found[f"network {obj.network} has no configuration list in {obj.conf_dir}; {cure}"] = None
+            continue
+        place = f"network {obj.network}: "
+        found.update((place + str(line), None) for line in conflist.missing(config, directories(obj.bin_dir)))
+        found.update((place + line, None) for line in _bridges(config, host))
+        missing = set(json.loads(obj.capability_args)).difference(network.capabilities(config))
+        found.update(
+            (
+                (
+                    f"pod {obj.namespace}/{obj.name}: no plugin of network {obj.network} has the capability {name}; chain one "
+                    "(podnet_cni_plugins), for example portmap for portMappings"
+                ),
+                None,
+            )
+            for name in sorted(missing)
+        )
+        if not netns.is_alive(obj.netns) and not netns.name_of(obj.netns):
+            where = f"pod {obj.namespace}/{obj.name}: {obj.netns} is no network namespace"
+            found[f"{where}; make it first, or give a name instead of a path to have it made"] = None
+    return list(found)
+
+
+def _bridges(config: Mapping[str, Any], host: Host) -> list[str]:
+    """Bridges that are not there. The plugin would make one itself, without addresses and without our mark."""
+    named = [plugin.get("bridge", "cni0") for plugin in config["plugins"] if plugin["type"] == "bridge"]
+    return [
+        f"bridge {name} does not exist; make it first (module bridge, role bridge)"
+        for name in named
+        if name not in host.links
+    ]
+
+
+class AttachmentFacility:
+    """Runs the plugins of a network, pod by pod; one that fails does not keep the others from being attached."""
+
+    name = "attachments"
+    # An address or an interface's name that one pod gives up may be what another one wants.
+    deletes_first = True
+
+    def parents(self, obj: Attachment) -> Sequence[Reference]:
+        return ()
+
+    def immutable(self, before: Attachment, after: Attachment) -> bool:
+        """Labels and directories are notes of ours; everything else was told to the plugins."""
+        return before._replace(labels=after.labels, conf_dir=after.conf_dir, bin_dir=after.bin_dir) != after
+
+    def describe(self, obj: Attachment) -> dict[str, Any]:
+        fields = {"pod": f"{obj.namespace}/{obj.name}", "network": obj.network, "netns": obj.netns, "dev": obj.ifname}
+        fields.update(labels=_joined(obj.labels), args=_joined(obj.args), state=obj.state)
+        if obj.capability_args != "{}":
+            fields["runtime_config"] = obj.capability_args
+        return {name: value for name, value in fields.items() if value}
+
+    def apply(self, operations: Sequence[Operation], host: Host) -> None:
+        failures: list[str] = []
+        with record.plugins_lock() as lock:
+            known = {key_of(entry): entry for entry in record.read_all()}
+            for operation in operations:
+                obj = operation.after or operation.before
+                try:
+                    _carry_out(operation.verb, obj, known.get(key_of(obj)), lock)
+                except PodnetError as error:
+                    failures.append(f"{self.name}: {operation.verb} {obj.namespace}/{obj.name}: {error}")
+        host.forget()
+        if failures:
+            raise ApplyError(failures)
+
+
+def _carry_out(verb: str, obj: Attachment, former: Record | None, lock: int) -> None:
+    if verb == DELETE:
+        if former is not None:
+            attachment.detach(former, lock)
+        return
+    if verb == REPLACE and former is not None:
+        record.write(former._replace(labels=dict(obj.labels), conf_dir=obj.conf_dir, bin_dir=obj.bin_dir))
+        return
+    config = attachment.load(obj.conf_dir, obj.network)
+    if config is None:
+        raise PodnetError(f"network {obj.network} has no configuration list in {obj.conf_dir}")
+    wanted = Record(
+        *key_of(obj),
+        obj.netns,
+        False,
+        obj.ifname,
+        dict(obj.labels),
+        dict(obj.args),
+        json.loads(obj.capability_args),
+        config,
+        obj.conf_dir,
+        obj.bin_dir,
+    )
+    if verb == RECREATE and former is not None:
+        same_place = former.netns == obj.netns
+        attachment.detach(former, lock, keep_netns=same_place)
+        former = former if same_place else None
+    attachment.attach(wanted, former, lock)
+
+
+def _joined(values: Pairs) -> str:
+    return ",".join(f"{name}={value}" for name, value in values)
+
+
+ATTACHMENTS = AttachmentFacility()

@@ -1,0 +1,177 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sets and chains in the table ``inet podnet``, changed by one transaction, compared by typed fields.
+
+A rule's text is not what the kernel gives back, so each carries a digest of its text as its comment and is compared by
+that, as Calico does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import CREATE, DELETE, Operation, Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+
+TABLE = "inet podnet"
+MARK = "podnet.fabric"
+
+
+class NftTable(NamedTuple):
+    """The table itself: there while anything stands in it."""
+
+    name: str
+
+
+class NftSet(NamedTuple):
+    """A set of prefixes. ``type`` is ipv4_addr or ipv6_addr; elements are in CIDR notation."""
+
+    name: str
+    type: str
+    elements: frozenset[str]
+
+
+class NftChain(NamedTuple):
+    """A base chain. ``rules`` are the digests of the rules' texts; the texts travel in ``texts`` of what is wanted."""
+
+    name: str
+    type: str
+    hook: str
+    priority: int
+    rules: tuple[str, ...]
+
+
+def digest(rule: str) -> str:
+    """What a rule carries as its comment: ``podnet:`` and twelve hexadecimal digits."""
+    return "podnet:" + hashlib.sha256(rule.encode()).hexdigest()[:12]
+
+
+def observe() -> tuple[dict[Hashable, Any], list[str]]:
+    """Our table, its sets and its chains by (sort, name), and a line when the table is somebody else's."""
+    try:
+        document = json.loads(run(["nft", "-j", "list", "table", *TABLE.split()]))
+    except ToolError as error:
+        if "No such file or directory" in error.stderr:
+            return {}, []
+        raise PodnetError(f"nftables cannot be read: {error}; install the Debian package nftables") from error
+    return parse(document.get("nftables", []))
+
+
+def parse(entries: Sequence[dict[str, Any]]) -> tuple[dict[Hashable, Any], list[str]]:
+    """Typed objects out of libnftables' JSON."""
+    found: dict[Hashable, Any] = {}
+    rules: dict[str, list[str]] = {}
+    for entry in entries:
+        if "table" in entry:
+            if entry["table"].get("comment") != MARK:
+                return {}, [f"nftables: table {TABLE} exists and is not ours (its comment is not {MARK}); rename it"]
+            found["table", TABLE] = NftTable(TABLE)
+        if "set" in entry:
+            elements = frozenset(_prefix(element) for element in entry["set"].get("elem", ()))
+            found["set", entry["set"]["name"]] = NftSet(entry["set"]["name"], str(entry["set"]["type"]), elements)
+        elif "rule" in entry:
+            rules.setdefault(entry["rule"]["chain"], []).append(entry["rule"].get("comment", "(no comment)"))
+    for entry in entries:
+        if "chain" in entry:
+            chain = entry["chain"]
+            name, priority = chain["name"], int(chain.get("prio", 0))
+            sort, hook = chain.get("type", ""), chain.get("hook", "")
+            found["chain", name] = NftChain(name, sort, hook, priority, tuple(rules.get(name, ())))
+    return found, []
+
+
+def _prefix(element: Any) -> str:
+    if isinstance(element, dict) and "prefix" in element:
+        return f"{element['prefix']['addr']}/{element['prefix']['len']}"
+    if isinstance(element, str):
+        return str(ipaddress.ip_network(element))
+    return json.dumps(element, sort_keys=True)
+
+
+class NftFacility:
+    """Sets and chains of our table. Rule texts are looked up by digest in what ``rule`` has registered."""
+
+    name = "nftables"
+    deletes_first = False
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+
+    def rule(self, text: str) -> str:
+        """Register a rule's text and give its digest."""
+        self._texts[digest(text)] = text
+        return digest(text)
+
+    def parents(self, obj: Any) -> Sequence[Reference]:
+        return ()
+
+    def immutable(self, before: Any, after: Any) -> bool:
+        return False
+
+    def describe(self, obj: Any) -> dict[str, Any]:
+        if isinstance(obj, NftTable):
+            return {"table": f"table {obj.name}"}
+        if isinstance(obj, NftSet):
+            return {"set": f"set {obj.name}", "type": obj.type, "elements": ",".join(sorted(obj.elements))}
+        fields: dict[str, Any] = {"chain": f"chain {obj.name}", "type": obj.type, "hook": obj.hook}
+        fields.update(priority=obj.priority, rules="; ".join(self._texts.get(rule, rule) for rule in obj.rules))
+        return fields
+
+    def apply(self, operations: Sequence[Operation], host: Host) -> None:
+        try:
+            run(["nft", "-f", "-"], stdin=self.script(operations))
+        except ToolError as error:
+            raise ApplyError(
+                [f"{self.name}: the transaction was refused, nothing of it holds: {error.stderr}"]
+            ) from error
+
+    def script(self, operations: Sequence[Operation]) -> str:
+        """One transaction. A chain or set that changes is made anew inside it, so no packet meets a half of it."""
+        tables, sets, chains = (
+            [operation for operation in operations if isinstance(operation.after or operation.before, sort)]
+            for sort in (NftTable, NftSet, NftChain)
+        )
+        words = [f'add table {TABLE} {{ comment "{MARK}"; }}']
+        # A chain that refers to a set goes before the set and comes after it.
+        replaced = [operation.before.name for operation in chains if operation.before]
+        words += [f"{verb} chain {TABLE} {name}" for verb in ("flush", "delete") for name in replaced]
+        for operation in sets:
+            words += _set_changes(operation)
+        for operation in chains:
+            if operation.after:
+                words += self._chain(operation.after)
+        words += [f"delete table {TABLE}" for operation in tables if operation.verb == DELETE]
+        return "\n".join(words) + "\n"
+
+    def _chain(self, chain: NftChain) -> list[str]:
+        head = f"type {chain.type} hook {chain.hook} priority {chain.priority}; policy accept;"
+        rules = [f'add rule {TABLE} {chain.name} {self._texts[rule]} comment "{rule}"' for rule in chain.rules]
+        return [f"add chain {TABLE} {chain.name} {{ {head} }}", *rules]
+
+
+def _set_changes(operation: Operation) -> list[str]:
+    if operation.verb == DELETE:
+        return [f"delete set {TABLE} {operation.before.name}"]
+    wanted: NftSet = operation.after
+    had: frozenset[str] = frozenset()
+    words: list[str] = []
+    if operation.verb == CREATE:
+        words.append(f"add set {TABLE} {wanted.name} {{ type {wanted.type}; flags interval; }}")
+    else:
+        had = operation.before.elements
+    for verb, elements in (("delete", had - wanted.elements), ("add", wanted.elements - had)):
+        if elements:
+            words.append(f"{verb} element {TABLE} {wanted.name} {{ {', '.join(sorted(elements))} }}")
+    return words
+
+
+NFTABLES = NftFacility()

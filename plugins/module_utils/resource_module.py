@@ -1,0 +1,86 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one place where a resource meets AnsibleModule."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations, node_lock
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import InvalidInput, PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, lines, present, reconcile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible.module_utils.basic import AnsibleModule
+
+
+def run(module: AnsibleModule, kind: Kind, name: str, params: Mapping[str, Any] | None, force: bool = False) -> None:
+    """Declare one item of a kind (or, without parameters, take it back), reconcile the kind and leave the module.
+
+    :param name: the item's name in the declaration
+    :param params: the module's parameters for it; None for ``state: absent``
+    :param force: see Host
+    """
+    try:
+        require_root()
+        with node_lock(module.check_mode), Host(force) as host:
+            declarations = Declarations()
+            items = declarations.read(kind.name)
+            former = items.pop(name, None)
+            if params is not None:
+                items[name] = kind.normalise(name, params, former, host)
+            result = reconcile(kind, items, host, declarations, module.check_mode)
+    except PodnetError as error:
+        refuse(module, error)
+    else:
+        for note in result.notes:
+            module.warn(note)
+        module.exit_json(**report(kind, result, module._diff))
+
+
+def require_root() -> None:
+    """:raises PodnetError: not root."""
+    if os.geteuid() != 0:
+        raise PodnetError(
+            f"running as user id {os.geteuid()}; the kernel's network is changed by root only: set become: true"
+        )
+
+
+def refuse(module: AnsibleModule, error: PodnetError) -> None:
+    """Fail with every error at once, also as a list."""
+    errors = (
+        [str(finding) for finding in error.findings] if isinstance(error, InvalidInput) else str(error).splitlines()
+    )
+    module.fail_json(msg=str(error), errors=errors)
+
+
+def report(kind: Kind, result: Result, diff: bool) -> dict[str, Any]:
+    """A module's result: changed, before, after, operations (facility to verb to count) and, in diff mode, diff."""
+    before = present(kind.facilities, result.before)
+    operations: dict[str, dict[str, int]] = {}
+    for operation in result.operations:
+        counts = operations.setdefault(operation.facility, {})
+        counts[operation.verb] = counts.get(operation.verb, 0) + 1
+    answer: dict[str, Any] = {"changed": result.changed, "before": before, "operations": operations}
+    answer["after"] = present(kind.facilities, result.after) if result.operations else before
+    if diff and result.changed:
+        path = str(Declarations().path(kind.name))
+        answer["diff"] = [
+            {
+                "before": lines(kind.facilities, result.before),
+                "after": lines(kind.facilities, result.after),
+                "before_header": f"{kind.name} (host)",
+                "after_header": f"{kind.name} (host)",
+            },
+            {
+                "before": result.declaration[0],
+                "after": result.declaration[1],
+                "before_header": path,
+                "after_header": path,
+            },
+        ]
+    return answer
