@@ -1,0 +1,126 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of what the node must have: rights, kernel features, tools, the interpreter's library, CNI plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Finding, Seen, Wanted
+
+# Link kind or facility -> the module that brings it, in Debian's and most kernels.
+_MODULES = {
+    "bridge": "bridge",
+    "vxlan": "vxlan",
+    "veth": "veth",
+    "nftables": "nf_tables nft_chain_nat nft_masq",
+    "nexthop": "",
+}
+_TOOL_PACKAGES = {"ip": "iproute2", "nft": "nftables"}
+_CNI_PACKAGE = "containernetworking-plugins"
+# pyroute2 0.7.2 is Debian 12's; 0.9.3 was withdrawn by its authors.
+_OLDEST_PYROUTE2 = (0, 7, 2)
+_BROKEN_PYROUTE2 = (0, 9, 3)
+
+
+def check_root(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
+    """Links, routes and nftables belong to root."""
+    if not seen.root:
+        yield Finding(
+            "root",
+            "error",
+            "an ordinary user",
+            "root",
+            "set become: true in the play (or ansible_become in the inventory)",
+        )
+
+
+def check_kernel(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
+    """What the kernel must do, by what it did in a scratch namespace."""
+    for feature, trial in seen.trials.items():
+        if feature == "nftables" and not seen.tools.get("nft"):
+            continue  # without the tool it could not be tried; check_tools tells
+        if trial.works is None and seen.root:
+            yield Finding(
+                "kernel",
+                "error",
+                f"no scratch namespace to try {feature} in: {trial.reason}",
+                "leave to make network namespaces (CAP_SYS_ADMIN)",
+                "run on the host itself, or give the container the capability",
+            )
+        elif trial.works is False and feature == "nexthop":
+            if wanted.nexthop_objects == "never":
+                continue
+            yield Finding(
+                "kernel",
+                "error" if wanted.nexthop_objects == "always" else "info",
+                f"no nexthop objects: {trial.reason}",
+                "nexthop objects (Linux 5.3 or newer)",
+                "set podnet_nexthop_objects to auto: routes then use plain gateways, which are slow beyond 1,000 peers",
+            )
+        elif trial.works is False:
+            yield Finding(
+                "kernel",
+                "error",
+                f"{feature} does not work: {trial.reason}",
+                f"a kernel with {feature}",
+                f"modprobe {_MODULES.get(feature, feature)}, or install a kernel that has it",
+            )
+
+
+def check_tools(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
+    """The tools that are run on the node."""
+    for tool, path in seen.tools.items():
+        if path is None and tool in _TOOL_PACKAGES:
+            package = _TOOL_PACKAGES[tool]
+            yield Finding("tools", "error", f"no {tool} on PATH", f"{tool}", f"install {package}", package)
+
+
+def check_pyroute2(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
+    """The library that makes links, in the interpreter that the modules run in."""
+    debian = seen.executable.startswith("/usr/bin/python3")
+    if seen.pyroute2 is None:
+        yield Finding(
+            "pyroute2",
+            "error",
+            f"no pyroute2 for {seen.executable}",
+            "pyroute2 0.7.2 or newer",
+            "install python3-pyroute2" if debian else f"{seen.executable} -m pip install pyroute2",
+            "python3-pyroute2" if debian else "",
+        )
+        return
+    version = tuple(int(part) for part in seen.pyroute2.split(".")[:3] if part.isdigit())
+    if version and (version < _OLDEST_PYROUTE2 or version == _BROKEN_PYROUTE2):
+        yield Finding(
+            "pyroute2",
+            "error",
+            f"pyroute2 {seen.pyroute2} for {seen.executable}",
+            "pyroute2 0.7.2 or newer, but not 0.9.3",
+            f"{seen.executable} -m pip install --upgrade pyroute2",
+        )
+
+
+def check_cni(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
+    """The CNI plugins of the network, and that they speak its version of the specification."""
+    missing = [name for name in wanted.cni_plugins if name not in seen.cni.plugins]
+    if missing:
+        where = wanted.cni_bin_dir if wanted.cni_bin_dir != "auto" else "/opt/cni/bin and /usr/lib/cni"
+        # Debian's package fills only its own folder.
+        packaged = wanted.cni_bin_dir in ("auto", "/usr/lib/cni")
+        yield Finding(
+            "cni",
+            "error",
+            f"no CNI plugin {', '.join(missing)} in {where}",
+            f"the plugins {', '.join(wanted.cni_plugins)}",
+            f"install {_CNI_PACKAGE}" if packaged else f"put the plugins into {where}",
+            _CNI_PACKAGE if packaged else "",
+        )
+    for name, versions in sorted(seen.cni.versions.items()):
+        if wanted.cni_version not in versions:
+            yield Finding(
+                "cni",
+                "error",
+                f"{seen.cni.plugins.get(name, name)} speaks CNI {', '.join(versions) or 'no version'}",
+                f"CNI {wanted.cni_version}",
+                f"set podnet_cni_version to one of these, or install a newer {name}",
+            )

@@ -1,0 +1,184 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of what else lives on the node: kernel settings, network daemons, packet filters, other pod networks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Finding, Seen, Wanted
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.underlay import Choice, Underlay
+
+# Devices by which another pod network is known.
+_LEFTOVERS = {
+    "Cilium": re.compile(r"cilium_|lxc[0-9a-f]{8,}"),
+    "Calico": re.compile(r"cali[0-9a-f]{9,}|vxlan(-v6)?\.calico|wireguard\.cali|bpfin\.cali|bpfout\.cali"),
+    "flannel": re.compile(r"flannel[.-]|flannel-wg"),
+    "a CNI bridge": re.compile(r"cni\d+|cni-podman\d+|kube-bridge"),
+    "kube-proxy": re.compile(r"kube-ipvs0"),
+    "Weave": re.compile(r"weave|vxlan-6784"),
+    "Antrea": re.compile(r"antrea-"),
+}
+# A daemon that takes network devices over -> how to keep it from ours.
+_MANAGERS = {
+    "NetworkManager": (
+        "unmanaged-devices=interface-name:{bridge};interface-name:{vxlan};interface-name:veth* in section [keyfile] "
+        "of a file in /etc/NetworkManager/conf.d"
+    ),
+    "systemd-networkd": (
+        "a .network file in /etc/systemd/network with [Match] Name={bridge} {vxlan} veth* and [Link] Unmanaged=yes, "
+        "and ManageForeignRoutes=no, ManageForeignRoutingPolicyRules=no in networkd.conf"
+    ),
+}
+_FIREWALLS = {
+    "firewalld": "firewall-cmd --permanent --zone=trusted --add-interface={bridge} --add-interface={vxlan}",
+    "ufw": "ufw allow in on {bridge}; ufw route allow in on {bridge}; ufw allow {port}/udp",
+}
+
+
+def check_forwarding(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
+    """Forwarding, which the roles switch on; told so that nobody is surprised."""
+    names = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+    for family in sorted(seen.families(wanted)):
+        if seen.sysctl.get(names[family]) == "0":
+            yield Finding(
+                "forwarding", "info", f"{names[family]} = 0", "1", "nothing to do: the roles set it, teardown undoes it"
+            )
+
+
+def check_ipv6(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
+    """IPv6 is there when pods or tunnels use it."""
+    over_it = isinstance(choice, Underlay) and choice.family == 6
+    if 6 not in seen.families(wanted) and not over_it:
+        return
+    if "net.ipv6.conf.all.disable_ipv6" not in seen.sysctl:
+        yield Finding(
+            "disable_ipv6",
+            "error",
+            "a kernel without IPv6",
+            "IPv6, which podnet_pools has a pool of",
+            "boot without ipv6.disable=1, or leave IPv6 pools out of podnet_pools",
+        )
+        return
+    for scope in ("all", "default"):
+        name = f"net.ipv6.conf.{scope}.disable_ipv6"
+        if seen.sysctl.get(name) == "1":
+            yield Finding(
+                "disable_ipv6",
+                "error",
+                f"{name} = 1",
+                "0: new devices, pods' too, take it over",
+                f"sysctl -w {name}=0 (and where it is set in /etc/sysctl.d), or leave IPv6 pools out of podnet_pools",
+            )
+
+
+def check_accept_ra(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
+    """A host that forwards IPv6 no longer takes its default route from router advertisements."""
+    if 6 not in seen.families(wanted):
+        return
+    for uplink in seen.ra_uplinks:
+        name = f"net.ipv6.conf.{uplink}.accept_ra"
+        if seen.sysctl.get(name) == "1":
+            yield Finding(
+                "accept_ra",
+                "warning",
+                f"{name} = 1, and the IPv6 default route comes by router advertisement",
+                "2: with forwarding on, the kernel would let that route expire",
+                f"sysctl -w {name}=2, and the same in /etc/sysctl.d",
+            )
+
+
+def check_rp_filter(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
+    """Strict reverse path filtering drops what takes another way back; the kernel takes max(all, interface)."""
+    if 4 not in seen.families(wanted):
+        return
+    everywhere = _number(seen.sysctl.get("net.ipv4.conf.all.rp_filter"))
+    names = [("net.ipv4.conf.default.rp_filter", f"{wanted.vxlan_device}, as every new device,")]
+    if isinstance(choice, Underlay) and choice.family == 4:
+        names.append((f"net.ipv4.conf.{choice.interface}.rp_filter", choice.interface))
+    for name, device in names:
+        effective = max(everywhere, _number(seen.sysctl.get(name)))
+        if effective == 1:
+            cause = name if _number(seen.sysctl.get(name)) == 1 else "net.ipv4.conf.all.rp_filter"
+            yield Finding(
+                "rp_filter",
+                "warning",
+                f"{cause} = 1: {device} filters strictly",
+                "0 or 2: a host process that talks to a pod of another node from its underlay address is dropped else",
+                f"sysctl -w {name}=2 (loose wins over strict), and the same in /etc/sysctl.d",
+            )
+
+
+def check_managers(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
+    """Daemons that configure or delete devices and routes that they have not made."""
+    for daemon, cure in _MANAGERS.items():
+        if daemon in seen.processes and daemon not in seen.leaves_us_alone:
+            yield Finding(
+                "managers",
+                "warning",
+                f"{daemon} runs and is not told to leave our devices alone",
+                f"{wanted.bridge_name}, {wanted.vxlan_device} and the pods' devices unmanaged",
+                cure.format(bridge=wanted.bridge_name, vxlan=wanted.vxlan_device),
+            )
+    for daemon, cure in _FIREWALLS.items():
+        if daemon in seen.processes:
+            yield Finding(
+                "managers",
+                "warning",
+                f"{daemon} is active",
+                f"pod traffic and UDP port {wanted.vxlan_port} accepted by it",
+                cure.format(bridge=wanted.bridge_name, vxlan=wanted.vxlan_device, port=wanted.vxlan_port),
+            )
+
+
+def check_packet_filters(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
+    """Filters that drop forwarded packets: an accept in a table of ours does not overrule them."""
+    bridged = any(seen.sysctl.get(f"net.bridge.bridge-nf-call-{tool}") == "1" for tool in ("iptables", "ip6tables"))
+    for chain in seen.dropping:
+        docker = "DOCKER-USER" if "dockerd" in seen.processes and chain.chain == "FORWARD" else chain.chain
+        tool = "iptables-legacy" if chain.backend == "iptables-legacy" else "iptables"
+        yield Finding(
+            "packet_filters",
+            "warning",
+            f"the {chain.backend} chain {chain.table} {chain.chain} drops what it does not know"
+            + (" (bridged packets too: br_netfilter is on)" if bridged else ""),
+            "the pods' packets accepted there",
+            f"accept {' and '.join(wanted.pools) or 'the pools'} there as source and as destination"
+            + (f", for example {tool} -I {docker} -s POOL -j ACCEPT" if chain.chain == "FORWARD" else ""),
+        )
+    if len(seen.filters) > 1:
+        yield Finding(
+            "packet_filters",
+            "warning",
+            "rules in iptables-legacy and in iptables-nft",
+            "one flavour: with two, each drops what the other accepts",
+            "see both with iptables-legacy-save and iptables-nft-save, and flush the one that is not used",
+        )
+
+
+def check_other_networks(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
+    """What another pod network has put, or left, here."""
+    for network, pattern in _LEFTOVERS.items():
+        names = sorted(each.name for each in seen.interfaces if pattern.match(each.name) and not each.ours)
+        if names:
+            yield Finding(
+                "other_networks",
+                "warning",
+                f"devices of {network}: {', '.join(names[:4])}" + (f" and {len(names) - 4} more" if names[4:] else ""),
+                "one pod network on a host, or two that know of each other",
+                f"when {network} is gone from this host, remove them (ip link del NAME) and its iptables rules",
+            )
+    first = [name for name in seen.cni.conflists if name < wanted.cni_conf_file]
+    if first:
+        yield Finding(
+            "other_networks",
+            "warning",
+            f"{', '.join(first)} in {wanted.cni_conf_dir}",
+            f"{wanted.cni_conf_file} as the first: container runtimes take the first network as the default",
+            "remove or rename the files of a network that is not used any more",
+        )
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0
