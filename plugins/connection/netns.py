@@ -19,7 +19,7 @@ extends_documentation_fragment:
   - connection_pipelining
 options:
   node:
-    description: Name of the node.
+    description: Name of the node, without O(prefix).
     type: str
     default: inventory_hostname
     vars:
@@ -27,6 +27,16 @@ options:
       - name: ansible_host
       - name: delegated_vars['ansible_host']
       - name: ansible_netns_node
+  prefix:
+    description:
+      - Put before O(node). With prefixes that differ several labs of one inventory live on one machine.
+      - It is an option of its own, because an C(ansible_host) that is made of C(inventory_hostname) leads to the wrong
+        host under C(delegate_to).
+    type: str
+    default: ""
+    vars:
+      - name: lab_prefix
+      - name: ansible_netns_prefix
   run_dir:
     description: Folder with the records of the nodes.
     type: path
@@ -56,7 +66,7 @@ options:
     vars:
       - name: ansible_netns_become_success_timeout
   become_strip_preamble:
-    description: Whether to drop what the change of user printed before the command ran. Turn it off to look for trouble with it.
+    description: Whether to drop what the change of user printed before the command ran. Turn it off to see it.
     type: bool
     default: true
     vars:
@@ -68,11 +78,13 @@ notes:
 import os
 import shlex
 import subprocess
-from typing import BinaryIO, Union
+from pathlib import Path
+from typing import BinaryIO
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNotFound
 from ansible.plugins.connection.local import Connection as LocalConnection
 from ansible.utils.display import Display
+
 from ansible_collections.podnet.fabric.plugins.module_utils.lab import registry
 
 display = Display()
@@ -95,11 +107,11 @@ class Connection(LocalConnection):
     has_pipelining = True
 
     def _node(self) -> str:
-        return str(self.get_option("node"))
+        return f"{self.get_option('prefix')}{self.get_option('node')}"
 
     def _find(self) -> registry.Record:
         """Look the node up anew each time: a task may have remade it."""
-        name, run_dir = self._node(), str(self.get_option("run_dir"))
+        name, run_dir = self._node(), Path(self.get_option("run_dir"))
         if os.geteuid() != 0:
             raise AnsibleConnectionFailure(f"node {name}: only root enters namespaces. Run ansible as root.")
         record = registry.read(run_dir, name)
@@ -121,17 +133,13 @@ class Connection(LocalConnection):
         super()._connect()
         return self
 
-    def exec_command(
-        self, cmd: str, in_data: Union[bytes, None] = None, sudoable: bool = True
-    ) -> tuple[int, bytes, bytes]:
+    def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
         """Run a shell command in the node."""
         # The local connection starts a shell of this machine; it becomes nsenter at once.
         entering = shlex.join(["exec", *self._enter(str(self.get_option("executable")), "-c", cmd)])
         return super().exec_command(entering, in_data=in_data, sudoable=sudoable)
 
-    def _transfer(
-        self, argv: list[str], what: str, *, source: Union[BinaryIO, int], sink: Union[BinaryIO, int]
-    ) -> None:
+    def _transfer(self, argv: list[str], what: str, *, source: BinaryIO | int, sink: BinaryIO | int) -> None:
         done = subprocess.run(self._enter(*argv), stdin=source, stdout=sink, stderr=subprocess.PIPE, check=False)
         if done.returncode != 0:
             words = done.stderr.decode(errors="replace").strip()
@@ -140,9 +148,9 @@ class Connection(LocalConnection):
     def put_file(self, in_path: str, out_path: str) -> None:
         """Copy a file of this machine into the node."""
         display.vvv(f"PUT {in_path} TO {out_path}", host=self._node())
-        if not os.path.exists(in_path):
+        if not Path(in_path).exists():
             raise AnsibleFileNotFound(f"file or module does not exist: {in_path}")
-        with open(in_path, "rb") as source:
+        with Path(in_path).open("rb") as source:
             # Through a process and not /proc/PID/root: absolute links have to be followed inside the node.
             argv = ["/bin/sh", "-c", 'cat > "$1"', "sh", out_path]
             self._transfer(argv, f"writing {out_path}", source=source, sink=subprocess.DEVNULL)
@@ -150,5 +158,5 @@ class Connection(LocalConnection):
     def fetch_file(self, in_path: str, out_path: str) -> None:
         """Copy a file of the node to this machine."""
         display.vvv(f"FETCH {in_path} TO {out_path}", host=self._node())
-        with open(out_path, "wb") as sink:
+        with Path(out_path).open("wb") as sink:
             self._transfer(["cat", "--", in_path], f"reading {in_path}", source=subprocess.DEVNULL, sink=sink)

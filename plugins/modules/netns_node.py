@@ -11,9 +11,9 @@ short_description: Makes lab nodes out of namespaces
 version_added: "0.1.0"
 description:
   - Makes machines for labs and tests out of the namespaces of one Linux host, and the cables and switches between them.
-  - A node has its own network, mounts, host name, IPC and processes. Its files are those of the host under a private overlay, so that
-    C(/etc), C(/run) and C(/var/lib) are its own and everything written in it is gone when it is removed.
-  - C(ip netns) on the host knows the nodes by their names. Namespaces that are made inside a node are seen in that node alone.
+  - A node has its own network, mounts, host name, IPC and processes. Its files are those of the host under a private
+    overlay, so that C(/etc), C(/run) and C(/var/lib) are its own and what is written in it is gone when it is removed.
+  - C(ip netns) on the host knows the nodes by their names. Namespaces that are made in a node are seen in it alone.
   - The connection plugin P(podnet.fabric.netns#connection) manages the nodes.
 author:
   - podnet.fabric authors (@podnet)
@@ -22,8 +22,9 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - V(present) makes what is missing and mends what differs. Interfaces, routes and nodes that are not named stay as they are.
-      - V(absent) removes O(nodes), whole or half-made, with every process in them and the cables that end in them. O(links) and O(bridges) are not looked at.
+      - V(present) makes what is missing and mends what differs. What is not named stays as it is.
+      - V(absent) removes O(nodes), whole or half-made, with every process in them and the cables that end in them.
+        O(links) and O(bridges) are not looked at.
     type: str
     choices: [present, absent]
     default: present
@@ -41,7 +42,9 @@ options:
         description: Name that the node gives itself. The default is O(nodes[].name).
         type: str
       sysctl:
-        description: Settings of the node's network, such as C(net.ipv4.ip_forward). Only names below C(net) belong to a node.
+        description:
+          - Settings of the node's network, such as C(net.ipv4.ip_forward).
+          - Only names below C(net) belong to a node.
         type: dict
       routes:
         description: Static routes of the node.
@@ -177,13 +180,16 @@ after:
       routes: [default via 192.0.2.1]
       sysctl: {}
 processes:
-  description: Process 1 of each node, as the host numbers it. C(nsenter --target NUMBER --all) gives a shell in the node.
+  description:
+    - Process 1 of each node, as the host numbers it.
+    - C(nsenter --target NUMBER --all) gives a shell in the node.
   type: dict
   returned: always
   sample: {node1: 4242}
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.podnet.fabric.plugins.module_utils.lab.task import ARGUMENT_SPEC, run_task
 
 

@@ -4,13 +4,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, Conflict, VerificationError
 from ansible_collections.podnet.fabric.plugins.module_utils.lab import life, registry, wiring
 from ansible_collections.podnet.fabric.plugins.module_utils.lab.hostname import read_hostname, write_hostname
-from ansible_collections.podnet.fabric.plugins.module_utils.lab.registry import Record
-from ansible_collections.podnet.fabric.plugins.module_utils.lab.topology import Interface, Link, Node, Topology
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.lab.registry import Record
+    from ansible_collections.podnet.fabric.plugins.module_utils.lab.topology import Interface, Link, Node, Topology
 
 # Node name -> facts of it, as the operator reads them in a diff.
 State = dict[str, dict[str, Any]]
@@ -25,7 +30,7 @@ class Outcome(NamedTuple):
     processes: Mapping[str, int]
 
 
-def living(run_dir: str) -> dict[str, Record]:
+def living(run_dir: Path) -> dict[str, Record]:
     """Give the nodes that were made to the end and still run."""
     records = (registry.read(run_dir, name) for name in registry.names(run_dir))
     return {record.name: record for record in records if record and record.ready and registry.is_alive(record)}
@@ -41,7 +46,7 @@ def _interfaces(topology: Topology) -> dict[str, list[Interface]]:
     return result
 
 
-def _described(name: str, alias: str, addresses: Sequence[str], mtu: Any, master: str, up: bool) -> dict[str, Any]:
+def _described(alias: str, addresses: Sequence[str], mtu: Any, master: str, up: bool) -> dict[str, Any]:
     described: dict[str, Any] = {"end": alias.partition(":")[2], "addresses": list(addresses), "up": up}
     if mtu is not None:
         described["mtu"] = mtu
@@ -58,8 +63,7 @@ def wanted(topology: Topology) -> State:
     for name in sorted({*nodes, *interfaces}):
         state[name] = {
             "interfaces": {
-                i.name: _described(i.name, i.alias, i.addresses, i.mtu, i.master, True)
-                for i in interfaces.get(name, ())
+                i.name: _described(i.alias, i.addresses, i.mtu, i.master, True) for i in interfaces.get(name, ())
             }
         }
         if name in nodes:
@@ -83,7 +87,6 @@ def found(topology: Topology, records: Mapping[str, Record]) -> State:
             device = network.devices.get(interface.name)
             if device is not None:
                 state[name]["interfaces"][device.name] = _described(
-                    device.name,
                     device.alias,
                     device.addresses,
                     device.mtu if interface.mtu is not None else None,
@@ -110,7 +113,7 @@ def _refuse_foreign(nodes: Iterable[Node], records: Mapping[str, Record]) -> Non
         raise Conflict(conflicts)
 
 
-def _make_nodes(topology: Topology, records: dict[str, Record], run_dir: str) -> None:
+def _make_nodes(topology: Topology, records: dict[str, Record], run_dir: Path) -> None:
     for node in topology.nodes:
         if node.name not in records:
             life.unmake(run_dir, node.name)
@@ -130,7 +133,7 @@ def _lay_cable(link: Link, records: Mapping[str, Record]) -> None:
     if all(device and device.alias == interface.alias for device, (_node, interface) in zip(devices, ends)):
         return
     foreign = [
-        f"{node} has an interface {device.name} ({device.kind or 'physical'}) that this lab did not make: rename or remove it"
+        f"{node} has an interface {device.name} ({device.kind or 'physical'}) that this lab did not make: rename it"
         for device, (node, _interface) in zip(devices, ends)
         if device and not device.alias.startswith("podnet-lab:") and device.kind != "veth"
     ]
@@ -174,10 +177,10 @@ def _wire(topology: Topology, records: Mapping[str, Record]) -> None:
         raise ApplyError(failures)
 
 
-def present(topology: Topology, run_dir: str, *, check: bool) -> Outcome:
+def present(topology: Topology, run_dir: Path, *, check: bool) -> Outcome:
     """Make what is missing of a lab and mend what differs.
 
-    :raises Conflict: something foreign has a name of ours; nothing has changed
+    :raises Conflict: something foreign has a name of ours
     :raises ApplyError: the kernel refused
     :raises VerificationError: what was made is not what was asked for
     """
@@ -198,7 +201,7 @@ def present(topology: Topology, run_dir: str, *, check: bool) -> Outcome:
     return Outcome(changed, before, after, {name: record.pid for name, record in records.items() if name in after})
 
 
-def absent(names: Sequence[str], run_dir: str, *, check: bool) -> Outcome:
+def absent(names: Sequence[str], run_dir: Path, *, check: bool) -> Outcome:
     """Remove nodes with all that lives in them."""
     recorded = set(registry.names(run_dir))
     before: State = {}

@@ -8,7 +8,8 @@ import os
 import select
 import shutil
 import signal
-from typing import NoReturn, Optional
+from pathlib import Path
+from typing import NoReturn
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
 from ansible_collections.podnet.fabric.plugins.module_utils.lab import cgroup, filesystem, registry
@@ -36,7 +37,7 @@ def _holder(name: str) -> tuple[str, list[str]]:
     return "/bin/sh", [title, "-c", SHELL_HOLDER]
 
 
-def _become_node(name: str, hostname: str, staging: str, go: int, report: int) -> NoReturn:
+def _become_node(name: str, hostname: str, staging: Path, go: int, report: int) -> NoReturn:
     """Process 1. Waits until it is recorded, so that a maker killed in between leaves nothing behind."""
     try:
         if os.read(go, 1):
@@ -44,13 +45,13 @@ def _become_node(name: str, hostname: str, staging: str, go: int, report: int) -
             filesystem.furnish(staging, hostname)
             program, argv = _holder(name)
             # `report` closes by itself when the program is there: silence is success.
-            os.execve(program, argv, ENVIRONMENT)
+            os.execve(program, argv, ENVIRONMENT)  # noqa: S606 - no shell is the point
     except BaseException as error:  # noqa: BLE001 - a forked child has nobody to raise to
         os.write(report, f"{type(error).__name__}: {error}".encode())
     os._exit(1)
 
 
-def _leave(name: str, hostname: str, staging: str, go: int, report: int) -> NoReturn:
+def _leave(name: str, hostname: str, staging: Path, go: int, report: int) -> NoReturn:
     """Enter the new namespaces and fork process 1 there; nothing of the maker's may come along."""
     try:
         os.setsid()
@@ -84,7 +85,7 @@ def _read_line(fd: int) -> str:
     return text.decode(errors="replace")
 
 
-def make(run_dir: str, name: str, hostname: str) -> Record:
+def make(run_dir: Path, name: str, hostname: str) -> Record:
     """Make a node out of nothing, and record and publish it.
 
     :raises ApplyError: the kernel refused a namespace or a mount; nothing is left
@@ -98,7 +99,7 @@ def make(run_dir: str, name: str, hostname: str) -> Record:
         _leave(name, hostname, run_dir, go_read, report_write)
     os.close(go_read)
     os.close(report_write)
-    record: Optional[Record] = None
+    record: Record | None = None
     try:
         line = _read_line(report_read)
         os.waitpid(child, 0)
@@ -136,27 +137,27 @@ def _end(pid: int, started: int) -> None:
         signal.pidfd_send_signal(handle, signal.SIGKILL)
         if not select.select([handle], [], [], PATIENCE_SECONDS)[0]:
             raise ApplyError(
-                [f"process {pid} did not end within {PATIENCE_SECONDS} s of SIGKILL; look at /proc/{pid}/stack"]
+                [f"process {pid} did not end within {PATIENCE_SECONDS} s of SIGKILL: see /proc/{pid}/stack"]
             )
     finally:
         os.close(handle)
 
 
-def _namespace(pid: str, kind: str) -> Optional[tuple[int, int]]:
+def _namespace(pid: str, kind: str) -> tuple[int, int] | None:
     try:
-        status = os.stat(f"/proc/{pid}/ns/{kind}")
+        status = Path(f"/proc/{pid}/ns/{kind}").stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino
 
 
 def guests(record: Record) -> list[int]:
-    """Find processes that entered the node's network or mounts from outside (`ip netns exec`) and would keep them alive."""
+    """Find processes in the node's network or mounts, also such as came by `ip netns exec` and would keep them alive."""
     own = {kind: _namespace(str(record.pid), kind) for kind in ("net", "mnt")}
     ours = {kind: _namespace("self", kind) for kind in ("net", "mnt")}
     found = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit() or int(entry) == record.pid:
+    for entry in (path.name for path in Path("/proc").iterdir() if path.name.isdigit()):
+        if int(entry) == record.pid:
             continue
         for kind, namespace in own.items():
             if namespace and namespace != ours[kind] and _namespace(entry, kind) == namespace:
@@ -165,7 +166,7 @@ def guests(record: Record) -> list[int]:
     return found
 
 
-def unmake(run_dir: str, name: str) -> None:
+def unmake(run_dir: Path, name: str) -> None:
     """Remove a node, whole or half-made, dead or alive. Returns when no process, link name or file of it is left."""
     record = registry.read(run_dir, name)
     if record is not None and registry.is_alive(record):

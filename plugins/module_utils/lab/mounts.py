@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 # Made afresh in every node, or private to this machine.
@@ -55,5 +56,4 @@ def cgroups(mounts: list[Mount]) -> list[Mount]:
 
 def read_mounts() -> list[Mount]:
     """Read the mounts that this process sees."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return parse_mountinfo(file.read())
+    return parse_mountinfo(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape"))

@@ -7,7 +7,11 @@ from __future__ import annotations
 import ctypes
 import os
 from contextlib import contextmanager
-from typing import Iterator, Optional
+from pathlib import Path
+from typing import TYPE_CHECKING, Union
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # <linux/sched.h>
 CLONE_NEWNS = 0x00020000
@@ -29,6 +33,9 @@ MS_PRIVATE = 0x40000
 
 MNT_DETACH = 0x2
 
+# A path as the callers hold it.
+AnyPath = Union[str, Path]
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 
@@ -44,7 +51,7 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), "unshare")
 
 
-def mount(source: str, target: str, fstype: Optional[str] = None, flags: int = 0, data: str = "") -> None:
+def mount(source: AnyPath, target: AnyPath, fstype: str = "", flags: int = 0, data: str = "") -> None:
     """Mount as mount(2) does."""
     _check(
         _libc.mount(
@@ -58,24 +65,22 @@ def mount(source: str, target: str, fstype: Optional[str] = None, flags: int = 0
     )
 
 
-def bind(source: str, target: str, *, read_only: bool = False) -> None:
+def bind(source: AnyPath, target: AnyPath) -> None:
     """Show the file or folder at ``source`` at ``target`` too. Mounts below it are not shown."""
     mount(source, target, flags=MS_BIND)
-    if read_only:
-        remount(target, MS_RDONLY)
 
 
-def remount(target: str, flags: int) -> None:
+def remount(target: AnyPath, flags: int) -> None:
     """Give a bind mount flags of its own; MS_BIND ignores them in its first call (mount(2))."""
     mount(target, target, flags=MS_BIND | MS_REMOUNT | flags)
 
 
-def detach(target: str) -> None:
+def detach(target: AnyPath) -> None:
     """Unmount now, also when busy."""
     _check(_libc.umount2(os.fsencode(target), MNT_DETACH), f"umount {target}")
 
 
-def pivot_root(new_root: str) -> None:
+def pivot_root(new_root: AnyPath) -> None:
     """Make the mount ``new_root`` the root of this mount namespace and drop the former one."""
     os.chdir(new_root)
     # pivot_root(".", ".") stacks the old root on the new one, as pivot_root(2) describes.
@@ -87,7 +92,7 @@ def pivot_root(new_root: str) -> None:
 @contextmanager
 def entered(pid: int, kind: str) -> Iterator[None]:
     """Run the body in the namespace ``kind`` (net, uts) of a process; programs started inside inherit it."""
-    with open(f"/proc/self/ns/{kind}", "rb") as own, open(f"/proc/{pid}/ns/{kind}", "rb") as theirs:
+    with Path(f"/proc/self/ns/{kind}").open("rb") as own, Path(f"/proc/{pid}/ns/{kind}").open("rb") as theirs:
         _check(_libc.setns(theirs.fileno(), 0), f"enter the {kind} namespace of process {pid}")
         try:
             yield

@@ -10,12 +10,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from contextlib import contextmanager
-from typing import Iterator, NamedTuple, Optional
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 RUN_DIR = "/run/podnet-lab"
 # Where `ip netns` and `ip link set ... netns NAME` look (ip-netns(8)).
-NETNS_DIR = "/run/netns"
+NETNS_DIR = Path("/run/netns")
 SUFFIX = ".json"
 
 
@@ -31,18 +35,17 @@ class Record(NamedTuple):
 
 def boot_id() -> str:
     """Name this boot of the machine (random(4))."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
-def start_time(pid: int) -> Optional[int]:
+def start_time(pid: int) -> int | None:
     """Give the start of a living process in clock ticks since boot; None for one that is gone or a zombie."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            # The second field is a name in brackets and may hold anything (proc_pid_stat(5)).
-            fields = file.read().rpartition(")")[2].split()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
+    # The second field is a name in brackets and may hold anything (proc_pid_stat(5)).
+    fields = stat.rpartition(")")[2].split()
     return int(fields[19]) if fields[0] not in ("Z", "X") else None
 
 
@@ -51,41 +54,33 @@ def is_alive(record: Record) -> bool:
     return record.boot == boot_id() and start_time(record.pid) == record.started
 
 
-def read(run_dir: str, name: str) -> Optional[Record]:
+def read(run_dir: Path, name: str) -> Record | None:
     """Read the record of a node; None when there is none. A torn or foreign file counts as a node never made ready."""
     try:
-        with open(os.path.join(run_dir, name + SUFFIX), encoding="utf-8") as file:
-            return Record(name=name, **json.load(file))
-    except FileNotFoundError:
+        return Record(name=name, **json.loads((run_dir / f"{name}{SUFFIX}").read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, TypeError):
-        return Record(name, 0, 0, "", False)
+        return Record(name, 0, 0, "", ready=False)
 
 
-def write(run_dir: str, record: Record) -> None:
+def write(run_dir: Path, record: Record) -> None:
     """Put a record down in one step."""
-    path = os.path.join(run_dir, record.name + SUFFIX)
     fields = {key: value for key, value in record._asdict().items() if key != "name"}
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        json.dump(fields, file)
-    os.replace(path + ".new", path)
+    fresh = run_dir / f"{record.name}{SUFFIX}.new"
+    fresh.write_text(json.dumps(fields), encoding="utf-8")
+    fresh.replace(run_dir / f"{record.name}{SUFFIX}")
 
 
-def forget(run_dir: str, name: str) -> None:
+def forget(run_dir: Path, name: str) -> None:
     """Remove the record of a node."""
-    for suffix in (SUFFIX + ".new", SUFFIX):
-        try:
-            os.unlink(os.path.join(run_dir, name + suffix))
-        except FileNotFoundError:
-            continue
+    for suffix in (f"{SUFFIX}.new", SUFFIX):
+        (run_dir / f"{name}{suffix}").unlink(missing_ok=True)
 
 
-def names(run_dir: str) -> list[str]:
+def names(run_dir: Path) -> list[str]:
     """List the nodes that have a record."""
-    try:
-        return sorted(entry[: -len(SUFFIX)] for entry in os.listdir(run_dir) if entry.endswith(SUFFIX))
-    except FileNotFoundError:
-        return []
+    return sorted(path.name[: -len(SUFFIX)] for path in run_dir.glob(f"*{SUFFIX}"))
 
 
 def netns_target(record: Record) -> str:
@@ -95,38 +90,38 @@ def netns_target(record: Record) -> str:
 
 def publish(record: Record) -> None:
     """Let iproute2 know the node's network by its name."""
-    os.makedirs(NETNS_DIR, exist_ok=True)
+    NETNS_DIR.mkdir(parents=True, exist_ok=True)
     withdraw(record.name)
-    os.symlink(netns_target(record), os.path.join(NETNS_DIR, record.name))
+    (NETNS_DIR / record.name).symlink_to(netns_target(record))
 
 
 def is_published(record: Record) -> bool:
     """Say whether iproute2 knows the node."""
-    path = os.path.join(NETNS_DIR, record.name)
-    return os.path.islink(path) and os.readlink(path) == netns_target(record)
+    path = NETNS_DIR / record.name
+    return path.is_symlink() and str(path.readlink()) == netns_target(record)
 
 
 def is_foreign(name: str) -> bool:
-    """Say whether somebody else's network namespace has the name. Ours are links into /proc, `ip netns add` makes mounts."""
-    path = os.path.join(NETNS_DIR, name)
-    return os.path.lexists(path) and not (os.path.islink(path) and os.readlink(path).startswith("/proc/"))
+    """Say whether somebody else's network namespace has the name: ours are links, `ip netns add` makes mounts."""
+    path = NETNS_DIR / name
+    return os.path.lexists(path) and not (path.is_symlink() and str(path.readlink()).startswith("/proc/"))
 
 
 def withdraw(name: str) -> None:
     """Take the node's name from iproute2. NETNS_DIR stays: it belongs to iproute2."""
     if not is_foreign(name):
-        try:
-            os.unlink(os.path.join(NETNS_DIR, name))
-        except FileNotFoundError:
-            pass
+        (NETNS_DIR / name).unlink(missing_ok=True)
 
 
 @contextmanager
-def locked(run_dir: str) -> Iterator[None]:
+def locked(run_dir: Path) -> Iterator[None]:
     """Hold the folder of records for ourselves; it is made, and removed again when it ends up empty."""
     while True:
-        os.makedirs(run_dir, mode=0o755, exist_ok=True)
-        folder = os.open(run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        try:
+            folder = os.open(run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
         fcntl.flock(folder, fcntl.LOCK_EX)
         # Whoever held the lock before may have removed the folder: then the lock guards nothing.
         if os.fstat(folder).st_nlink > 0:
@@ -135,8 +130,6 @@ def locked(run_dir: str) -> Iterator[None]:
     try:
         yield
     finally:
-        try:
-            os.rmdir(run_dir)
-        except OSError:
-            pass
+        with suppress(OSError):
+            run_dir.rmdir()
         os.close(folder)

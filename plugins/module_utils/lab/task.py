@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
@@ -53,7 +54,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 def run_task(module: AnsibleModule) -> None:
     """Do what the task asks and end the module."""
-    run_dir, check = module.params["run_dir"], module.check_mode
+    run_dir, check = Path(module.params["run_dir"]), module.check_mode
     if os.geteuid() != 0:
         module.fail_json(msg="namespaces are made by root only: run ansible-playbook as root, or this task with become")
     try:

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any, Mapping, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import Finding, InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 # IFNAMSIZ of <linux/if.h> is 16 with the closing zero byte.
@@ -30,7 +33,7 @@ class Interface(NamedTuple):
     name: str
     alias: str
     addresses: tuple[str, ...]
-    mtu: Optional[int] = None
+    mtu: int | None = None
     master: str = ""
 
 
@@ -67,6 +70,13 @@ class Topology(NamedTuple):
     links: tuple[Link, ...]
 
 
+def _interface_address(value: str) -> str | None:
+    try:
+        return ipaddress.ip_interface(value).with_prefixlen if "/" in value else None
+    except ValueError:
+        return None
+
+
 class _Reader:
     """Collects every finding of the input instead of stopping at the first."""
 
@@ -88,23 +98,22 @@ class _Reader:
             )
         return value
 
-    def addresses(self, path: str, values: Optional[Sequence[str]]) -> tuple[str, ...]:
+    def addresses(self, path: str, values: Sequence[str] | None) -> tuple[str, ...]:
         result = []
         for index, value in enumerate(values or ()):
-            try:
-                if "/" not in value:
-                    raise ValueError(value)
-                result.append(ipaddress.ip_interface(value).with_prefixlen)
-            except ValueError:
+            address = _interface_address(value)
+            if address is None:
                 self.wrong(f"{path}[{index}]", value, "wanted an address with its prefix length, like 192.0.2.1/24")
+            else:
+                result.append(address)
         return tuple(sorted(set(result)))
 
-    def mtu(self, path: str, value: Optional[int]) -> Optional[int]:
+    def mtu(self, path: str, value: int | None) -> int | None:
         if value is not None and not 68 <= value <= 65535:
             self.wrong(path, value, "wanted 68 to 65535 bytes (1280 at least for IPv6)")
         return value
 
-    def route(self, path: str, value: Mapping[str, str]) -> Optional[Route]:
+    def route(self, path: str, value: Mapping[str, str]) -> Route | None:
         try:
             via = ipaddress.ip_address(value["via"])
         except ValueError:
@@ -121,7 +130,7 @@ class _Reader:
             self.wrong(f"{path}.via", value["via"], f"wanted an IPv{to.version} address, as {value['to']} is one")
         return Route(to.version, "default" if to.prefixlen == 0 else str(to), str(via))
 
-    def sysctl(self, path: str, values: Optional[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    def sysctl(self, path: str, values: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
         for name in values or ():
             if not SYSCTL_NAME.fullmatch(name):
                 self.wrong(f"{path}.{name}", name, "wanted a name below net.: nothing else belongs to a node alone")

@@ -10,12 +10,18 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-from typing import Any, Mapping, NamedTuple, Optional, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
 from ansible_collections.podnet.fabric.plugins.module_utils.lab.namespaces import entered
 from ansible_collections.podnet.fabric.plugins.module_utils.lab.topology import Interface, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SWITCH = ("stp_state", "0", "mcast_snooping", "0")
 
 
 class Device(NamedTuple):
@@ -98,8 +104,7 @@ def make_bridge(pid: int, node: str, bridge: Interface) -> None:
     """Make a switch. Without snooping: nobody queries here, and neighbour discovery is multicast."""
     _ip(
         pid,
-        ["link", "add", "name", bridge.name, "address", stable_mac(node, bridge.name)]
-        + ["type", "bridge", "stp_state", "0", "mcast_snooping", "0"],
+        ["link", "add", "name", bridge.name, "address", stable_mac(node, bridge.name), "type", "bridge", *SWITCH],
         f"{node}: bridge {bridge.name}",
     )
     _ip(pid, ["link", "set", "dev", bridge.name, "alias", bridge.alias], f"{node}: bridge {bridge.name}")
@@ -119,7 +124,12 @@ def make_cable(pid: int, node: str, interface: Interface, peer_pid: int, peer_no
 
 def remove_device(pid: int, name: str) -> None:
     """Remove an interface; the other end of a cable goes with it, at once."""
-    _ip(pid, ["link", "delete", "dev", name], name)
+    try:
+        _ip(pid, ["link", "delete", "dev", name], name)
+    except ApplyError:
+        # The end of a cable into a node that just died goes by itself, some moments later.
+        if name in observe(pid).devices:
+            raise
 
 
 def _ip(pid: int, arguments: Sequence[str], what: str) -> None:
@@ -153,12 +163,15 @@ def settle_routes(wanted: Sequence[Route], found: frozenset[Route]) -> list[str]
     return [f"route replace {route.to} via {route.via} proto static" for route in wanted if route not in found]
 
 
-def read_sysctl(pid: int, name: str) -> Optional[str]:
+def _setting(name: str) -> Path:
+    return Path("/proc/sys", name.replace(".", "/"))
+
+
+def read_sysctl(pid: int, name: str) -> str | None:
     """Read a setting of a node's network; None when the kernel does not have it."""
     with entered(pid, "net"):
         try:
-            with open("/proc/sys/" + name.replace(".", "/"), encoding="ascii") as file:
-                return " ".join(file.read().split())
+            return " ".join(_setting(name).read_text(encoding="ascii").split())
         except OSError:
             return None
 
@@ -167,8 +180,7 @@ def write_sysctl(pid: int, name: str, value: str) -> None:
     """Write a setting of a node's network."""
     with entered(pid, "net"):
         try:
-            with open("/proc/sys/" + name.replace(".", "/"), "w", encoding="ascii") as file:
-                file.write(value)
+            _setting(name).write_text(value, encoding="ascii")
         except OSError as error:
             raise ApplyError(
                 [f"sysctl {name}={value}: {error.strerror}; not every setting exists in a namespace"]
