@@ -111,8 +111,8 @@ options:
     description: UDP and TCP port of the responders.
     type: int
     default: 8484
-  token:
-    description: Responders answer those who know it. The same on all nodes of a run.
+  run:
+    description: Name of the run. Responders answer only those of their own; the same on all nodes.
     type: str
     default: podnet
   lifetime:
@@ -286,7 +286,7 @@ def main() -> None:
             "pods": {"type": "list", "elements": "dict", "options": POD},
             "targets": {"type": "list", "elements": "dict", "options": TARGET, "default": []},
             "port": {"type": "int", "default": 8484},
-            "token": {"type": "str", "default": "podnet", "no_log": False},
+            "run": {"type": "str", "default": "podnet"},
             "lifetime": {"type": "int", "default": 300},
             "timeout": {"type": "float", "default": 5.0},
             "mtu": {"type": "int"},

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The wire format of a probe: what is asked, and what the responder says it saw.
 
-Request: MAGIC, version, kind, 8 bytes of nonce, 16 bytes of token digest, zeros up to the size asked for.
+Request: MAGIC, version, kind, 8 bytes of nonce, 16 bytes of the digest of the run, zeros up to the size asked for.
 Reply:   MAGIC, a JSON object, spaces up to the size of the request when it is an echo.
 
 The magic comes first in both directions, so that a capture finds probes at a handful of fixed offsets.
-A responder answers only requests that carry its token: a passing scanner gets nothing, let alone an amplifier.
+A responder answers only requests of its own run: a passing scanner gets nothing, let alone an amplifier.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Reply(NamedTuple):
     echo: bool  # padded to the request's size
 
 
-def digest_of(token: str) -> bytes:
-    """The token as it travels."""
-    return hashlib.sha256(token.encode()).digest()[:16]
+def digest_of(run: str) -> bytes:
+    """The name of a run as it travels."""
+    return hashlib.sha256(run.encode()).digest()[:16]
 
 
 def encode_request(kind: int, nonce: bytes, digest: bytes, size: int = SMALLEST) -> bytes:

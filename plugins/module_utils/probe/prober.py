@@ -59,14 +59,14 @@ class Answer(NamedTuple):
 def probe(
     questions: Sequence[Question],
     *,
-    token: str,
+    run: str,
     timeout: float,
     mtu: int | None = None,
     watch_on: str | None = None,
 ) -> list[Answer]:
     """Asks and waits, for at most `timeout` seconds (plus 3 for sizes) per 400 questions.
 
-    :param token: what the responders were started with
+    :param run: what the responders were started with
     :param mtu: bytes of a full-size packet with its IP header; None takes each pod's own
     :param watch_on: name of the underlay interface; None does without
     """

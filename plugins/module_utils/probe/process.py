@@ -34,7 +34,7 @@ class Wanted(NamedTuple):
     name: str
     netns: str  # path, name under /run/netns, or - for the node's own
     port: int
-    token: str
+    run: str
     lifetime: float  # seconds
 
 
@@ -91,7 +91,7 @@ def _good(record: Record | None, want: Wanted) -> bool:
     return (
         record is not None
         and record.port == want.port
-        and record.digest == message.digest_of(want.token).hex()
+        and record.digest == message.digest_of(want.run).hex()
         and record.namespace == namespace.identity(want.netns)
         # Half of the time asked for is left: it will last for the probes of this run.
         and record.expires - time.time() >= want.lifetime / 2
@@ -101,7 +101,7 @@ def _good(record: Record | None, want: Wanted) -> bool:
 def _start(want: Wanted, folder: Path) -> None:
     identity = namespace.identity(want.netns)
     listeners = responder.listen(want.netns, want.port)
-    digest = message.digest_of(want.token)
+    digest = message.digest_of(want.run)
 
     def life() -> None:
         responder.serve(listeners, want.name, digest, want.lifetime)

@@ -22,7 +22,7 @@ def respond(params: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Starts a responder in each pod; returns the module's result."""
     _validate(params)
     wanted = [
-        process.Wanted(pod["name"], pod["netns"], params["port"], params["token"], float(params["lifetime"]))
+        process.Wanted(pod["name"], pod["netns"], params["port"], params["run"], float(params["lifetime"]))
         for pod in params["pods"]
     ]
     started = process.ensure(wanted, check)
@@ -42,7 +42,7 @@ def ask(params: Mapping[str, Any], check: bool) -> dict[str, Any]:  # noqa: ARG0
     watch_on, timeout = params["underlay_interface"], params["timeout"]
     answers = prober.probe(
         question.questions(params["pods"], params["targets"], params["port"]),
-        token=params["token"],
+        run=params["run"],
         timeout=timeout,
         mtu=params["mtu"],
         watch_on=watch_on,
