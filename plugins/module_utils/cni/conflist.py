@@ -64,6 +64,8 @@ def render(network: Network) -> dict[str, Any]:
         "ipMasq": False,
         "hairpinMode": True,
     }
+    # A runtime may then ask for addresses (podman --ip), and a pod keeps its own when its attachment is repaired.
+    bridge["capabilities"] = {"ips": True}
     if network.mtu is not None:
         bridge["mtu"] = network.mtu
     bridge["ipam"] = _host_local(network)
@@ -96,18 +98,28 @@ def text(conflist: Mapping[str, Any]) -> str:
 
 def parse(content: str) -> dict[str, Any] | None:
     """A configuration list out of a file's text; None when it is none."""
+    found = _mapping(content)
+    plugins = found.get("plugins")
+    if not isinstance(found.get("name"), str) or not isinstance(found.get("cniVersion"), str):
+        return None
+    if not isinstance(plugins, list) or not plugins:
+        return None
+    if not all(isinstance(plugin, dict) and isinstance(plugin.get("type"), str) for plugin in plugins):
+        return None
+    return found
+
+
+def name_of(content: str) -> str:
+    """The network's name in a file's text, list or single configuration; empty when there is none."""
+    return str(_mapping(content).get("name", ""))
+
+
+def _mapping(content: str) -> dict[str, Any]:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
-        return None
-    plugins = found.get("plugins")
-    if not isinstance(plugins, list) or not all(
-        isinstance(plugin, dict) and isinstance(plugin.get("type"), str) for plugin in plugins
-    ):
-        return None
-    return found
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def executables(conflist: Mapping[str, Any]) -> list[tuple[str, str]]:

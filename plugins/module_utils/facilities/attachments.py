@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pods attached to a network by its CNI plugins. They have no message in netlink: plugins make them, records remember them."""
+"""Pods attached to a network by its CNI plugins, and the records that remember them."""
 
 from __future__ import annotations
 
@@ -75,41 +75,39 @@ def observe(host: Host, examined: Iterable[Hashable]) -> dict[Hashable, Attachme
 
 def hindrances(wanted: Iterable[Attachment], host: Host) -> list[str]:
     """What keeps pods from being attached, all of it, each with its cure."""
-    found: dict[str, None] = {}
+    found: list[str] = []
+    capabilities: dict[tuple[str, str, str], Sequence[str]] = {}
     for obj in wanted:
-        config = attachment.load(obj.conf_dir, obj.network)
-        if config is None:
-            cure = "write it first (module cni_network, role cni)"
-            found[f"network {obj.network} has no configuration list in {obj.conf_dir}; {cure}"] = None
-            continue
-        place = f"network {obj.network}: "
-        found.update((place + str(line), None) for line in conflist.missing(config, directories(obj.bin_dir)))
-        found.update((place + line, None) for line in _bridges(config, host))
-        missing = set(json.loads(obj.capability_args)).difference(network.capabilities(config))
-        found.update(
-            (
-                (
-                    f"pod {obj.namespace}/{obj.name}: no plugin of network {obj.network} has the capability {name}; chain one "
-                    "(podnet_cni_plugins), for example portmap for portMappings"
-                ),
-                None,
+        place = (obj.conf_dir, obj.network, obj.bin_dir)
+        if place not in capabilities:
+            config = attachment.load(obj.conf_dir, obj.network)
+            # Without a list there is nothing to say about a pod's own wishes.
+            capabilities[place] = (
+                list(json.loads(obj.capability_args)) if config is None else network.capabilities(config)
             )
-            for name in sorted(missing)
-        )
+            found += [f"network {obj.network}: {line}" for line in _of_network(config, obj, host)]
+        pod = f"pod {obj.namespace}/{obj.name}"
+        found += [
+            f"{pod}: no plugin of network {obj.network} has the capability {name}; chain one with podnet_cni_plugins "
+            "(for portMappings: portmap)"
+            for name in sorted(set(json.loads(obj.capability_args)).difference(capabilities[place]))
+        ]
         if not netns.is_alive(obj.netns) and not netns.name_of(obj.netns):
-            where = f"pod {obj.namespace}/{obj.name}: {obj.netns} is no network namespace"
-            found[f"{where}; make it first, or give a name instead of a path to have it made"] = None
-    return list(found)
+            found.append(f"{pod}: {obj.netns} is no network namespace; make it first, or give a name to have one made")
+    return found
 
 
-def _bridges(config: Mapping[str, Any], host: Host) -> list[str]:
-    """Bridges that are not there. The plugin would make one itself, without addresses and without our mark."""
+def _of_network(config: Mapping[str, Any] | None, obj: Attachment, host: Host) -> list[str]:
+    if config is None:
+        return [f"no configuration list of that name in {obj.conf_dir}; write it first (module cni_network, role cni)"]
     named = [plugin.get("bridge", "cni0") for plugin in config["plugins"] if plugin["type"] == "bridge"]
-    return [
+    # The plugin would make the bridge itself, without addresses and without our mark.
+    bridges = [
         f"bridge {name} does not exist; make it first (module bridge, role bridge)"
         for name in named
         if name not in host.links
     ]
+    return [*map(str, conflist.missing(config, directories(obj.bin_dir))), *bridges]
 
 
 class AttachmentFacility:

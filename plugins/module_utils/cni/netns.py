@@ -1,0 +1,61 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Named network namespaces, as ``ip netns`` keeps them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ansible_collections.podnet.fabric.plugins.module_utils.command import run
+
+DIRECTORY = "/run/netns"
+
+
+def path_of(name: str) -> str:
+    """The path of a namespace given by name or by path."""
+    return name if name.startswith("/") else f"{DIRECTORY}/{name}"
+
+
+def name_of(path: str) -> str:
+    """The name of a namespace among the named ones; empty when the path leads elsewhere."""
+    found = Path(path)
+    return found.name if str(found.parent) in (DIRECTORY, "/var/run/netns") else ""
+
+
+def is_alive(path: str) -> bool:
+    """Whether a namespace stands there. A file from which one was unmounted is none, and plugins fail over it."""
+    try:
+        return Path(path).stat().st_dev == Path("/proc/self/ns/net").stat().st_dev
+    except OSError:
+        return False
+
+
+def make(path: str) -> None:
+    """Make a named namespace.
+
+    :raises ToolError:
+    """
+    run(["ip", "netns", "add", name_of(path)])
+
+
+def settle(path: str) -> None:
+    """What a pod's new namespace needs before the first plugin: loopback up, no duplicate address detection.
+
+    The bridge plugin turns the detection off by itself where hairpin mode is on; other plugins wait one to two seconds
+    for each address that is still tentative (https://github.com/containernetworking/plugins/issues/680).
+
+    :raises ToolError:
+    """
+    enter = ["nsenter", f"--net={path}", "--"]
+    run([*enter, "ip", "link", "set", "lo", "up"])
+    if Path("/proc/sys/net/ipv6").is_dir():
+        run([*enter, "tee", "/proc/sys/net/ipv6/conf/default/accept_dad"], stdin="0\n")
+
+
+def delete(path: str) -> None:
+    """Remove the name of a namespace; the namespace goes with its last process.
+
+    :raises ToolError:
+    """
+    if Path(path).exists():
+        run(["ip", "netns", "delete", name_of(path)])
