@@ -136,9 +136,7 @@ def _end(pid: int, started: int) -> None:
             return
         signal.pidfd_send_signal(handle, signal.SIGKILL)
         if not select.select([handle], [], [], PATIENCE_SECONDS)[0]:
-            raise ApplyError(
-                [f"process {pid} did not end within {PATIENCE_SECONDS} s of SIGKILL: see /proc/{pid}/stack"]
-            )
+            raise ApplyError([f"process {pid} did not end within {PATIENCE_SECONDS} s of SIGKILL: /proc/{pid}/stack"])
     finally:
         os.close(handle)
 
@@ -152,7 +150,7 @@ def _namespace(pid: str, kind: str) -> tuple[int, int] | None:
 
 
 def guests(record: Record) -> list[int]:
-    """Find processes in the node's network or mounts, also such as came by `ip netns exec` and would keep them alive."""
+    """Find processes in the node's network or mounts; one that came by `ip netns exec` would keep them alive."""
     own = {kind: _namespace(str(record.pid), kind) for kind in ("net", "mnt")}
     ours = {kind: _namespace("self", kind) for kind in ("net", "mnt")}
     found = []
