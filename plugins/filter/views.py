@@ -25,6 +25,16 @@ def peers(plan: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return _viewed(plan_view.peers, plan, name)
 
 
+def pools(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what a node needs to know of the pools."""
+    return [{key: pool[key] for key in ("name", "cidr", "nat_outgoing")} for pool in plan["pools"]]
+
+
+def pools(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the pools as a node needs to know them."""
+    return plan_view.pools(plan)
+
+
 def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     """Return the plan as the lines of a table."""
     return plan_table.lines(plan)
@@ -42,4 +52,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters."""
-        return {"node": node, "peers": peers, "plan_lines": plan_lines}
+        return {"node": node, "peers": peers, "pools": pools, "pools": pools, "plan_lines": plan_lines}

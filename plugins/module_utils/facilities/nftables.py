@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TABLE = "inet podnet"
 MARK = "podnet.fabric"
+"""Our table's comment, for people, and the name of an empty chain in it, since nft 1.0.6 leaves comments out of JSON."""
 
 
 class NftTable(NamedTuple):
@@ -60,9 +61,10 @@ def observe() -> tuple[dict[Hashable, Any], list[str]]:
     try:
         document = json.loads(run(["nft", "-j", "list", "table", *TABLE.split()]))
     except ToolError as error:
-        if "No such file or directory" in error.stderr:
+        # Without the tool nobody has made the table either; an apply says that it is missing.
+        if error.returncode is None or "No such file or directory" in error.stderr:
             return {}, []
-        raise PodnetError(f"nftables cannot be read: {error}; install the Debian package nftables") from error
+        raise PodnetError(f"nftables cannot be read: {error}") from error
     return parse(document.get("nftables", []))
 
 
@@ -70,18 +72,17 @@ def parse(entries: Sequence[dict[str, Any]]) -> tuple[dict[Hashable, Any], list[
     """Typed objects out of libnftables' JSON."""
     found: dict[Hashable, Any] = {}
     rules: dict[str, list[str]] = {}
+    if not any(entry["chain"]["name"] == MARK for entry in entries if "chain" in entry):
+        return {}, [f"nftables: table {TABLE} exists and is not ours (it has no chain {MARK}); rename it"]
+    found["table", TABLE] = NftTable(TABLE)
     for entry in entries:
-        if "table" in entry:
-            if entry["table"].get("comment") != MARK:
-                return {}, [f"nftables: table {TABLE} exists and is not ours (its comment is not {MARK}); rename it"]
-            found["table", TABLE] = NftTable(TABLE)
         if "set" in entry:
             elements = frozenset(_prefix(element) for element in entry["set"].get("elem", ()))
             found["set", entry["set"]["name"]] = NftSet(entry["set"]["name"], str(entry["set"]["type"]), elements)
         elif "rule" in entry:
             rules.setdefault(entry["rule"]["chain"], []).append(entry["rule"].get("comment", "(no comment)"))
     for entry in entries:
-        if "chain" in entry:
+        if "chain" in entry and entry["chain"]["name"] != MARK:
             chain = entry["chain"]
             name, priority = chain["name"], int(chain.get("prio", 0))
             sort, hook = chain.get("type", ""), chain.get("hook", "")
@@ -140,7 +141,7 @@ class NftFacility:
             [operation for operation in operations if isinstance(operation.after or operation.before, sort)]
             for sort in (NftTable, NftSet, NftChain)
         )
-        words = [f'add table {TABLE} {{ comment "{MARK}"; }}']
+        words = [f'add table {TABLE} {{ comment "{MARK}"; }}', f"add chain {TABLE} {MARK}"]
         # A chain that refers to a set goes before the set and comes after it.
         replaced = [operation.before.name for operation in chains if operation.before]
         words += [f"{verb} chain {TABLE} {name}" for verb in ("flush", "delete") for name in replaced]

@@ -1,0 +1,57 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Takes everything of ours off a node, the kinds in the reverse of the order in which they were set up."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, Declarations
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict, PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, reconcile
+from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
+    bridge,
+    cni_network,
+    ipam_block,
+    ipam_pool,
+    pod,
+    route,
+    sysctl,
+    vxlan,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+
+KINDS: Sequence[Kind] = sorted(
+    (module.KIND for module in (bridge, cni_network, ipam_block, ipam_pool, pod, route, sysctl, vxlan)),
+    key=lambda kind: -kind.rank,
+)
+
+
+def purge(host: Host, check: bool) -> list[tuple[Kind, Result]]:
+    """Reconcile every kind to nothing; what is in the way anywhere is reported before anything is changed.
+
+    :raises Conflict: of all kinds together
+    """
+    declarations = Declarations()
+    planned: list[tuple[Kind, Result]] = []
+    conflicts: list[str] = []
+    for kind in KINDS:
+        try:
+            planned.append((kind, reconcile(kind, {}, host, declarations, check=True)))
+        except Conflict as error:
+            conflicts += error.conflicts
+    if conflicts:
+        raise Conflict(conflicts)
+    if check:
+        return planned
+    done = [(kind, reconcile(kind, {}, host, declarations)) for kind, result in planned if result.changed]
+    try:
+        shutil.rmtree(RUN)
+    except OSError as error:
+        raise PodnetError(f"{error.filename}: {error.strerror}") from error
+    return done
