@@ -26,11 +26,6 @@ def peers(plan: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def pools(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what a node needs to know of the pools."""
-    return [{key: pool[key] for key in ("name", "cidr", "nat_outgoing")} for pool in plan["pools"]]
-
-
-def pools(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the pools as a node needs to know them."""
     return plan_view.pools(plan)
 
@@ -52,4 +47,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters."""
-        return {"node": node, "peers": peers, "pools": pools, "pools": pools, "plan_lines": plan_lines}
+        return {"node": node, "peers": peers, "pools": pools, "plan_lines": plan_lines}

@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
@@ -10,13 +9,17 @@ module: plan
 short_description: Validates the inventory, gives out address blocks and makes the plan of the pod network
 version_added: "0.1.0"
 description:
-  - Checks the C(podnet_) variables of all nodes, against their schema and against each other, and reports everything that is wrong at once.
-  - Gives each node a block of every address family that the pools have, and writes that down in the ledger. No block is given twice; a node
-    keeps its blocks; those of a node that left the inventory rest for C(podnet_block_rest) seconds before another node may have them.
-  - Returns the plan as the fact C(podnet_plan). Roles take their node's part out of it with the filters P(podnet.fabric.node#filter) and
-    P(podnet.fabric.peers#filter).
-  - The nodes are the hosts of the group C(podnet), or all hosts of the inventory when there is no such group; C(--limit) does not make them fewer.
-  - Runs on the controller and opens no connection. Use it with C(run_once), so that it runs for one host and the fact reaches all of them.
+  - Checks the C(podnet_) variables of all nodes, against their schema and against each other, and reports everything
+    that is wrong at once.
+  - Gives each node a block of every address family that the pools have, and writes that down in the ledger. No block is
+    given twice; a node keeps its blocks; those of a node that left the inventory rest for C(podnet_block_rest) seconds
+    before another node may have them.
+  - Returns the plan as the fact C(podnet_plan). Roles take their node's part out of it with the filters
+    P(podnet.fabric.node#filter) and P(podnet.fabric.peers#filter).
+  - The nodes are the hosts of the group C(podnet), or all hosts of the inventory when there is no such group;
+    C(--limit) does not make them fewer.
+  - Runs on the controller and opens no connection. Use it with C(run_once), so that it runs for one host and the fact
+    reaches all of them.
 author:
   - podnet.fabric authors (@podnet)
 extends_documentation_fragment:
@@ -24,7 +27,8 @@ extends_documentation_fragment:
 options:
   allocate:
     description:
-      - Whether the ledger is written. With V(false), as in check mode, the plan holds the blocks that nodes would get, and the ledger stays as it is.
+      - Whether the ledger is written. With V(false), as in check mode, the plan holds the blocks that nodes would get,
+        and the ledger stays as it is.
     type: bool
     default: true
 attributes:
@@ -37,8 +41,9 @@ attributes:
 requirements:
   - jsonschema (on the controller)
 notes:
-  - The addresses come from C(podnet_underlay.address), else from the fact C(podnet_node) that M(podnet.fabric.node_facts) sets, else from
-    C(ansible_host) when it is an IP address. The MTU is known only when the nodes have been asked, or C(podnet_mtu) is set.
+  - The addresses come from C(podnet_underlay.address), else from the fact C(podnet_node) that
+    M(podnet.fabric.node_facts) sets, else from C(ansible_host) when it is an IP address. The MTU is known only when the
+    nodes have been asked, or C(podnet_mtu) is set.
   - The variables are described in C(docs/variables.md).
 seealso:
   - module: podnet.fabric.node_facts
@@ -82,7 +87,12 @@ ansible_facts:
           type: list
           elements: dict
           sample:
-            - {name: default, cidr: 10.244.0.0/16, family: 4, block_size: 24, nat_outgoing: true, blocks: {total: 256, held: 4, resting: 0}}
+            - name: default
+              cidr: 10.244.0.0/16
+              family: 4
+              block_size: 24
+              nat_outgoing: true
+              blocks: {total: 256, held: 4, resting: 0}
         mtu:
           description: MTU of the pod network; null as long as no node has been asked and C(podnet_mtu) is V(auto).
           type: int
@@ -95,6 +105,9 @@ ansible_facts:
           description: Path of the ledger.
           type: str
           sample: inventories/lab/podnet-ledger.json
+        peers:
+          description: The nodes again, as JSON text for the filter P(podnet.fabric.peers#filter).
+          type: str
         nodes:
           description: The nodes by name.
           type: dict

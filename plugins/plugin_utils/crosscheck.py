@@ -8,48 +8,57 @@ import ipaddress
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Pool
 from ansible_collections.podnet.fabric.plugins.plugin_utils.problem import Problem, names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Network, Node, Pool
+    from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Network, Node, ServiceRange
 
-# A block holds its network address (the tunnel's), the bridge's address, at least four pods and, for IPv4, a broadcast address.
+# A block holds the tunnel's address, the bridge's, four pods' or more and, in IPv4, the broadcast address.
 LONGEST_BLOCK = {4: 29, 6: 125}
 
 
-def pool_problems(pools: Sequence[Pool], nodes: int) -> list[Problem]:
-    """Check the pools by themselves and against the number of nodes."""
+def pool_problems(pools: Sequence[Pool]) -> list[Problem]:
+    """Check the pools by themselves and against each other."""
     problems = []
-    for index, pool in enumerate(pools):
-        path = f"podnet_pools[{index}]"
-        problems += _unusable(f"{path}.cidr", pool.network)
-        problems += _block_size(path, pool)
-        twin = next((other for other, former in enumerate(pools[:index]) if former.name == pool.name), None)
-        if twin is not None:
-            found = f"'{pool.name}', the name of podnet_pools[{twin}] too"
-            problems.append(Problem(f"{path}.name", found, "a name of its own for each pool", "rename one of the two"))
-    for (one, first), (two, second) in combinations(enumerate(pools), 2):
-        if first.network.overlaps(second.network):
-            found = f"{second.network}, which overlaps podnet_pools[{one}].cidr {first.network}"
-            problems.append(Problem(f"podnet_pools[{two}].cidr", found, "pools that are apart", "move one of the two"))
-    return problems or _too_few_blocks(pools, nodes)
+    first_of: dict[str, Pool] = {}
+    for pool in pools:
+        problems += _unusable(f"{pool.path}.cidr", pool.network)
+        problems += _block_size(pool)
+        twin = first_of.setdefault(pool.name, pool)
+        if twin is not pool:
+            found = f"'{pool.name}', the name of {twin.path} too"
+            problems.append(
+                Problem(f"{pool.path}.name", found, "a name of its own for each pool", "rename one of them")
+            )
+    return problems + _overlaps(pools)
 
 
-def range_problems(pools: Sequence[Pool], services: Sequence[Network], nodes: Sequence[Node]) -> list[Problem]:
-    """Check pools and service ranges against each other and against what the underlay uses."""
-    ranges = [(f"podnet_pools[{index}].cidr", pool.network) for index, pool in enumerate(pools)]
+def capacity_problems(pools: Sequence[Pool], nodes: int) -> list[Problem]:
+    """Check that there can be a block of each family for every node."""
     problems = []
-    for index, service in enumerate(services):
-        path = f"podnet_service_cidrs[{index}]"
-        for other, network in [*ranges, *((f"podnet_service_cidrs[{n}]", services[n]) for n in range(index))]:
-            if service.overlaps(network):
-                found = f"{service}, which overlaps {other} {network}"
-                problems.append(Problem(path, found, "ranges that are apart", "move one of the two"))
-    ranges += [(f"podnet_service_cidrs[{index}]", network) for index, network in enumerate(services)]
-    for path, network in ranges:
-        problems += _underlay_inside(path, network, nodes)
+    for family in sorted({pool.family for pool in pools}):
+        mine = [pool for pool in pools if pool.family == family]
+        blocks = sum(pool.capacity for pool in mine)
+        if blocks < nodes:
+            of = names([f"{pool.path} ({pool.network} in blocks of /{pool.block_size})" for pool in mine])
+            found = f"{blocks} IPv{family} {'block' if blocks == 1 else 'blocks'} in {of}"
+            cure = "enlarge cidr, set a larger number as block_size, or add a pool"
+            problems.append(Problem("podnet_pools", found, f"{nodes}, one for each node", cure))
+    return problems
+
+
+def range_problems(pools: Sequence[Pool], services: Sequence[ServiceRange], nodes: Sequence[Node]) -> list[Problem]:
+    """Check service ranges against each other and the pools, and all of them against what the underlay uses."""
+    problems = _overlaps(services)
+    for service in services:
+        problems += [_overlap(service, pool) for pool in pools if service.network.overlaps(pool.network)]
+    for pool in pools:
+        problems += _underlay_inside(f"{pool.path}.cidr", pool.network, nodes)
+    for service in services:
+        problems += _underlay_inside(service.path, service.network, nodes)
     return problems
 
 
@@ -57,9 +66,9 @@ def outside_problems(outside: Sequence[str], pools: Sequence[Pool]) -> list[Prob
     """Check that the addresses which stand for the world outside are not in the pod network."""
     problems = []
     for index, text in enumerate(outside):
-        for number, pool in enumerate(pools):
+        for pool in pools:
             if ipaddress.ip_address(text) in pool.network:
-                found = f"{text}, which lies in podnet_pools[{number}].cidr {pool.network}"
+                found = f"{text}, which lies in {pool.path}.cidr {pool.network}"
                 cure = "name a host that is not a pod"
                 problems.append(
                     Problem(f"podnet_verify_outside[{index}]", found, "an address outside the pod network", cure)
@@ -99,36 +108,32 @@ def _unusable(path: str, network: Network) -> list[Problem]:
     return []
 
 
-def _block_size(path: str, pool: Pool) -> list[Problem]:
+def _block_size(pool: Pool) -> list[Problem]:
     shortest, longest = pool.network.prefixlen, LONGEST_BLOCK[pool.family]
     if shortest > longest:
         found = f"{pool.network}, smaller than the smallest block"
-        cure = "make the pool larger"
-        return [Problem(f"{path}.cidr", found, f"a network of /{longest} or larger", cure)]
+        return [Problem(f"{pool.path}.cidr", found, f"a network of /{longest} or larger", "make the pool larger")]
     if shortest <= pool.block_size <= longest:
         return []
-    found = str(pool.block_size)
     if pool.block_size > longest:
-        found = f"{found}, a block with fewer than 4 addresses for pods"
-    elif pool.block_size < shortest:
-        found = f"{found}, a block larger than the pool {pool.network}"
+        found = f"{pool.block_size}, a block with fewer than 4 addresses for pods"
+    else:
+        found = f"{pool.block_size}, a block larger than the pool {pool.network}"
     wanted = f"a whole number from {shortest} to {longest}"
-    return [Problem(f"{path}.block_size", found, wanted, "choose a number in that range")]
+    return [Problem(f"{pool.path}.block_size", found, wanted, "choose a number in that range")]
 
 
-def _too_few_blocks(pools: Sequence[Pool], nodes: int) -> list[Problem]:
-    problems = []
-    for family in sorted({pool.family for pool in pools}):
-        mine = [(index, pool) for index, pool in enumerate(pools) if pool.family == family]
-        blocks = sum(pool.capacity for _index, pool in mine)
-        if blocks < nodes:
-            of = names(
-                [f"podnet_pools[{index}] ({pool.network} in blocks of /{pool.block_size})" for index, pool in mine]
-            )
-            found = f"{blocks} IPv{family} {'block' if blocks == 1 else 'blocks'} in {of}"
-            cure = "enlarge cidr, set a larger number as block_size, or add a pool"
-            problems.append(Problem("podnet_pools", found, f"{nodes}, one for each node", cure))
-    return problems
+def _overlaps(ranges: Sequence[Pool | ServiceRange]) -> list[Problem]:
+    return [_overlap(two, one) for one, two in combinations(ranges, 2) if one.network.overlaps(two.network)]
+
+
+def _overlap(one: Pool | ServiceRange, other: Pool | ServiceRange) -> Problem:
+    found = f"{one.network}, which overlaps {_path(other)} {other.network}"
+    return Problem(_path(one), found, "ranges that are apart", "move one of the two")
+
+
+def _path(of: Pool | ServiceRange) -> str:
+    return f"{of.path}.cidr" if isinstance(of, Pool) else of.path
 
 
 def _underlay_inside(path: str, network: Network, nodes: Sequence[Node]) -> list[Problem]:

@@ -4,15 +4,22 @@
 
 from __future__ import annotations
 
+import functools
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.podnet.fabric.plugins.plugin_utils.problem import Problem
+from ansible.errors import AnsibleError
+
+from ansible_collections.podnet.fabric.plugins.plugin_utils.problem import Problem, names
 from ansible_collections.podnet.fabric.plugins.plugin_utils.schema import PREFIX
 from ansible_collections.podnet.fabric.plugins.plugin_utils.settings import Host
 
 GROUP = "podnet"
 TEMPLATE_MARKS = ("{{", "{%", "{#")
+
+# Of a variable's name and what is wrong with it: the hosts where it is.
+Failures = dict[tuple[str, str], list[str]]
 
 
 class NotPlain(Exception):
@@ -20,7 +27,7 @@ class NotPlain(Exception):
 
 
 def node_names(groups: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the nodes in the order of the inventory: those of the group podnet, all hosts if there is no such group."""
+    """Return the nodes in the inventory's order: the hosts of the group podnet, all hosts if there is no such group."""
     return list(groups[GROUP] if GROUP in groups else groups["all"])
 
 
@@ -36,47 +43,38 @@ def gather(task_vars: Mapping[str, Any], template: Callable[[Any], Any]) -> tupl
     """Return the hosts with their variables, and what could not be worked out."""
     hostvars = task_vars["hostvars"]
     current = task_vars["inventory_hostname"]
-    problems: list[Problem] = []
-    given, overriding = _of_the_play(task_vars, hostvars.raw_get(current), template, problems)
-    hosts = []
-    for name in node_names(task_vars["groups"]):
-        # One call for each host: hostvars[name] would template all of the facts, each holding a plan of all nodes.
-        raw = hostvars.raw_get(name)
-        facts = raw.get("ansible_facts", {})
-        variables = dict(given)
-        for key in _ours(raw, facts):
-            value = _evaluate(key, raw[key], lambda _raw, key=key, name=name: hostvars[name][key], problems, name)
-            if value is not None:
-                variables[key] = value
-        variables.update(overriding)
-        address = _evaluate(
-            "ansible_host",
-            raw.get("ansible_host", name),
-            lambda _raw, name=name: hostvars[name]["ansible_host"],
-            problems,
-            name,
+    failures: Failures = defaultdict(list)
+    given, overriding = _of_the_play(task_vars, hostvars.raw_get(current), template, failures)
+    hosts = [_host(hostvars, name, failures) for name in node_names(task_vars["groups"])]
+    # What failed on one host is left out of all, or it would be reported a second time as a difference between them.
+    failed = {variable for variable, _told in failures}
+    whole = [
+        host._replace(
+            variables={
+                key: value for key, value in {**given, **host.variables, **overriding}.items() if key not in failed
+            }
         )
-        hosts.append(Host(name, variables, str(address or ""), plain(facts.get("podnet_node") or {})))
-    return hosts, problems
+        for host in hosts
+    ]
+    return whole, [_failure(variable, told, where) for (variable, told), where in failures.items()]
 
 
 def plain(value: Any) -> Any:
     """Return a copy of plain types only; what has to be templated or decrypted raises NotPlain."""
-    if isinstance(value, str):
-        if any(mark in value for mark in TEMPLATE_MARKS):
-            raise NotPlain(value)
-        return "".join(value)  # of a tagged string, too, this makes a plain one
-    return _plain_other(value, plain)
+    if isinstance(value, str) and any(mark in value for mark in TEMPLATE_MARKS):
+        raise NotPlain(value)
+    return _copied(value, plain)
 
 
 def finished(value: Any) -> Any:
     """Return a templated value in plain types."""
+    return _copied(value, finished)
+
+
+def _copied(value: Any, inner: Callable[[Any], Any]) -> Any:
+    # Ansible's strings and numbers carry tags; each of these makes a plain one.
     if isinstance(value, str):
         return "".join(value)
-    return _plain_other(value, finished)
-
-
-def _plain_other(value: Any, inner: Callable[[Any], Any]) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, (int, float)):
@@ -88,36 +86,57 @@ def _plain_other(value: Any, inner: Callable[[Any], Any]) -> Any:
     raise NotPlain(value)
 
 
+def _host(hostvars: Any, name: str, failures: Failures) -> Host:
+    # One call for each host. hostvars[name] is made only when there is something to template: it costs as much again.
+    raw = hostvars.raw_get(name)
+    facts = raw.get("ansible_facts", {})
+    templated = functools.cache(lambda: hostvars[name])
+
+    def value(key: str) -> Any:
+        return _evaluate(key, raw[key], lambda: templated()[key], failures, name)
+
+    variables = {key: value(key) for key in _ours(raw, facts)}
+    address = value("ansible_host") if "ansible_host" in raw else None
+    # Facts are data: templating them would walk through the plan of all nodes that each host holds.
+    told = finished(facts.get("podnet_node") or {})
+    return Host(name, {key: item for key, item in variables.items() if item is not None}, str(address or ""), told)
+
+
 def _ours(variables: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     # Facts such as podnet_plan are variables too where inject_facts_as_vars is on.
     return [name for name in variables if name.startswith(PREFIX) and name not in facts]
 
 
 def _of_the_play(
-    task_vars: Mapping[str, Any], raw: Mapping[str, Any], template: Callable[[Any], Any], problems: list[Problem]
+    task_vars: Mapping[str, Any], raw: Mapping[str, Any], template: Callable[[Any], Any], failures: Failures
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what play, role or task say and hostvars cannot know: for hosts that lack it, and for all hosts."""
     given: dict[str, Any] = {}
     overriding: dict[str, Any] = {}
     for name in _ours(task_vars, task_vars.get("ansible_facts", {})):
-        if name not in raw or (task_vars[name] is not raw[name] and task_vars[name] != raw[name]):
-            value = _evaluate(name, task_vars[name], template, problems)
+        stated = task_vars[name]
+        if name not in raw or (stated is not raw[name] and stated != raw[name]):
+            value = _evaluate(name, stated, functools.partial(template, stated), failures, "")
             if value is not None:
                 (overriding if name in raw else given)[name] = value
     return given, overriding
 
 
-def _evaluate(name: str, value: Any, template: Callable[[Any], Any], problems: list[Problem], host: str = "") -> Any:
+def _evaluate(name: str, value: Any, template: Callable[[], Any], failures: Failures, host: str) -> Any:
     try:
         return plain(value)
     except NotPlain:
         pass
     try:
-        return finished(template(value))
-    except Exception as error:  # whatever a template may raise: it is the operator's, and is told with all the rest
-        path = f"{name} ({host})" if host else name
-        told = getattr(error, "message", None) or error
-        problems.append(
-            Problem(path, f"a value that cannot be worked out ({told})", "a value", "correct the expression")
-        )
-        return None
+        return finished(template())
+    except AnsibleError as error:
+        failures[name, str(error)].append(host)
+    except NotPlain as error:
+        failures[name, f"a {type(error.args[0]).__name__}"].append(host)
+    return None
+
+
+def _failure(variable: str, told: str, hosts: Sequence[str]) -> Problem:
+    where = names([host for host in hosts if host])
+    path = f"{variable} ({where})" if where else variable
+    return Problem(path, f"a value that cannot be worked out: {told}", "a value", "correct the expression")

@@ -70,7 +70,8 @@ class Store(Protocol):
     def update(self, transition: Callable[[Ledger], Ledger]) -> tuple[Ledger, Ledger]:
         """Apply a transition with nobody in between; return the ledger before and after.
 
-        A store that compares instead of locking may call the transition several times; when it raises, nothing is written.
+        A store that compares instead of locking may call the transition several times. When it raises, nothing is
+        written.
         """
 
 

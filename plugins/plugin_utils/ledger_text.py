@@ -1,12 +1,12 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ledger as text: JSON, a block to a line and in the order of addresses, so that a change reads well in a review."""
+"""The ledger as text: JSON, a block to a line in the order of addresses, so that a change reads well in a review."""
 
 from __future__ import annotations
 
 import ipaddress
 import json
-from datetime import UTC, datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import Entry, Ledger
@@ -108,8 +108,7 @@ def _entry(key: str, value: Any, name: str, problems: list[Problem]) -> Entry:
     released: int | None = None
     if "released" in value:
         try:
-            moment = datetime.strptime(value["released"], TIME)
-            released = int(moment.replace(tzinfo=UTC).timestamp())
+            released = int(datetime.strptime(value["released"], TIME).replace(tzinfo=UTC).timestamp())
         except (TypeError, ValueError):
             problems.append(
                 Problem(f"{path}.released", show(value["released"]), "a time such as 2026-01-31T12:00:00Z", RESTORE)

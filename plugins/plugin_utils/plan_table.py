@@ -17,9 +17,9 @@ def lines(plan: Mapping[str, Any]) -> list[str]:
     """Return the plan as lines: the cluster, the pools, the nodes."""
     settings = plan["settings"]
     mtu = plan["mtu"] if plan["mtu"] is not None else f"that of the underlay less {plan['overhead']}"
+    vxlan = f"VNI {settings['vxlan_vni']}, UDP port {settings['vxlan_port']}"
     head = [
-        f"cluster {plan['cluster']}: {len(plan['nodes'])} nodes, {settings['dataplane']}, VNI {settings['vxlan_vni']}, "
-        f"UDP port {settings['vxlan_port']}",
+        f"cluster {plan['cluster']}: {len(plan['nodes'])} nodes, {settings['dataplane']}, {vxlan}",
         f"MTU of the pods: {mtu} (the tunnel takes {plan['overhead']} bytes)",
         f"ledger: {plan['ledger']}",
     ]
@@ -43,7 +43,9 @@ def _pool(pool: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _node(node: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    rows = [("", "", "", block["cidr"], block["gateway"], "") for block in node["blocks"]] or [("",) * len(NODES)]
+    rows: list[tuple[str, ...]] = [("", "", "", block["cidr"], block["gateway"], "") for block in node["blocks"]] or [
+        ("",) * len(NODES)
+    ]
     underlay = node["underlay"]
     rows[0] = (node["name"], underlay["address"], underlay["interface"], rows[0][3], rows[0][4], node["vtep_mac"])
     return rows
@@ -52,4 +54,7 @@ def _node(node: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def _drawn(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in [titles, *rows]) for column in range(len(titles))]
     rule = ["-" * width for width in widths]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in [titles, rule, *rows]]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [titles, rule, *rows]
+    ]

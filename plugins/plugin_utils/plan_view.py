@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,18 +31,14 @@ def node(plan: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def peers(plan: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """Return the other nodes: underlay address, hardware address, blocks."""
+    """Return the other nodes, by name: underlay address, hardware address, blocks."""
     _found(plan, name)
-    return [
-        {
-            "name": other,
-            "underlay": peer["underlay"]["address"],
-            "mac": peer["vtep_mac"],
-            "blocks": [block["cidr"] for block in peer["blocks"]],
-        }
-        for other, peer in sorted(plan["nodes"].items())
-        if other != name
-    ]
+    return [peer for peer in json.loads(plan["peers"]) if peer["name"] != name]
+
+
+def pools(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the pools as a node has to know them."""
+    return [{key: pool[key] for key in ("name", "cidr", "nat_outgoing")} for pool in plan["pools"]]
 
 
 def _found(plan: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ import ipaddress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.plugin_utils import crosscheck, ledger_text, node_check
-from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Draft, Node, Plan, Pool
+from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Draft, Network, Plan, Pool, ServiceRange
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import (
     Entry,
     Ledger,
@@ -48,10 +48,12 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     cluster = settings.cluster
     problems = list(settings.problems)
     nodes, node_problems = node_check.read_nodes(hosts, settings.node)
-    pools = _pools(cluster.get("podnet_pools", []))
-    services = [ipaddress.ip_network(text) for text in cluster.get("podnet_service_cidrs", [])]
+    pools = _pools(settings.stated["podnet_pools"])
+    services = _services(settings.stated["podnet_service_cidrs"])
     problems += node_problems
-    problems += crosscheck.pool_problems(pools, len(hosts))
+    problems += crosscheck.pool_problems(pools)
+    if "podnet_pools" in cluster:
+        problems += crosscheck.capacity_problems(pools, len(hosts))
     problems += crosscheck.range_problems(pools, services, nodes)
     problems += crosscheck.outside_problems(cluster.get("podnet_verify_outside", []), pools)
     problems += crosscheck.device_problems(cluster, nodes)
@@ -89,13 +91,30 @@ def placement_problems(settlement: Settlement, ledger_name: str) -> list[Problem
     ]
 
 
-def _pools(values: Sequence[dict[str, Any]]) -> tuple[Pool, ...]:
+def _pools(values: Any) -> tuple[Pool, ...]:
+    """Return the pools, without those that the schema has refused."""
     pools = []
-    for value in values:
-        network = ipaddress.ip_network(value["cidr"])
-        size = value.get("block_size", max(BLOCK_SIZE[network.version], network.prefixlen))
-        pools.append(Pool(value["name"], network, size, value["nat_outgoing"]))
+    for position, value in enumerate(values if isinstance(values, list) else ()):
+        if not isinstance(value, dict):
+            continue
+        network = _network(value.get("cidr"))
+        if network is not None:
+            size = value.get("block_size", max(BLOCK_SIZE[network.version], network.prefixlen))
+            if isinstance(size, int) and isinstance(value.get("name"), str):
+                pools.append(Pool(value["name"], network, size, value["nat_outgoing"] is True, position))
     return tuple(pools)
+
+
+def _services(values: Any) -> tuple[ServiceRange, ...]:
+    networks = [_network(value) for value in (values if isinstance(values, list) else ())]
+    return tuple(ServiceRange(network, position) for position, network in enumerate(networks) if network is not None)
+
+
+def _network(text: Any) -> Network | None:
+    try:
+        return ipaddress.ip_network(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def _stray(pool: str, entries: Sequence[Entry], ledger_name: str) -> Problem:
@@ -103,19 +122,18 @@ def _stray(pool: str, entries: Sequence[Entry], ledger_name: str) -> Problem:
     found = f"no pool '{pool}' that the owned blocks fit which {ledger_name} has: {owned}"
     wanted = "each owned block inside its pool, with the pool's block_size"
     cure = (
-        "put the pool back as it was and add a new one beside it; a block is moved by taking its node out of the inventory, "
-        "tearing it down, and adding it again"
+        "put the pool back as it was and add a new one beside it; to move a block, take its node out of the inventory, "
+        "tear it down, and add it again"
     )
     return Problem("podnet_pools", found, wanted, cure)
 
 
 def _short(shortage: Shortage) -> Problem:
-    found = f"no free IPv{shortage.family} block for {names(shortage.nodes)} ({shortage.held} owned, {shortage.resting} resting"
-    found += f", the first until {ledger_text.time_text(shortage.rested)})" if shortage.rested is not None else ")"
+    usage = f"{shortage.held} owned, {shortage.resting} resting"
+    if shortage.rested is not None:
+        usage += f", the first until {ledger_text.time_text(shortage.rested)}"
+    found = f"no free IPv{shortage.family} block for {names(shortage.nodes)} ({usage})"
     cure = f"add an IPv{shortage.family} pool"
     if shortage.resting:
         cure += ", or set podnet_block_rest to fewer seconds if nothing uses the resting blocks' addresses any more"
     return Problem("podnet_pools", found, "one for each node", cure)
-
-
-__all__ = ["Drafted", "Node", "draft", "finish", "place", "placement_problems"]

@@ -29,17 +29,13 @@ def show(value: Any) -> str:
     """Return a value as an operator would write it, cut when long."""
     if value is None:
         return "nothing"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return str(value)
     if isinstance(value, str):
         return f"'{value if len(value) <= SHOWN_CHARACTERS else value[: SHOWN_CHARACTERS - 3] + '...'}'"
     if isinstance(value, dict):
         return f"a mapping with the keys {names(sorted(map(str, value)))}" if value else "an empty mapping"
     if isinstance(value, (list, tuple)):
         return f"a list of {len(value)}" if value else "an empty list"
-    return f"a {type(value).__name__}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def names(found: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SCHEMA_FILE = Path(__file__).with_name("inventory_schema.yml")
 PREFIX = "podnet_"
 
-# What Ansible itself takes for a boolean (ansible.module_utils.parsing.convert_bool), less the single letters and digits.
+# What Ansible takes for a boolean (ansible.module_utils.parsing.convert_bool), less the single letters and digits.
 TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 WHOLE_NUMBER = re.compile(r"-?[0-9]+")
 

@@ -28,6 +28,7 @@ class Settings(NamedTuple):
     """The variables, valid or (with problems) left out."""
 
     cluster: dict[str, Any]  # by full name, defaults filled in
+    stated: dict[str, Any]  # as cluster, and what is wrong too: its sound parts can be checked against other variables
     node: dict[str, dict[str, Any]]  # by host, then by full name
     problems: list[Problem]
 
@@ -41,9 +42,10 @@ def settle_settings(hosts: Sequence[Host]) -> Settings:
     wrong = validation.problems_of(values)
     problems += wrong
     bad = {problem.path.partition(".")[0].partition("[")[0] for problem in wrong}
-    cluster = {name: schema.complete(name, values.get(name)) for name in schema.cluster_wide() if name not in bad}
+    stated = {name: schema.complete(name, values.get(name)) for name in schema.cluster_wide()}
+    cluster = {name: value for name, value in stated.items() if name not in bad}
     node, node_problems = _of_nodes(hosts)
-    return Settings(cluster, node, problems + node_problems)
+    return Settings(cluster, stated, node, problems + node_problems)
 
 
 def _unknown(hosts: Sequence[Host]) -> list[Problem]:

@@ -38,6 +38,12 @@ CURE_TYPE = {
     "array": "write each item on a line of its own after '- '",
     "object": "write 'key: value' lines",
 }
+CURE_KEYWORD = {
+    "minimum": "choose a number in that range",
+    "maximum": "choose a number in that range",
+    "minItems": "add an item, or remove the variable to get the default",
+}
+CURE = "write it like that"
 
 
 def problems_of(values: Mapping[str, Any], host: str = "") -> list[Problem]:
@@ -54,12 +60,8 @@ def problems_of(values: Mapping[str, Any], host: str = "") -> list[Problem]:
 def unknown(name: str, host: str = "") -> Problem:
     """Return the problem of a variable that begins with podnet_ and is none of ours."""
     path = f"{name} ({host})" if host else name
-    return Problem(
-        path,
-        "a variable that does not exist",
-        _known_keys(schema.variables(), top=True),
-        _nearest(name, schema.variables()),
-    )
+    cure = _nearest(name, schema.variables())
+    return Problem(path, "a variable that does not exist", "a variable listed in docs/variables.md", cure)
 
 
 def _validator() -> Draft202012Validator:
@@ -74,20 +76,19 @@ def _validator() -> Draft202012Validator:
 def _in_words(error: ValidationError) -> Iterator[Problem]:
     part: Mapping[str, Any] = error.schema if isinstance(error.schema, Mapping) else {}
     path = _path(error.absolute_path)
+    instance: Any = error.instance
     if error.validator == "additionalProperties":
         known = part["properties"]
-        for key in error.instance:
+        for key in instance:
             if key not in known:
-                at = f"{path}.{key}" if path else str(key)
-                yield Problem(
-                    at, "a key that does not exist", _known_keys(known, top=not path), _nearest(str(key), known)
-                )
+                wanted = f"one of {', '.join(known)}"
+                yield Problem(f"{path}.{key}", "a key that does not exist", wanted, _nearest(str(key), known))
     elif error.validator == "required":
         for key in part["required"]:
-            if key not in error.instance:
+            if key not in instance:
                 yield Problem(f"{path}.{key}", "nothing", _wanted(part["properties"][key]), f"add the key '{key}'")
     else:
-        yield Problem(path, _found(error.instance, part), _wanted(part), _cure(error, part))
+        yield Problem(path, _found(instance, part), _wanted(part), _cure(error, part))
 
 
 def _path(parts: Iterable[str | int]) -> str:
@@ -123,26 +124,16 @@ def _wanted(part: Mapping[str, Any]) -> str:
 
 
 def _cure(error: ValidationError, part: Mapping[str, Any]) -> str:
-    causes = [error.cause, *(inner.cause for inner in error.context or ())]
-    for cause in causes:
+    for cause in (error.cause, *(inner.cause for inner in error.context or ())):
         if cause is not None:
             return str(cause)
+    kind = str(error.validator)
     if "x-cure" in part:
         return str(part["x-cure"])
-    if error.validator == "enum":
+    if kind == "enum":
         close = difflib.get_close_matches(str(error.instance), part["enum"], n=1)
         return f"did you mean {close[0]}?" if close else f"write {part['enum'][0]}"
-    if error.validator in ("minimum", "maximum"):
-        return "choose a number in that range"
-    if error.validator == "minItems":
-        return "add an item, or remove the variable to get the default"
-    if error.validator == "type" and isinstance(part.get("type"), str):
-        return CURE_TYPE[part["type"]]
-    return "write it like that"
-
-
-def _known_keys(known: Mapping[str, Any], top: bool) -> str:
-    return "a variable listed in docs/variables.md" if top else f"one of {', '.join(known)}"
+    return CURE_TYPE.get(str(part.get("type")), CURE) if kind == "type" else CURE_KEYWORD.get(kind, CURE)
 
 
 def _nearest(key: str, known: Mapping[str, Any]) -> str:
