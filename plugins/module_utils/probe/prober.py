@@ -70,7 +70,7 @@ def probe(
     :param mtu: bytes of a full-size packet with its IP header; None takes each pod's own
     :param watch_on: name of the underlay interface; None does without
     """
-    digest = message.digest_of(token)
+    digest = message.digest_of(run)
     answers: list[Answer] = []
     for first in range(0, len(questions), _AT_ONCE):
         watcher = None if watch_on is None else capture.watch(watch_on)

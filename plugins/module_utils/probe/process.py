@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Responders as processes: started detached, found again by a record under /run, ended exactly.
 
-A record holds the process id and its start time, which together name one process of this boot and never another.
+A record holds the process id and its start time, which together with its name are one process of this boot and never
+another.
 """
 
 from __future__ import annotations
@@ -181,14 +182,17 @@ def _records(folder: Path) -> list[Record]:
 
 
 def _start_time(pid: int) -> int | None:
-    """Start time of a running process, None when there is none or it is a zombie."""
+    """Start time of a running responder, None when the process is gone, a zombie or something else."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The name in parentheses may hold anything, so count from the last one (proc(5)).
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    before, _parenthesis, after = stat.rpartition(")")
+    fields = after.split()
+    if before.partition("(")[2] != COMM or fields[0] in "ZX":
+        return None
+    return int(fields[19])
 
 
 def _alive(record: Record) -> bool:
