@@ -70,7 +70,10 @@ def dump_addresses(nl: Netlink, names: Mapping[int, str], dev_index: int = 0) ->
 
 
 def encode_address(verb: str, address: Address, index_of: Mapping[str, int]) -> bytes:
-    """The message that does `verb` to an address."""
+    """The message that does `verb` to an address.
+
+    "replace" changes the flags of an IPv6 address; of an IPv4 address the kernel leaves them as they are.
+    """
     kind, flags = _VERBS[verb]
     dev, family, local, prefixlen, scope, address_flags = address
     body = _BODY.pack(family, prefixlen, 0, scope, index_of_device(index_of, dev))

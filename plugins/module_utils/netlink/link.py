@@ -133,8 +133,11 @@ def device_names_of(links: list[Link]) -> dict[int, str]:
 def _link(index: int, flags: int, had: Mapping[int, bytes], names: Mapping[int, str]) -> Link:
     info = attributes(had.get(_IFLA_LINKINFO, b""))
     kind = text_of(info.get(_IFLA_INFO_KIND))
-    # With IFLA_LINK_NETNSID the index counts in another namespace.
-    parent = 0 if _IFLA_LINK_NETNSID in had else number_of(had.get(_IFLA_LINK))
+    data = _data(kind, attributes(info.get(_IFLA_INFO_DATA, b"")))
+    # A VXLAN device has its underlay in the data of its kind only.
+    parent = number_of(had.get(_IFLA_LINK)) or data.get("link", 0)
+    if _IFLA_LINK_NETNSID in had:
+        parent = 0  # the index counts in another namespace
     return Link(
         index=index,
         name=names[index],
@@ -146,7 +149,7 @@ def _link(index: int, flags: int, had: Mapping[int, bytes], names: Mapping[int, 
         master=names.get(number_of(had.get(_IFLA_MASTER)), ""),
         parent=names.get(parent, ""),
         carrier=_flag(had.get(_IFLA_CARRIER, b"\0")),
-        data=_data(kind, attributes(info.get(_IFLA_INFO_DATA, b""))),
+        data=data,
         group=number_of(had.get(_IFLA_GROUP)),
     )
 
