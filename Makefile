@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PYTHONDONTWRITEBYTECODE := 1
 
-INVENTORY ?= inventories/lab
+INVENTORY ?= inventories/lab/hosts.yml
 PLAYBOOK := ansible-playbook -i $(INVENTORY)
 # pytest's report of each suite goes there, for the summary at the end.
 REPORTS := build/reports

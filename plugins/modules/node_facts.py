@@ -176,6 +176,10 @@ ansible_facts:
               description: The Debian package that cures it, if one does.
               type: str
               sample: nftables
+            text:
+              description: All of it in one line.
+              type: str
+              sample: "tools: found no nft on PATH; wanted nft; cure: install nftables"
         missing_packages:
           description: Debian packages that would cure findings.
           type: list

@@ -10,8 +10,8 @@ from ipaddress import ip_network
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Finding, Seen, Wanted
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.underlay import Choice, Underlay
 
-# RFC 8200, section 5: what every IPv6 link must carry; also the least that podnet_mtu takes.
-_SMALLEST_MTU = 1280
+# RFC 791: every host takes IPv4 packets of 576 bytes. RFC 8200, section 5: every IPv6 link carries 1280.
+_SMALLEST_MTU = {4: 576, 6: 1280}
 
 
 def check_underlay(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
@@ -35,7 +35,8 @@ def check_mtu(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
     if not isinstance(choice, Underlay):
         return
     room = choice.mtu - choice.overhead
-    least = wanted.mtu or _SMALLEST_MTU
+    smallest = max((_SMALLEST_MTU[family] for family in wanted.families), default=0)
+    least = wanted.mtu or smallest
     if room < least:
         yield Finding(
             "mtu",
@@ -43,7 +44,7 @@ def check_mtu(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
             f"{choice.interface} has MTU {choice.mtu}, which leaves {room} for pods",
             f"at least {least + choice.overhead} ({least} for pods, {choice.overhead} for the tunnel)",
             f"ip link set {choice.interface} mtu {least + choice.overhead}"
-            + (f", or podnet_mtu: {room} for all nodes" if wanted.mtu and room >= _SMALLEST_MTU else ""),
+            + (f", or podnet_mtu: {room} for all nodes" if wanted.mtu and room >= smallest else ""),
         )
 
 

@@ -35,7 +35,7 @@ def node_facts(options: Mapping[str, Any]) -> dict[str, Any]:
         "python": {"executable": seen.executable, "version": seen.python, "pyroute2": seen.pyroute2},
         "cni": _cni(seen),
         "sysctl": dict(seen.sysctl),
-        "findings": [finding._asdict() for finding in findings],
+        "findings": [{**finding._asdict(), "text": str(finding)} for finding in findings],
         "missing_packages": missing_packages(findings),
     }
 

@@ -45,6 +45,15 @@ class Wanted(NamedTuple):
     cni_version: str = "1.0.0"
     cni_plugins: tuple[str, ...] = ("bridge", "host-local")
 
+    def pools_of(self, family: int) -> list[str]:
+        """The pools of an address family, 4 or 6."""
+        return [pool for pool in self.pools if (":" in pool) == (family == 6)]
+
+    @property
+    def families(self) -> list[int]:
+        """The address families that the pools have."""
+        return [family for family in (4, 6) if self.pools_of(family)]
+
 
 class Interface(NamedTuple):
     """A network device."""
@@ -117,7 +126,3 @@ class Seen(NamedTuple):
     def interface(self, name: str) -> Interface | None:
         """The interface of that name."""
         return next((each for each in self.interfaces if each.name == name), None)
-
-    def families(self, wanted: Wanted) -> set[int]:
-        """The address families, 4 and 6, that the network's pools have."""
-        return {6 if ":" in pool else 4 for pool in wanted.pools}

@@ -40,7 +40,7 @@ _FIREWALLS = {
 def check_forwarding(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
     """Forwarding, which the roles switch on; told so that nobody is surprised."""
     names = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
-    for family in sorted(seen.families(wanted)):
+    for family in wanted.families:
         if seen.sysctl.get(names[family]) == "0":
             yield Finding(
                 "forwarding", "info", f"{names[family]} = 0", "1", "nothing to do: the roles set it, teardown undoes it"
@@ -50,7 +50,7 @@ def check_forwarding(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Fin
 def check_ipv6(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
     """IPv6 is there when pods or tunnels use it."""
     over_it = isinstance(choice, Underlay) and choice.family == 6
-    if 6 not in seen.families(wanted) and not over_it:
+    if 6 not in wanted.families and not over_it:
         return
     if "net.ipv6.conf.all.disable_ipv6" not in seen.sysctl:
         yield Finding(
@@ -75,7 +75,7 @@ def check_ipv6(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
 
 def check_accept_ra(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
     """A host that forwards IPv6 no longer takes its default route from router advertisements."""
-    if 6 not in seen.families(wanted):
+    if 6 not in wanted.families:
         return
     for uplink in seen.ra_uplinks:
         name = f"net.ipv6.conf.{uplink}.accept_ra"
@@ -91,23 +91,23 @@ def check_accept_ra(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Find
 
 def check_rp_filter(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
     """Strict reverse path filtering drops what takes another way back; the kernel takes max(all, interface)."""
-    if 4 not in seen.families(wanted):
+    if 4 not in wanted.families:
         return
-    everywhere = _number(seen.sysctl.get("net.ipv4.conf.all.rp_filter"))
-    names = [("net.ipv4.conf.default.rp_filter", f"{wanted.vxlan_device}, as every new device,")]
+    everywhere = "net.ipv4.conf.all.rp_filter"
+    names = {"net.ipv4.conf.default.rp_filter": wanted.vxlan_device}
     if isinstance(choice, Underlay) and choice.family == 4:
-        names.append((f"net.ipv4.conf.{choice.interface}.rp_filter", choice.interface))
-    for name, device in names:
-        effective = max(everywhere, _number(seen.sysctl.get(name)))
-        if effective == 1:
-            cause = name if _number(seen.sysctl.get(name)) == 1 else "net.ipv4.conf.all.rp_filter"
-            yield Finding(
-                "rp_filter",
-                "warning",
-                f"{cause} = 1: {device} filters strictly",
-                "0 or 2: a host process that talks to a pod of another node from its underlay address is dropped else",
-                f"sysctl -w {name}=2 (loose wins over strict), and the same in /etc/sysctl.d",
-            )
+        names[f"net.ipv4.conf.{choice.interface.replace('.', '/')}.rp_filter"] = choice.interface
+    general = _number(seen.sysctl.get(everywhere))
+    strict = {name: device for name, device in names.items() if max(general, _number(seen.sysctl.get(name))) == 1}
+    if strict:
+        causes = [name for name in (everywhere, *strict) if _number(seen.sysctl.get(name)) == 1]
+        yield Finding(
+            "rp_filter",
+            "warning",
+            f"{' and '.join(causes)} = 1, so {' and '.join(strict.values())} filter strictly",
+            "0 or 2: else a host's own process that talks to another node's pod from the underlay address is dropped",
+            f"sysctl -w {' '.join(f'{name}=2' for name in strict)} (loose wins over strict), the same in /etc/sysctl.d",
+        )
 
 
 def check_managers(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
@@ -136,16 +136,23 @@ def check_packet_filters(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator
     """Filters that drop forwarded packets: an accept in a table of ours does not overrule them."""
     bridged = any(seen.sysctl.get(f"net.bridge.bridge-nf-call-{tool}") == "1" for tool in ("iptables", "ip6tables"))
     for chain in seen.dropping:
-        docker = "DOCKER-USER" if "dockerd" in seen.processes and chain.chain == "FORWARD" else chain.chain
-        tool = "iptables-legacy" if chain.backend == "iptables-legacy" else "iptables"
+        families = {"ip": [4], "ip6": [6]}.get(chain.table.split()[0], [4, 6])
+        pools = [pool for family in families for pool in wanted.pools_of(family)]
+        if not pools:
+            continue
+        example = ""
+        if chain.chain == "FORWARD":
+            tool = ("iptables" if families == [4] else "ip6tables") + chain.backend.partition("iptables")[2]
+            # Docker empties FORWARD's head at every start, but leaves its own user chain alone.
+            user = "DOCKER-USER" if "dockerd" in seen.processes else "FORWARD"
+            example = f", for example {tool} -I {user} -s {pools[0]} -j ACCEPT"
         yield Finding(
             "packet_filters",
             "warning",
-            f"the {chain.backend} chain {chain.table} {chain.chain} drops what it does not know"
+            f"the {chain.backend} chain {chain.table} {chain.chain} drops what no rule accepts"
             + (" (bridged packets too: br_netfilter is on)" if bridged else ""),
             "the pods' packets accepted there",
-            f"accept {' and '.join(wanted.pools) or 'the pools'} there as source and as destination"
-            + (f", for example {tool} -I {docker} -s POOL -j ACCEPT" if chain.chain == "FORWARD" else ""),
+            f"accept {' and '.join(pools)} there as source and as destination{example}",
         )
     if len(seen.filters) > 1:
         yield Finding(
