@@ -104,7 +104,7 @@ def check_rp_filter(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Find
         yield Finding(
             "rp_filter",
             "warning",
-            f"{' and '.join(causes)} = 1, so {' and '.join(strict.values())} filter strictly",
+            f"{' and '.join(causes)} = 1, so the filter on {' and '.join(strict.values())} is strict",
             "0 or 2: else a host's own process that talks to another node's pod from the underlay address is dropped",
             f"sysctl -w {' '.join(f'{name}=2' for name in strict)} (loose wins over strict), the same in /etc/sysctl.d",
         )

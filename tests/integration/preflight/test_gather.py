@@ -1,0 +1,143 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A namespace is seen as it is, and looking at it leaves it as it was."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.checks import examine
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.gather import gather
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Firewall, Trial, Wanted
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.trial import try_features
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.underlay import Underlay
+
+if TYPE_CHECKING:
+    from ansible_collections.podnet.fabric.tests.integration.conftest import Namespace
+
+WANTED = Wanted(pools=("10.244.0.0/16", "fd00:10:244::/48"))
+_HOST = """\
+link add eth0 type veth peer name far0
+link add eth1 mtu 9000 type veth peer name far1
+address add 192.168.0.11/24 dev eth0
+address add fd00:1::11/64 dev eth0 nodad
+address add 172.16.0.11/16 dev eth1
+link set far0 up
+link set far1 up
+link set eth0 up
+link set eth1 up
+route add default via 192.168.0.1
+"""
+
+
+@pytest.fixture
+def host(netns: Namespace) -> Namespace:
+    """A namespace with two uplinks; the default route leaves by eth0."""
+    netns.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
+    netns.run("ip", "-batch", "-", stdin=_HOST)
+    return netns
+
+
+def found(wanted: Wanted = WANTED) -> dict[str, str]:
+    """Check -> what was found, of all findings but information."""
+    findings = examine(gather(wanted), wanted)[1]
+    return {finding.check: finding.found for finding in findings if finding.severity != "info"}
+
+
+def test_a_plain_host_is_fine(host: Namespace) -> None:
+    assert found() == {}
+
+
+def test_the_underlay_follows_the_routes(host: Namespace) -> None:
+    assert examine(gather(WANTED), WANTED)[0] == Underlay("eth0", "192.168.0.11", 4, 24, 1500)
+    towards = WANTED._replace(towards=(ip_address("172.16.0.12"),))
+    assert examine(gather(towards), towards)[0] == Underlay("eth1", "172.16.0.11", 4, 16, 9000)
+
+
+def test_looking_changes_nothing(host: Namespace) -> None:
+    def state() -> list[str]:
+        return [
+            host.ip("-details", "link"),
+            host.ip("address"),
+            host.ip("route", "show", "table", "all"),
+            host.ip("-6", "route", "show", "table", "all"),
+            host.ip("nexthop"),
+            host.run("nft", "list", "ruleset"),
+            host.run("sh", "-c", "cat /proc/net/ip_tables_names 2>/dev/null || true"),
+        ]
+
+    before = state()
+    gather(WANTED)
+    assert state() == before
+
+
+def test_this_kernel_does_what_is_tried(netns: Namespace) -> None:
+    tried = try_features(("bridge", "vxlan", "veth"), "/usr/sbin/nft")
+    assert tried == {name: Trial(True) for name in ("bridge", "vxlan", "veth", "nexthop", "nftables")}
+
+
+def test_what_the_kernel_lacks_is_told_in_its_words(netns: Namespace) -> None:
+    tried = try_features(("no-such-kind",), "/bin/false")
+    assert tried["no-such-kind"].works is False
+    assert "Operation not supported" in tried["no-such-kind"].reason
+    assert tried["nftables"].works is False
+
+
+def test_a_port_that_a_program_has_is_found(host: Namespace) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as program:
+        program.bind(("127.0.0.1", 4789))
+        assert found() == {"vxlan_port": "UDP port 4789 is taken by another program"}
+    assert found() == {}
+
+
+def test_a_foreign_vxlan_device_is_found_and_ours_is_not(host: Namespace) -> None:
+    host.ip("link", "add", "podnet-vx", "type", "vxlan", "id", "84", "dstport", "4789", "dev", "eth0")
+    host.ip("link", "set", "podnet-vx", "up")
+    assert found() == {"names": "a vxlan device podnet-vx that podnet.fabric has not made"}
+    host.ip("link", "set", "podnet-vx", "alias", "podnet:vxlan")
+    assert found() == {}
+    host.ip("link", "del", "podnet-vx")
+    host.ip("link", "add", "flannel.1", "type", "vxlan", "id", "84", "dstport", "4789", "dev", "eth1")
+    assert found()["vxlan_port"] == "flannel.1 has VNI 84 on port 4789 already"
+
+
+def test_filters_that_drop_are_found_in_both_flavours(host: Namespace) -> None:
+    host.run("iptables-nft", "-P", "FORWARD", "DROP")
+    host.run("ip6tables-legacy", "-P", "FORWARD", "DROP")
+    host.run("ip6tables-legacy", "-A", "FORWARD", "-s", "2001:db8::/32", "-j", "ACCEPT")
+    seen = gather(WANTED)
+    assert set(seen.dropping) == {
+        Firewall("nftables", "ip filter", "FORWARD"),
+        Firewall("iptables-legacy", "ip6 filter", "FORWARD"),
+    }
+    assert seen.filters == {"nft", "legacy"}
+
+
+def test_kernel_settings_are_read_here_and_not_elsewhere(host: Namespace) -> None:
+    host.run("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1", "net.ipv4.conf.all.rp_filter=1")
+    assert found() == {
+        "disable_ipv6": "net.ipv6.conf.default.disable_ipv6 = 1",
+        "rp_filter": "net.ipv4.conf.all.rp_filter = 1, so the filter on podnet-vx and eth0 is strict",
+    }
+
+
+def test_an_uplink_that_lives_on_router_advertisements_is_found(host: Namespace) -> None:
+    host.run("sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=1")
+    # As the kernel does it at an advertisement.
+    host.ip("-6", "route", "add", "default", "via", "fe80::1", "dev", "eth0", "proto", "ra", "expires", "600")
+    seen = gather(WANTED)
+    assert seen.ra_uplinks == ("eth0",)
+    assert "accept_ra" in found()
+
+
+def test_leftovers_of_another_network_are_found(host: Namespace) -> None:
+    host.ip("link", "add", "cni0", "type", "bridge")
+    host.ip("address", "add", "10.244.1.1/24", "dev", "cni0")
+    assert found() == {
+        "pools": "10.244.1.1/24 on cni0 overlaps the pool 10.244.0.0/16",
+        "other_networks": "devices of a CNI bridge: cni0",
+    }

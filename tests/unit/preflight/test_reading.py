@@ -1,0 +1,141 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files and answers of tools are read for what they mean."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import InvalidInput
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight import daemons, plugins, rulesets
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.facts import wanted_of
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Firewall, Wanted
+
+DEVICES = ("podnet0", "podnet-vx")
+OPTIONS = {
+    "underlay": None,
+    "towards": [],
+    "pools": [],
+    "bridge_name": "podnet0",
+    "vxlan_device": "podnet-vx",
+    "vxlan_vni": 84,
+    "vxlan_port": 4789,
+    "mtu": "auto",
+    "nexthop_objects": "auto",
+    "cni_bin_dir": "auto",
+    "cni_conf_dir": "/etc/cni/net.d",
+    "cni_version": "1.0.0",
+    "cni_plugins": [],
+}
+
+
+def write(path: Path, text: str, mode: int = 0o644) -> None:
+    """A file with its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+
+
+@pytest.fixture
+def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in the place of /etc."""
+    monkeypatch.setattr(daemons, "_CONFIGURATION", (tmp_path,))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "left_by"),
+    [
+        (
+            "NetworkManager/conf.d/podnet.conf",
+            "[keyfile]\nunmanaged-devices=mac:00:11:22:33:44:55;interface-name:podnet*\n",
+            {"NetworkManager"},
+        ),
+        ("NetworkManager/NetworkManager.conf", "[keyfile]\nunmanaged-devices=interface-name:podnet0\n", set()),
+        ("NetworkManager/conf.d/podnet.conf", "#unmanaged-devices=interface-name:podnet*\n", set()),
+        (
+            "systemd/network/05-podnet.network",
+            "[Match]\nName=podnet0 podnet-vx\n\n[Link]\nUnmanaged=yes\n",
+            {"systemd-networkd"},
+        ),
+        ("systemd/network/05-all.network", "[Match]\nName=*\n\n[Network]\nDHCP=yes\n", set()),
+    ],
+)
+def test_a_daemon_leaves_devices_alone_when_told_so(
+    configuration: Path, file: str, text: str, left_by: set[str]
+) -> None:
+    write(configuration / file, text)
+    assert daemons.left_alone_by(DEVICES) == left_by
+
+
+def test_a_chain_drops_by_hook_and_policy_and_ours_is_not_told() -> None:
+    chains = [
+        {"family": "ip", "table": "filter", "name": "FORWARD", "hook": "forward", "policy": "drop"},
+        {"family": "ip", "table": "filter", "name": "INPUT", "hook": "input", "policy": "drop"},
+        {"family": "ip6", "table": "filter", "name": "FORWARD", "hook": "forward", "policy": "accept"},
+        {"family": "inet", "table": "podnet", "name": "forward", "hook": "forward", "policy": "drop"},
+        {"family": "inet", "table": "fw", "name": "no_hook"},
+    ]
+    answer = json.dumps({"nftables": [{"metainfo": {}}, *({"chain": chain} for chain in chains)]})
+    assert list(rulesets.dropping_chains(rulesets.nft_chains(answer))) == [Firewall("nftables", "ip filter", "FORWARD")]
+
+
+@pytest.mark.parametrize("answer", ["", "no json", "{}"])
+def test_an_answer_without_chains_is_none(answer: str) -> None:
+    assert rulesets.nft_chains(answer) == []
+
+
+def test_a_legacy_policy_is_read() -> None:
+    saved = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\nCOMMIT\n"
+    assert rulesets.legacy_dropping(saved, "ip") == [Firewall("iptables-legacy", "ip filter", "FORWARD")]
+    assert rulesets.legacy_dropping(saved.replace("DROP", "ACCEPT"), "ip") == []
+
+
+def test_the_folder_with_every_plugin_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tmp_path / "opt", tmp_path / "lib"
+    monkeypatch.setattr(plugins, "_DIRECTORIES", (str(first), str(second)))
+    answer = '#!/bin/sh\necho \'{"cniVersion": "1.0.0", "supportedVersions": ["0.4.0", "1.0.0"]}\'\n'
+    write(first / "bridge", answer, 0o755)
+    write(first / "README", "not a plugin")
+    assert plugins.look_for_plugins(Wanted()).path == str(first)
+    for name in ("bridge", "host-local"):
+        write(second / name, answer, 0o755)
+    found = plugins.look_for_plugins(Wanted(cni_conf_dir=str(tmp_path / "none")))
+    assert found.path == str(second)
+    assert found.versions == {"bridge": ("0.4.0", "1.0.0"), "host-local": ("0.4.0", "1.0.0")}
+    assert found.conflists == ()
+
+
+@pytest.mark.parametrize("answer", ["#!/bin/sh\nexit 1\n", "#!/bin/sh\necho no json\n", "not a program"])
+def test_a_plugin_that_does_not_answer_speaks_no_version(tmp_path: Path, answer: str) -> None:
+    write(tmp_path / "bridge", answer, 0o755)
+    found = plugins.look_for_plugins(Wanted(cni_bin_dir=str(tmp_path), cni_plugins=("bridge",)))
+    assert found.versions == {"bridge": ()}
+
+
+def test_configurations_are_in_the_order_of_the_runtimes(tmp_path: Path) -> None:
+    for name in ("87-podman.conflist", "10-podnet.conflist", "05-old.conf", "README"):
+        write(tmp_path / name, "{}")
+    found = plugins.look_for_plugins(Wanted(cni_bin_dir=str(tmp_path), cni_conf_dir=str(tmp_path)))
+    assert found.conflists == ("05-old.conf", "10-podnet.conflist", "87-podman.conflist")
+
+
+def test_options_that_cannot_be_used_are_all_told() -> None:
+    options = {
+        **OPTIONS,
+        "underlay": {"address": "10.0.0"},
+        "towards": ["192.0.2.1", "node2"],
+        "pools": ["10.244.0.0/33"],
+    }
+    with pytest.raises(InvalidInput) as told:
+        wanted_of(options)
+    assert [finding.path for finding in told.value.findings] == ["underlay.address", "towards[1]", "pools[0]"]
+
+
+def test_plugins_asked_for_join_those_that_the_network_needs() -> None:
+    wanted = wanted_of({**OPTIONS, "mtu": "1400", "cni_plugins": ["bandwidth", "bridge"]})
+    assert wanted.cni_plugins == ("bridge", "host-local", "bandwidth")
+    assert wanted.mtu == 1400
