@@ -8,13 +8,17 @@ import os
 import select
 import shutil
 import signal
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
 from ansible_collections.podnet.fabric.plugins.module_utils.lab import cgroup, filesystem, registry
 from ansible_collections.podnet.fabric.plugins.module_utils.lab import namespaces as ns
 from ansible_collections.podnet.fabric.plugins.module_utils.lab.registry import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OWN_NAMESPACES = (
     ns.CLONE_NEWNET | ns.CLONE_NEWNS | ns.CLONE_NEWUTS | ns.CLONE_NEWIPC | ns.CLONE_NEWPID | ns.CLONE_NEWCGROUP
@@ -37,41 +41,45 @@ def _holder(name: str) -> tuple[str, list[str]]:
     return "/bin/sh", [title, "-c", SHELL_HOLDER]
 
 
-def _become_node(name: str, hostname: str, staging: Path, go: int, report: int) -> NoReturn:
+def _become_node(name: str, hostname: str, staging: Path, go: int) -> None:
     """Process 1. Waits until it is recorded, so that a maker killed in between leaves nothing behind."""
-    try:
-        if os.read(go, 1):
-            os.close(go)
-            filesystem.furnish(staging, hostname)
-            program, argv = _holder(name)
-            # `report` closes by itself when the program is there: silence is success.
-            os.execve(program, argv, ENVIRONMENT)  # noqa: S606 - no shell is the point
-    except BaseException as error:  # noqa: BLE001 - a forked child has nobody to raise to
-        os.write(report, f"{type(error).__name__}: {error}".encode())
-    os._exit(1)
+    if not os.read(go, 1):
+        return
+    os.close(go)
+    filesystem.furnish(staging, hostname)
+    program, argv = _holder(name)
+    # The report's pipe closes by itself when the program is there: silence is success.
+    os.execve(program, argv, ENVIRONMENT)  # noqa: S606 - no shell is the point
 
 
-def _leave(name: str, hostname: str, staging: Path, go: int, report: int) -> NoReturn:
+def _leave(name: str, hostname: str, staging: Path, go: int, report: int) -> None:
     """Enter the new namespaces and fork process 1 there; nothing of the maker's may come along."""
+    os.setsid()
+    os.umask(0o022)
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    edges = [2, *sorted((go, report)), os.sysconf("SC_OPEN_MAX")]
+    for low, high in zip(edges, edges[1:]):
+        os.closerange(low + 1, high)
+    cgroup.join(name)
+    ns.unshare(OWN_NAMESPACES)
+    pid = os.fork()
+    if pid == 0:
+        _run_child(report, lambda: _become_node(name, hostname, staging, go))
+    os.write(report, f"{pid}\n".encode())
+
+
+def _run_child(report: int, body: Callable[[], None]) -> NoReturn:
+    """Run the body of a forked child. Come what may it must not return into the maker's code, which it is a copy of."""
     try:
-        os.setsid()
-        os.umask(0o022)
-        null = os.open(os.devnull, os.O_RDWR)
-        for standard in (0, 1, 2):
-            os.dup2(null, standard)
-        keep = sorted({go, report})
-        edges = [2, *keep, os.sysconf("SC_OPEN_MAX")]
-        for low, high in zip(edges, edges[1:]):
-            os.closerange(low + 1, high)
-        cgroup.join(name)
-        ns.unshare(OWN_NAMESPACES)
-        pid = os.fork()
-        if pid == 0:
-            _become_node(name, hostname, staging, go, report)
-        os.write(report, f"{pid}\n".encode())
-    except BaseException as error:  # noqa: BLE001 - as above
-        os.write(report, f"{type(error).__name__}: {error}".encode())
-    os._exit(0)
+        body()
+    except BaseException as error:  # noqa: BLE001 - there is nobody to raise to
+        # Nobody reads when the maker was killed.
+        with suppress(OSError):
+            os.write(report, f"{type(error).__name__}: {error}".encode())
+    finally:
+        os._exit(1)
 
 
 def _read_line(fd: int) -> str:
@@ -96,7 +104,7 @@ def make(run_dir: Path, name: str, hostname: str) -> Record:
     if child == 0:
         os.close(go_write)
         os.close(report_read)
-        _leave(name, hostname, run_dir, go_read, report_write)
+        _run_child(report_write, lambda: _leave(name, hostname, run_dir, go_read, report_write))
     os.close(go_read)
     os.close(report_write)
     record: Record | None = None

@@ -182,7 +182,7 @@ def _node(read: _Reader, path: str, value: Mapping[str, Any]) -> Node:
     routes = [read.route(f"{path}.routes[{index}]", route) for index, route in enumerate(value.get("routes") or ())]
     return Node(
         name,
-        read.node_name(f"{path}.hostname", value.get("hostname") or name),
+        read.node_name(f"{path}.hostname", value["hostname"]) if value.get("hostname") else name,
         read.sysctl(f"{path}.sysctl", value.get("sysctl")),
         tuple(sorted(route for route in routes if route)),
     )
