@@ -8,6 +8,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes import (
+    ADDRESS_SIZE,
     attribute,
     index_of_device,
     message,
@@ -76,6 +77,8 @@ def encode_address(verb: str, address: Address, index_of: Mapping[str, int]) -> 
     """
     kind, flags = _VERBS[verb]
     dev, family, local, prefixlen, scope, address_flags = address
+    if len(local) != ADDRESS_SIZE[family]:
+        raise ValueError(f"{address}: {len(local)} bytes are no address of family {family}")
     body = _BODY.pack(family, prefixlen, 0, scope, index_of_device(index_of, dev))
     body += attribute(_IFA_LOCAL, local) + attribute(_IFA_ADDRESS, local)
     if verb != "delete":

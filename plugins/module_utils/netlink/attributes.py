@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 import struct
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ _NUMBER = struct.Struct("=I")
 _NUMBER_ATTRIBUTE = struct.Struct("=HHI")
 # The two top bits of an attribute's type say "nested" and "network byte order" (NLA_TYPE_MASK).
 _TYPE_MASK = 0x3FFF
+
+# Address family -> bytes of an address.
+ADDRESS_SIZE: Mapping[int, int] = {int(socket.AF_INET): 4, int(socket.AF_INET6): 16}
 
 NLM_F_REQUEST = 0x001
 NLM_F_ACK = 0x004

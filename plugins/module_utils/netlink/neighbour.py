@@ -9,7 +9,9 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes import (
+    attribute,
     index_of_device,
+    message,
     number,
     verbs,
 )
@@ -50,7 +52,10 @@ _FAMILY_OF = {4: int(socket.AF_INET), 16: int(socket.AF_INET6)}
 
 
 class Neighbour(NamedTuple):
-    """An entry of a device's neighbour table; the length of `dst` tells the family."""
+    """An entry of a device's neighbour table; the length of `dst` tells the family.
+
+    An entry that nobody has answered for yet (NUD_INCOMPLETE, NUD_FAILED) has no link-layer address.
+    """
 
     dev: str
     dst: bytes
@@ -84,10 +89,15 @@ def encode_neighbour(verb: str, neighbour: Neighbour, index_of: Mapping[str, int
     kind, message_flags = NEIGHBOUR_VERBS[verb]
     dev, dst, lladdr, state, flags = neighbour
     size = len(dst)
-    if size not in _WHOLE or len(lladdr) != 6:
-        raise ValueError(f"{neighbour}: an address has 4 or 16 bytes, a link-layer address 6")
-    whole = _WHOLE[size]
+    if size not in _WHOLE:
+        raise ValueError(f"{neighbour}: an address has 4 or 16 bytes, not {size}")
     index = index_of_device(index_of, dev)
+    if len(lladdr) != 6:
+        # Unresolved, or the address of a tunnel's end.
+        body = NEIGHBOUR_BODY.pack(_FAMILY_OF[size], index, state, flags, 0)
+        body += attribute(NDA_LLADDR, lladdr) if lladdr else b""
+        return message(kind, message_flags, body + attribute(NDA_DST, dst))
+    whole = _WHOLE[size]
     return whole.pack(
         whole.size, kind, message_flags, 0, 0,
         _FAMILY_OF[size], index, state, flags, 0,

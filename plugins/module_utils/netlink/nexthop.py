@@ -96,7 +96,7 @@ def encode_nexthop(verb: str, nexthop: Nexthop, index_of: Mapping[str, int]) -> 
         return message(kind, message_flags, body)
     size = len(gateway)
     if (family, size) not in _WHOLE:
-        raise ValueError(f"{nexthop}: a gateway of {size} bytes is none of address family {family}")
+        raise ValueError(f"{nexthop}: {size} bytes are no address of family {family}")
     whole = _WHOLE[family, size]
     return whole.pack(
         whole.size, kind, message_flags, 0, 0,

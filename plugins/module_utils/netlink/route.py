@@ -10,6 +10,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes import (
+    ADDRESS_SIZE,
     attribute,
     index_of_device,
     number,
@@ -46,7 +47,6 @@ IPV6_DEFAULT_METRIC = 1024
 
 _AF_INET = int(socket.AF_INET)
 _AF_INET6 = int(socket.AF_INET6)
-_ADDRESS_SIZE = {_AF_INET: 4, _AF_INET6: 16}
 _RTM_GETROUTE = 26
 _VERBS = verbs(new=24, delete=25)
 # IPv6 shows the routes that reject as routes through lo.
@@ -109,7 +109,7 @@ def dump_routes(
     nl: Netlink, names: Mapping[int, str], family: int, protocol: int = 0, table: int = RT_TABLE_MAIN
 ) -> list[Route]:
     """The routes of one family: of one owner (protocol) or of all (0), in one table or in all (0)."""
-    size = _ADDRESS_SIZE[family]
+    size = ADDRESS_SIZE[family]
     body = _BODY.pack(family, 0, 0, 0, table if table < 256 else 0, protocol, 0, 0, 0)
     if table:
         body += number(_RTA_TABLE, table)
@@ -138,7 +138,7 @@ def encode_route(verb: str, route: Route, index_of: Mapping[str, int]) -> bytes:
     family, dst, prefixlen, tos, metric, table, protocol, type_, scope, dev, gateway, flags, nhid, prefsrc, hops = route
     size = len(dst)
     if (family, size) not in _START:
-        raise ValueError(f"{route}: a destination of {size} bytes is none of address family {family}")
+        raise ValueError(f"{route}: {size} bytes are no address of family {family}")
     if family == _AF_INET6:
         metric = metric or IPV6_DEFAULT_METRIC
     elif verb == "delete":
@@ -154,6 +154,8 @@ def encode_route(verb: str, route: Route, index_of: Mapping[str, int]) -> bytes:
         if hops:
             rest += attribute(_RTA_MULTIPATH, b"".join(_encode_hop(family, hop, index_of) for hop in hops))
     if prefsrc:
+        if len(prefsrc) != size:
+            raise ValueError(f"{route}: {len(prefsrc)} bytes are no address of family {family}")
         rest += attribute(_RTA_PREFSRC, prefsrc)
     start = _START[family, size]
     return start.pack(
@@ -205,8 +207,11 @@ def _routes(table: Table, names: Mapping[int, str], size: int) -> list[Route]:
 
 
 def _gateway(family: int, gateway: bytes) -> bytes:
-    if len(gateway) == _ADDRESS_SIZE[family]:
+    size = len(gateway)
+    if size == ADDRESS_SIZE[family]:
         return attribute(_RTA_GATEWAY, gateway)
+    if size != ADDRESS_SIZE[_AF_INET6]:
+        raise ValueError(f"{size} bytes are no gateway of a route of address family {family}")
     return attribute(_RTA_VIA, struct.pack("=H", _AF_INET6) + gateway)
 
 

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-import socket
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes import (
+    ADDRESS_SIZE,
     attribute,
     message,
     number,
@@ -28,7 +28,6 @@ FR_ACT_BLACKHOLE = 6
 FR_ACT_UNREACHABLE = 7
 FR_ACT_PROHIBIT = 8
 
-_ADDRESS_SIZE = {int(socket.AF_INET): 4, int(socket.AF_INET6): 16}
 _RTM_GETRULE = 34
 _VERBS = verbs(new=32, delete=33)
 # struct fib_rule_hdr: family, destination's and source's prefix length, tos, table, (reserved), action, flags.
@@ -83,8 +82,8 @@ def encode_rule(verb: str, rule: Rule, _index_of: Mapping[str, int]) -> bytes:
         raise ValueError(f"{verb}: a rule is created or deleted, the kernel cannot change it")
     kind, message_flags = _VERBS[verb]
     for address in (rule.src, rule.dst):
-        if len(address) not in (0, _ADDRESS_SIZE[rule.family]):
-            raise ValueError(f"{rule}: an address of {len(address)} bytes is none of address family {rule.family}")
+        if len(address) not in (0, ADDRESS_SIZE[rule.family]):
+            raise ValueError(f"{rule}: {len(address)} bytes are no address of family {rule.family}")
     body = _BODY.pack(
         rule.family,
         rule.dst_len,

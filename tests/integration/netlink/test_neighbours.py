@@ -75,6 +75,15 @@ def test_replace_changes_the_mac_and_makes_what_is_missing(node: Node) -> None:
     assert _unicast(oracle.neighbours(node, "vx")) == sorted([moved, NEIGHBOURS[1]])
 
 
+@pytest.mark.parametrize("dst", ["192.0.2.99", "fe80::99"])
+def test_a_neighbour_that_nobody_answers_for_is_read_and_deleted(node: Node, dst: str) -> None:
+    node.netns.ip("neighbour", "add", dst, "dev", "v0", "nud", "incomplete")
+    (found,) = (entry for entry in dump_neighbours(node.nl, node.names) if entry.dst == packed(dst))
+    assert found.lladdr == b""
+    node.apply(encode_neighbour("delete", found, node.index_of))
+    assert packed(dst) not in [entry.dst for entry in oracle.neighbours(node, "v0")]
+
+
 def test_the_kernel_filters_by_device_and_by_family(node: Node) -> None:
     elsewhere = NEIGHBOURS[0]._replace(dev="br0")
     node.apply(*(encode_neighbour("create", neighbour, node.index_of) for neighbour in [*NEIGHBOURS[:2], elsewhere]))
