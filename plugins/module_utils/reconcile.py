@@ -167,20 +167,24 @@ def reconcile(kind: Kind, items: Items, host: Host, declarations: Declarations, 
             declarations.write(kind.name, items)
         if operations:
             apply(kind.facilities, operations, host)
-            after = _verified(kind, items, former, host)
+            after = _settled(kind, items, former, host)
         if texts[0] != texts[1] and removal:
             declarations.write(kind.name, items)
     return Result(bool(operations) or texts[0] != texts[1], target.current, after, operations, texts, target.notes)
 
 
-def _verified(kind: Kind, items: Items, former: Items, host: Host) -> State:
-    host.forget()
-    target = kind.target(items, former, host)
-    left = diff(kind.facilities, target)
-    if left:
-        known = {facility.name: facility for facility in kind.facilities}
-        raise VerificationError(difference(operation, known[operation.facility]) for operation in left)
-    return target.current
+def _settled(kind: Kind, items: Items, former: Items, host: Host) -> State:
+    """Observe again; what the kernel dragged along is mended once, what then differs is an error."""
+    for attempt in range(2):
+        host.forget()
+        target = kind.target(items, former, host)
+        left = diff(kind.facilities, target)
+        if not left:
+            return target.current
+        if attempt == 0:
+            apply(kind.facilities, left, host)
+    known = {facility.name: facility for facility in kind.facilities}
+    raise VerificationError(difference(operation, known[operation.facility]) for operation in left)
 
 
 def difference(operation: Operation, facility: Facility) -> str:
@@ -196,7 +200,7 @@ def line(facility: Facility, obj: Any) -> str:
     for position, (key, value) in enumerate(facility.describe(obj).items()):
         if value is True:
             words.append(key)
-        elif value not in (None, False, ""):
+        elif value is not None and value is not False and value != "":
             words.append(str(value) if position == 0 else f"{key} {value}")
     return " ".join(words)
 

@@ -68,19 +68,17 @@ def report(kind: Kind, result: Result, diff: bool) -> dict[str, Any]:
     answer: dict[str, Any] = {"changed": result.changed, "before": before, "operations": operations}
     answer["after"] = present(kind.facilities, result.after) if result.operations else before
     if diff and result.changed:
-        path = str(Declarations().path(kind.name))
-        answer["diff"] = [
-            {
-                "before": lines(kind.facilities, result.before),
-                "after": lines(kind.facilities, result.after),
-                "before_header": f"{kind.name} (host)",
-                "after_header": f"{kind.name} (host)",
-            },
-            {
-                "before": result.declaration[0],
-                "after": result.declaration[1],
-                "before_header": path,
-                "after_header": path,
-            },
-        ]
+        answer["diff"] = differences(kind, result)
     return answer
+
+
+def differences(kind: Kind, result: Result) -> list[dict[str, str]]:
+    """The diffs of a result: of the host's objects, a line each, and of the declaration."""
+    after = result.after if result.operations else result.before
+    host = (lines(kind.facilities, result.before), lines(kind.facilities, after), f"{kind.name} (host)")
+    file = (*result.declaration, str(Declarations().path(kind.name)))
+    return [
+        {"before": before, "after": after, "before_header": header, "after_header": header}
+        for before, after, header in (host, file)
+        if before != after
+    ]

@@ -38,7 +38,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 kinds:
-  description: For each kind of which something was removed, what was there before, what is there after, and the operations.
+  description: For each kind that lost something, its objects before and after, and the operations.
   returned: success
   type: dict
   sample:

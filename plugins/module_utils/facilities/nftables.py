@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TABLE = "inet podnet"
 MARK = "podnet.fabric"
-"""Our table's comment, for people, and the name of an empty chain in it, since nft 1.0.6 leaves comments out of JSON."""
+"""Our table's comment, for people, and the name of an empty chain in it: nft 1.0.6 leaves comments out of JSON."""
 
 
 class NftTable(NamedTuple):

@@ -1,0 +1,93 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Declarations on disk: whole or not at all, readable, and refused when they are not ours to read."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations, render
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ITEMS = {"podnet-vx": {"vni": 84, "peers": [{"name": "node2", "blocks": ["10.244.1.0/24"]}, {"name": "node3"}]}}
+
+
+@pytest.fixture
+def declarations(tmp_path: Path) -> Declarations:
+    return Declarations(tmp_path / "etc" / "node.d")
+
+
+def test_what_was_written_is_read(declarations: Declarations) -> None:
+    declarations.write("vxlan", ITEMS)
+    assert declarations.read("vxlan") == ITEMS
+    assert declarations.kinds() == ["vxlan"]
+    assert declarations.path("vxlan").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_peer_stands_on_a_line_of_its_own() -> None:
+    assert '    {"blocks": ["10.244.1.0/24"], "name": "node2"},\n' in render("vxlan", ITEMS)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(st.dictionaries(st.text(), st.dictionaries(st.text(), values)))
+def test_every_declaration_is_json(items: dict[str, dict[str, Any]]) -> None:
+    assert json.loads(render("any", items)) == {"podnet": {"kind": "any", "version": 1}, "items": items}
+
+
+def test_the_last_declaration_takes_its_directories_along(declarations: Declarations) -> None:
+    declarations.write("vxlan", ITEMS)
+    declarations.write("bridge", ITEMS)
+    declarations.write("vxlan", {})
+    assert declarations.kinds() == ["bridge"]
+    declarations.write("bridge", {})
+    assert not declarations.directory.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "not a declaration"),
+        ("[]", "not a declaration"),
+        ('{"podnet": {"kind": "bridge", "version": 1}, "items": {}}', "not a declaration of kind vxlan"),
+        ('{"podnet": {"kind": "vxlan", "version": 1}, "items": {"a": 1}}', "not a declaration of kind vxlan"),
+        ('{"podnet": {"kind": "vxlan", "version": 2}, "items": {}}', "written in format 2"),
+        ("[" * 100000, "not a declaration"),
+    ],
+)
+def test_a_damaged_or_newer_file_is_refused_and_kept(declarations: Declarations, text: str, said: str) -> None:
+    declarations.directory.mkdir(parents=True)
+    declarations.path("vxlan").write_text(text, encoding="utf-8")
+    with pytest.raises(DeclarationError, match=said):
+        declarations.read("vxlan")
+    assert declarations.path("vxlan").read_text(encoding="utf-8") == text
+
+
+def test_a_writer_killed_at_any_system_call_leaves_the_old_text_or_the_new(declarations: Declarations) -> None:
+    new = {"podnet-vx": {"vni": 85}}
+    for call in ("open", "fchmod", "fdopen", "fsync", "close"):
+        declarations.write("vxlan", ITEMS)
+        child = os.fork()
+        if child == 0:
+            setattr(os, call, lambda *_args, **_kwargs: os.kill(os.getpid(), signal.SIGKILL))
+            declarations.write("vxlan", new)
+            os._exit(0)
+        _pid, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status), call
+        assert declarations.read("vxlan") in (ITEMS, new)
+        declarations.write("vxlan", {})
+        assert not declarations.directory.exists(), "a killed writer's file stays behind"
