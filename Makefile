@@ -49,6 +49,8 @@ lint: ready ## ruff, mypy, yamllint, ansible-lint (production), changelog
 	yamllint --strict .
 	ansible-lint
 	antsibull-changelog lint
+	python tools/generate_reference.py --check
+	shellcheck .ci/molecule .ci/prepare .ci/run .ci/sanity .ci/step .ci/test
 
 .PHONY: format
 format: ready ## Put the Python files into the house's form
@@ -72,7 +74,8 @@ sanity: ready ## ansible-test sanity and ansible-test units
 	.ci/sanity
 
 .PHONY: docs
-docs: ready ## Write the changelog out of its fragments
+docs: ready ## Write the reference of the variables out of their schema, the changelog out of its fragments
+	python tools/generate_reference.py
 	antsibull-changelog release --reload-plugins --update-existing
 
 .PHONY: build

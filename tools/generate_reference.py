@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write docs/variables.md and the roles' meta/argument_specs.yml from the schema of the inventory variables.

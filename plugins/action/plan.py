@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -12,13 +13,6 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.podnet.fabric.plugins.plugin_utils import hostvars, planning, problem
-
-try:
-    import jsonschema  # noqa: F401 - imported by the validation, asked for here where a task can fail on it
-except ImportError as error:
-    JSONSCHEMA_ERROR: ImportError | None = error
-else:
-    JSONSCHEMA_ERROR = None
 
 
 class ActionModule(ActionBase):
@@ -32,8 +26,9 @@ class ActionModule(ActionBase):
         """Validate, allocate, plan."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _spec, arguments = self.validate_argument_spec({"allocate": {"type": "bool", "default": True}})
-        if JSONSCHEMA_ERROR is not None:
-            raise AnsibleActionFail(missing_required_lib("jsonschema")) from JSONSCHEMA_ERROR
+        # The validation imports it; here the task can fail on it.
+        if find_spec("jsonschema") is None:
+            raise AnsibleActionFail(missing_required_lib("jsonschema"))
         hosts, problems = hostvars.gather(task_vars or {}, self._templar.template)
         allocate = arguments["allocate"] and not self._task.check_mode
         outcome = planning.run(hosts, problems, hostvars.inventory_folder(task_vars or {}), allocate)

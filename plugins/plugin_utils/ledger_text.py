@@ -103,7 +103,7 @@ def _entry(key: str, value: Any, name: str, problems: list[Problem]) -> Entry:
         return Entry(network, "", "")
     if not (isinstance(value["pool"], str) and isinstance(value["node"], str)):
         problems.append(Problem(path, "a pool or node that is no text", "their names", RESTORE))
-    if type(value["order"]) is not int or value["order"] < 0:
+    if not isinstance(value["order"], int) or isinstance(value["order"], bool) or value["order"] < 0:
         problems.append(Problem(f"{path}.order", show(value["order"]), "a whole number, 0 or more", RESTORE))
     released: int | None = None
     if "released" in value:

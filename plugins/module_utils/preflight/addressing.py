@@ -93,7 +93,7 @@ def check_vxlan_port(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
             "the port free",
             f"see who has it (ss -ulpn sport = {wanted.vxlan_port}), or set podnet_vxlan_port, the same on every node",
         )
-    low, _, high = seen.sysctl.get("net.ipv4.ip_local_port_range", "").partition("\t")
+    low, _tab, high = seen.sysctl.get("net.ipv4.ip_local_port_range", "").partition("\t")
     if low.isdigit() and high.isdigit() and int(low) <= wanted.vxlan_port <= int(high):
         reserved = seen.sysctl.get("net.ipv4.ip_local_reserved_ports", "")
         if str(wanted.vxlan_port) not in reserved.split(","):

@@ -48,10 +48,10 @@ def ifupdown_interfaces() -> frozenset[str]:
 
 def _network_manager_leaves() -> Iterator[str]:
     for line in _all_lines("NetworkManager", ("NetworkManager.conf", "conf.d/*.conf")):
-        key, _, value = line.partition("=")
+        key, _equals, value = line.partition("=")
         if key.strip() == "unmanaged-devices":
             for device in value.replace(",", ";").split(";"):
-                match, _, pattern = device.strip().partition(":")
+                match, _colon, pattern = device.strip().partition(":")
                 if match == "interface-name":
                     yield pattern.lstrip("=")
 
@@ -60,8 +60,8 @@ def _networkd_leaves() -> Iterator[str]:
     for folder in _CONFIGURATION:
         for file in sorted(folder.joinpath("systemd", "network").glob("*.network")):
             pairs = [line.partition("=") for line in _lines(file)]
-            if any(key.strip() == "Unmanaged" and value.strip() in ("yes", "true", "1") for key, _, value in pairs):
-                for key, _, value in pairs:
+            if any(key.strip() == "Unmanaged" and value.strip() in ("yes", "true", "1") for key, _equals, value in pairs):
+                for key, _equals, value in pairs:
                     if key.strip() == "Name":
                         yield from value.split()
 
