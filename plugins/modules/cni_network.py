@@ -62,6 +62,13 @@ options:
     description: Directory of the CNI plugins; V(auto) looks in C(/opt/cni/bin), then in C(/usr/lib/cni).
     type: path
     default: auto
+  disable_check:
+    description:
+      - Whether runtimes are told not to use the plugins' C(CHECK). M(podnet.fabric.pod) then looks at a pod's interface
+        and addresses itself.
+      - Left out, it is so where C(portmap) is chained, whose C(CHECK) reports faults that are none
+        (U(https://github.com/containernetworking/plugins/issues/819)).
+    type: bool
   verify_plugins:
     description:
       - Whether to refuse when a plugin of the list is missing or does not speak O(cni_version).
@@ -148,6 +155,7 @@ def main() -> None:
             "cni_version": {"type": "str", "choices": ["0.4.0", "1.0.0", "1.1.0"], "default": "1.0.0"},
             "conf_dir": {"type": "path", "default": "/etc/cni/net.d"},
             "bin_dir": {"type": "path", "default": "auto"},
+            "disable_check": {"type": "bool"},
             "verify_plugins": {"type": "bool", "default": True},
             "force": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

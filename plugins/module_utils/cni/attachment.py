@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.podnet.fabric.plugins.module_utils.cni import conflist, netns, network, record
 from ansible_collections.podnet.fabric.plugins.module_utils.cni.network import AttachError
 from ansible_collections.podnet.fabric.plugins.module_utils.cni.plugin import CniError, directories, executor
+from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,10 +93,42 @@ def condition(found: Record, links: Mapping[str, Link]) -> str:
         return INTERRUPTED
     if not netns.is_alive(found.netns):
         return f"network namespace {found.netns} is gone"
+    return _in_the_pod(found) or _on_the_node(found, links) or ATTACHED
+
+
+def _in_the_pod(found: Record) -> str:
+    """What CHECK finds wrong, empty for nothing."""
+    if found.result is None or not network.has_check(found.conflist):
+        return _lost(found)
+    execute = executor(directories(found.bin_dir))
     try:
-        network.check(found.conflist, found.runtime(found.netns), found.result, executor(directories(found.bin_dir)))
+        network.check(found.conflist, found.runtime(found.netns), found.result, execute)
     except CniError as error:
         return str(error)
-    # The bridge plugin's CHECK does not look whether the node's end of the pair is up.
-    down = [name for name in found.host_interfaces if (link := links.get(name)) and link.kind == "veth" and not link.up]
-    return f"interface {down[0]} of the node is down" if down else ATTACHED
+    return ""
+
+
+def _on_the_node(found: Record, links: Mapping[str, Link]) -> str:
+    """What is wrong with the node's end of the pair; the bridge plugin's CHECK does not look whether it is up."""
+    bridges = conflist.bridges(found.conflist)
+    for name in found.host_interfaces:
+        link = links.get(name)
+        if link is None:
+            return f"interface {name} of the node is gone"
+        if link.kind == "veth" and not link.up:
+            return f"interface {name} of the node is down"
+        if link.kind == "veth" and bridges and link.master not in bridges:
+            return f"interface {name} of the node is not on bridge {bridges[0]}"
+    return ""
+
+
+def _lost(found: Record) -> str:
+    """What a pod has lost of its interface and addresses, for networks whose plugins may not be asked."""
+    try:
+        present = netns.addresses(found.netns, found.ifname)
+    except ToolError as error:
+        return str(error)
+    if present is None:
+        return f"interface {found.ifname} is gone or down"
+    gone = [ip["address"] for ip in found.ips if ip["address"] not in present]
+    return f"address {gone[0]} is gone" if gone else ""

@@ -24,6 +24,10 @@ NOTE = "Written by podnet.fabric; changes made here are lost. Other networks bel
 # On a file system that a reboot empties: host-local would keep the addresses of pods that are no more.
 DATA_DIR = "/run/podnet/ipam"
 
+# Their CHECK reports faults that are none: portmap looks for the rules of each family among those of the other one
+# (https://github.com/containernetworking/plugins/issues/819, in 1.1 and 1.2).
+CHECK_UNRELIABLE = frozenset({"portmap"})
+
 ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 
 
@@ -48,6 +52,14 @@ class Network(NamedTuple):
     version: str = "1.0.0"
     plugins: tuple[Mapping[str, Any], ...] = ()
     data_dir: str = DATA_DIR
+    disable_check: bool | None = None
+
+    @property
+    def check_disabled(self) -> bool:
+        """Whether runtimes are told not to call CHECK; by default where it cannot be relied upon."""
+        if self.disable_check is not None:
+            return self.disable_check
+        return any(plugin["type"] in CHECK_UNRELIABLE for plugin in self.plugins)
 
 
 def render(network: Network) -> dict[str, Any]:
@@ -69,12 +81,14 @@ def render(network: Network) -> dict[str, Any]:
     if network.mtu is not None:
         bridge["mtu"] = network.mtu
     bridge["ipam"] = _host_local(network)
-    return {
+    conflist: dict[str, Any] = {
         MARK: {"kind": "cni_network", "note": NOTE},
         "cniVersion": network.version,
         "name": network.name,
-        "plugins": [bridge, *network.plugins],
     }
+    if network.check_disabled:
+        conflist["disableCheck"] = True
+    return {**conflist, "plugins": [bridge, *network.plugins]}
 
 
 def _host_local(network: Network) -> dict[str, Any]:
@@ -131,6 +145,11 @@ def executables(conflist: Mapping[str, Any]) -> list[tuple[str, str]]:
         if isinstance(ipam, dict) and ipam.get("type"):
             named.setdefault(ipam["type"], f"plugins[{position}].ipam.type")
     return list(named.items())
+
+
+def bridges(conflist: Mapping[str, Any]) -> list[str]:
+    """The bridges to which a list attaches pods; cni0 is the plugin's own default."""
+    return [plugin.get("bridge", "cni0") for plugin in conflist["plugins"] if plugin["type"] == "bridge"]
 
 
 def missing(conflist: Mapping[str, Any], where: Sequence[str]) -> list[Finding]:

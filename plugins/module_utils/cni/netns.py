@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import run
@@ -50,6 +51,18 @@ def settle(path: str) -> None:
     run([*enter, "ip", "link", "set", "lo", "up"])
     if Path("/proc/sys/net/ipv6").is_dir():
         run([*enter, "tee", "/proc/sys/net/ipv6/conf/default/accept_dad"], stdin="0\n")
+
+
+def addresses(path: str, interface: str) -> list[str] | None:
+    """The addresses of an interface that is up, in CIDR notation; None when there is no such interface.
+
+    :raises ToolError: the namespace is gone
+    """
+    shown = json.loads(run(["nsenter", f"--net={path}", "--", "ip", "-json", "address", "show", "up"]) or "[]")
+    for link in shown:
+        if link.get("ifname") == interface:
+            return [f"{entry['local']}/{entry['prefixlen']}" for entry in link["addr_info"]]
+    return None
 
 
 def delete(path: str) -> None:

@@ -100,11 +100,10 @@ def hindrances(wanted: Iterable[Attachment], host: Host) -> list[str]:
 def _of_network(config: Mapping[str, Any] | None, obj: Attachment, host: Host) -> list[str]:
     if config is None:
         return [f"no configuration list of that name in {obj.conf_dir}; write it first (module cni_network, role cni)"]
-    named = [plugin.get("bridge", "cni0") for plugin in config["plugins"] if plugin["type"] == "bridge"]
     # The plugin would make the bridge itself, without addresses and without our mark.
     bridges = [
         f"bridge {name} does not exist; make it first (module bridge, role bridge)"
-        for name in named
+        for name in conflist.bridges(config)
         if name not in host.links
     ]
     return [*map(str, conflist.missing(config, directories(obj.bin_dir))), *bridges]

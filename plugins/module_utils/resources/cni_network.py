@@ -61,7 +61,8 @@ class CniNetwork:
         path = f"{params['conf_dir'].rstrip('/')}/10-{name}.conflist"
         made = files.missing_directories(path)
         item = {"path": path, "bridge": params["bridge"], "mtu": params.get("mtu"), "blocks": blocks}
-        item.update(plugins=plugins, cni_version=params["cni_version"], data_dir=conflist.DATA_DIR)
+        item.update(plugins=plugins, cni_version=params["cni_version"], disable_check=params.get("disable_check"))
+        item["data_dir"] = conflist.DATA_DIR
         item["made"] = former["made"] if former and former["path"] == path else made
         if params.get("verify_plugins", True):
             inspection.findings += conflist.missing(_rendered(name, item), directories(params["bin_dir"]))
@@ -91,7 +92,11 @@ class CniNetwork:
         wanted = {_store(name, item) for name, item in items.items()}
         stores = standing(sorted({_store(name, item) for name, item in every}))
         if not host.force:
-            conflicts += [_in_use(path) for path in stores if path not in wanted and taken(Path(path))]
+            conflicts += [
+                _in_use(path, addresses)
+                for path in stores
+                if path not in wanted and (addresses := sorted(set(taken(Path(path))) - host.leaving))
+            ]
         return Target(
             {"files": files.observe(paths), "address_stores": dict(stores)},
             {"files": desired, "address_stores": {path: path for path in stores if path in wanted}},
@@ -100,8 +105,7 @@ class CniNetwork:
         )
 
 
-def _in_use(store: str) -> str:
-    addresses = taken(Path(store))
+def _in_use(store: str, addresses: Sequence[str]) -> str:
     some = ", ".join(addresses[:4]) + (f" and {len(addresses) - 4} more" if len(addresses) > 4 else "")
     return (
         f"{store}: addresses are still taken ({some}); detach these pods first (module pod, or their container "
@@ -111,9 +115,17 @@ def _in_use(store: str) -> str:
 
 def _rendered(name: str, item: Mapping[str, Any]) -> dict[str, Any]:
     blocks = tuple(Block(block["cidr"], block["gateway"]) for block in item["blocks"])
-    plugins = tuple(item["plugins"])
     return conflist.render(
-        Network(name, item["bridge"], blocks, item["mtu"], item["cni_version"], plugins, item["data_dir"])
+        Network(
+            name,
+            item["bridge"],
+            blocks,
+            item["mtu"],
+            item["cni_version"],
+            tuple(item["plugins"]),
+            item["data_dir"],
+            item["disable_check"],
+        )
     )
 
 
@@ -139,7 +151,7 @@ def _inspect_blocks(inspection: Inspection, blocks: Any) -> list[dict[str, str]]
     """Blocks as they come out of the plan (further keys are the plan's own), each with its gateway."""
     if not blocks:
         inspection.refuse("blocks", "none", "give at least one block of pod addresses, as cidr and gateway")
-    accepted: list[dict[str, str]] = []
+    accepted: dict[int, dict[str, str]] = {}
     for position, block in enumerate(blocks):
         path = f"blocks[{position}]"
         if not isinstance(block, dict) or not {"cidr", "gateway"} <= block.keys():
@@ -154,11 +166,11 @@ def _inspect_blocks(inspection: Inspection, blocks: Any) -> list[dict[str, str]]
             inspection.refuse(f"{path}.cidr", block["cidr"], "too small: host-local wants two bits for addresses")
         if not _holds(block["cidr"], block["gateway"]):
             inspection.refuse(f"{path}.gateway", block["gateway"], f"give an address in {block['cidr']}")
-        for earlier, other in enumerate(accepted):
+        for earlier, other in accepted.items():
             if _holds(other["cidr"], block["cidr"]) or _holds(block["cidr"], other["cidr"]):
                 inspection.refuse(f"{path}.cidr", block["cidr"], f"overlaps blocks[{earlier}].cidr {other['cidr']}")
-        accepted.append({"cidr": block["cidr"], "gateway": block["gateway"]})
-    return accepted
+        accepted[position] = {"cidr": block["cidr"], "gateway": block["gateway"]}
+    return list(accepted.values())
 
 
 def _holds(cidr: str, other: str) -> bool:

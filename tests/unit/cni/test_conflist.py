@@ -56,6 +56,14 @@ def test_extra_plugins_follow_the_bridge_in_the_order_given() -> None:
     assert rendered["plugins"][1] == portmap
 
 
+def test_check_is_disabled_where_it_cannot_be_relied_upon_or_as_the_operator_says() -> None:
+    portmap = DUAL._replace(plugins=({"type": "portmap"},))
+    assert "disableCheck" not in conflist.render(DUAL)
+    assert conflist.render(portmap)["disableCheck"] is True
+    assert "disableCheck" not in conflist.render(portmap._replace(disable_check=False))
+    assert conflist.render(DUAL._replace(disable_check=True))["disableCheck"] is True
+
+
 def test_mtu_is_left_out_when_it_is_not_known() -> None:
     assert "mtu" not in conflist.render(DUAL._replace(mtu=None))["plugins"][0]
 
