@@ -20,10 +20,13 @@ class Host:
     """Opened lazily in the network namespace of the process; a context manager.
 
     :param force: carry out what otherwise needs the operator's explicit word (removing a bridge with pods on it)
+
+    ``leaving`` names the interfaces and addresses that go, before anything else, with pods of ours that are detached.
     """
 
     def __init__(self, force: bool = False) -> None:
         self.force = force
+        self.leaving: frozenset[str] = frozenset()
         self._netlink: Netlink | None = None
         self._links: dict[str, Link] | None = None
         self._nexthops: bool | None = None

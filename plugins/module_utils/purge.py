@@ -7,6 +7,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from ansible_collections.podnet.fabric.plugins.module_utils.cni import record
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict, PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, reconcile
@@ -22,7 +23,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
@@ -38,6 +39,7 @@ def purge(host: Host, check: bool) -> list[tuple[Kind, Result]]:
     :raises Conflict: of all kinds together
     """
     declarations = Declarations()
+    host.leaving = frozenset(_going_with_pods())
     planned: list[tuple[Kind, Result]] = []
     conflicts: list[str] = []
     for kind in KINDS:
@@ -55,3 +57,11 @@ def purge(host: Host, check: bool) -> list[tuple[Kind, Result]]:
     except OSError as error:
         raise PodnetError(f"{error.filename}: {error.strerror}") from error
     return done
+
+
+def _going_with_pods() -> Iterator[str]:
+    """The host's ends of our pods' interfaces, and the pods' addresses, out of the results of their attachments."""
+    for entry in record.read_all():
+        result = entry.result or {}
+        yield from (interface["name"] for interface in result.get("interfaces", ()) if not interface.get("sandbox"))
+        yield from (ip["address"].partition("/")[0] for ip in result.get("ips", ()))

@@ -110,8 +110,8 @@ class Bridge:
 
 
 def ports(host: Host, bridge: str) -> list[str]:
-    """The interfaces that are enslaved to a bridge."""
-    return sorted(name for name, link in host.links.items() if link.master == bridge)
+    """The interfaces that are enslaved to a bridge and stay so."""
+    return sorted(name for name, link in host.links.items() if link.master == bridge and name not in host.leaving)
 
 
 KIND = Bridge()
