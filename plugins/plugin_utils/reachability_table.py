@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def _who_reached_whom(between: Sequence[tuple[str, Result]]) -> list[str]:
     pods = sorted({row for row, _column in cells} | {column for _row, column in cells}, key=_natural)
     if len(pods) > WIDEST:
         return _by_node(between)
-    titles = ["from \\ to", *pods]
+    titles = ["from / to", *pods]
     rows = [[row, *("." if row == column else _cell(cells.get((row, column), {})) for column in pods)] for row in pods]
     return [*_drawn(titles, rows), "", LEGEND]
 
@@ -106,7 +107,7 @@ def _promises(between: Sequence[Result]) -> list[str]:
         rows += _unless_zero("in fragments on the underlay", sum(one["fragmented"] for one in watched))
     times = [one["rtt_ms"] for one in reached if one["rtt_ms"] is not None]
     if times:
-        rows.append(["round trip", f"{min(times):.2f} to {max(times):.2f} ms"])
+        rows.append(["round trip, median", f"{statistics.median(times):.2f} ms"])
     return _drawn(None, rows)
 
 

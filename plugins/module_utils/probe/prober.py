@@ -175,14 +175,24 @@ def summarise(seen: Sequence[capture.Seen]) -> dict[Pair, Observed]:
     }
 
 
+def _united(parts: Sequence[Observed]) -> Observed:
+    return Observed(
+        tuple(one for part in parts for one in part.encapsulations),
+        any(part.plain for part in parts),
+        any(part.fragmented for part in parts),
+    )
+
+
 def _answer(datagram: Asking, stream: Connecting, observed: dict[Pair, Observed] | None, missed: int) -> Answer:
     question = datagram.question
     source = datagram.source or stream.source
+    udp_source = datagram.said.source if datagram.said else ""
     seen = None
     if observed is not None:
-        own = [ip_address(text).packed for text in {source, *question.pod.addresses} if text]
+        # With NAT the packets were on the underlay under the address that the receiver saw.
+        sources = {ip_address(text).packed for text in {source, udp_source, *question.pod.addresses} if text}
         target = ip_address(question.target.address).packed
-        seen = next((observed[(one, target)] for one in own if (one, target) in observed), Observed())
+        seen = _united([observed[one, target] for one in sorted(sources) if (one, target) in observed])
     return Answer(
         question=question,
         mtu=datagram.mtu,
@@ -192,7 +202,7 @@ def _answer(datagram: Asking, stream: Connecting, observed: dict[Pair, Observed]
         udp_error=datagram.error,
         tcp_error=stream.error,
         source=source,
-        udp_source=datagram.said.source if datagram.said else "",
+        udp_source=udp_source,
         tcp_source=stream.said.source if stream.said else "",
         rtt=datagram.rtt,
         full=datagram.full,

@@ -26,7 +26,7 @@ def judge(
     :param check_mtu: whether sizes count
     """
     question = answer.question
-    failures = _reachability(answer, timeout)
+    failures = _reachability(answer, timeout, watch_on or "")
     if not failures:
         failures += _source(answer, is_own)
         failures += _size(answer) if check_mtu else []
@@ -66,7 +66,7 @@ def _translated(answer: Answer) -> bool | None:
     return not all(_same(text, answer.source) for text in seen)
 
 
-def _reachability(answer: Answer, timeout: float) -> list[str]:
+def _reachability(answer: Answer, timeout: float, watch_on: str) -> list[str]:
     missing = [
         f"{protocol}: {error or 'no answer'}"
         for protocol, there, error in (
@@ -77,33 +77,57 @@ def _reachability(answer: Answer, timeout: float) -> list[str]:
     ]
     if not missing:
         return []
-    if len(missing) == 2:
-        cure = "see whether the route to it, its neighbour and FDB entry are there (podnet.fabric.dataplane_info tells)"
-    else:
+    if len(missing) == 1:
         cure = "one protocol passes, so routes are fine: a packet filter on the way drops the other"
+    else:
+        cure = _where_it_ends(answer, watch_on)
     return [f"not reached within {timeout:g} s ({', '.join(missing)}); {cure}"]
 
 
+def _where_it_ends(answer: Answer, watch_on: str) -> str:
+    observed, wanted = answer.observed, answer.question.target.tunnel
+    if wanted.type == asked.LOCAL:
+        return "both are on this node: look at the bridge, its ports and packet filters (`nft list ruleset`)"
+    if observed is None or wanted.type in (asked.ANY, asked.PLAIN):
+        return "look at the route to it (`ip route get`) and for a packet filter on the way"
+    if observed.encapsulations:
+        outside = _told(observed.encapsulations[0])
+        return f"it leaves {watch_on} in {outside}: look for a packet filter between the nodes, then at the other node"
+    if observed.plain:
+        return f"it leaves {watch_on} without a tunnel: the route to it is missing or another one is preferred"
+    return (
+        f"nothing of it leaves {watch_on}: look at the route to it, its neighbour and its FDB entry "
+        "(podnet.fabric.dataplane_info shows them, site.yml repairs them)"
+    )
+
+
 def _source(answer: Answer, is_own: Callable[[str], bool]) -> list[str]:
-    wanted = answer.question.target.source
-    failures = []
+    protocols: dict[str, list[str]] = {}
     for protocol, seen in (("UDP", answer.udp_source), ("TCP", answer.tcp_source)):
-        if wanted == asked.KEPT and not _same(seen, answer.source):
-            failures.append(
-                f"by {protocol} the receiver saw {seen} as the source, wanted the pod's own address {answer.source}; "
-                "something translates addresses inside the pod network (`nft list ruleset`, `iptables-save -t nat`)"
-            )
-        elif wanted == asked.NODE and _same(seen, answer.source):
-            failures.append(
-                f"by {protocol} the receiver saw the pod's own address {seen}, wanted an address of the node; "
-                "outgoing NAT is missing (`nft list table inet podnet`)"
-            )
-        elif wanted == asked.NODE and not is_own(seen):
-            failures.append(
-                f"by {protocol} the receiver saw {seen} as the source, wanted an address of this node; "
-                "another router on the way translates addresses"
-            )
-    return failures
+        protocols.setdefault(seen, []).append(protocol)
+    return [
+        f"by {' and '.join(by)} the receiver saw {told}"
+        for seen, by in protocols.items()
+        for told in [_wrong_source(answer, seen, is_own)]
+        if told
+    ]
+
+
+def _wrong_source(answer: Answer, seen: str, is_own: Callable[[str], bool]) -> str:
+    wanted, kept = answer.question.target.source, _same(seen, answer.source)
+    if wanted == asked.KEPT and not kept:
+        return (
+            f"{seen} as the source, wanted the pod's own address {answer.source}; "
+            "something translates addresses inside the pod network (`nft list ruleset`, `iptables-save -t nat`)"
+        )
+    if wanted == asked.NODE and kept:
+        return (
+            f"the pod's own address {seen} as the source, wanted an address of the node; "
+            "outgoing NAT is missing (`nft list table inet podnet`)"
+        )
+    if wanted == asked.NODE and not is_own(seen):
+        return f"{seen} as the source, wanted an address of this node; a router on the way translates addresses, too"
+    return ""
 
 
 def _size(answer: Answer) -> list[str]:

@@ -125,17 +125,63 @@ def test_sizes_count_only_when_asked_for() -> None:
     assert _judged(answer, check_mtu=False)["mtu_ok"] is False
 
 
-def test_an_unreachable_target_has_one_failure_that_says_why() -> None:
+@pytest.mark.parametrize(
+    ("wanted", "observed", "says"),
+    [
+        (WANTED, prober.Observed(), "nothing of it leaves eth0: look at the route to it, its neighbour"),
+        (
+            WANTED,
+            prober.Observed((TUNNEL,)),
+            "it leaves eth0 in vxlan VNI 84 from 192.0.2.1 to 192.0.2.2 port 4789: look",
+        ),
+        (WANTED, prober.Observed(plain=True), "it leaves eth0 without a tunnel: the route to it is missing"),
+        (WANTED, None, "look at the route to it"),
+        ({"type": "local"}, prober.Observed(), "both are on this node: look at the bridge"),
+    ],
+)
+def test_an_unreachable_target_has_one_failure_that_says_where_to_look(
+    wanted: dict[str, Any], observed: prober.Observed | None, says: str
+) -> None:
     answer = _answer(
-        udp=False, tcp=False, udp_source="", tcp_source="", tcp_error="Connection refused", full=None, over=None
+        {"name": "c", "address": "10.0.1.2", "encapsulation": wanted},
+        udp=False,
+        tcp=False,
+        udp_source="",
+        tcp_source="",
+        tcp_error="Connection refused",
+        full=None,
+        over=None,
+        observed=observed,
     )
-    result = _judged(answer)
-    (failure,) = result["failures"]
-    assert failure == (
-        "a -> c (10.0.1.2): not reached within 5 s (UDP: no answer, TCP: Connection refused); see whether the route to "
-        "it, its neighbour and FDB entry are there (podnet.fabric.dataplane_info tells)"
-    )
-    assert result["nat"] is None
+    (failure,) = _judged(answer)["failures"]
+    start = "a -> c (10.0.1.2): not reached within 5 s (UDP: no answer, TCP: Connection refused); "
+    assert failure.startswith(start + says)
+    assert _judged(answer)["nat"] is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "udp", "tcp", "says"),
+    [
+        ("kept", "192.0.2.1", "192.0.2.1", ["by UDP and TCP the receiver saw 192.0.2.1 as the source, wanted the pod"]),
+        ("kept", "10.0.0.2", "192.0.2.1", ["by TCP the receiver saw 192.0.2.1 as the source, wanted the pod"]),
+        ("node", "192.0.2.1", "192.0.2.1", []),
+        ("node", "10.0.0.2", "192.0.2.1", ["by UDP the receiver saw the pod's own address 10.0.0.2"]),
+        (
+            "node",
+            "192.0.2.1",
+            "192.0.2.9",
+            ["by TCP the receiver saw 192.0.2.9 as the source, wanted an address of this"],
+        ),
+        ("any", "192.0.2.1", "10.0.0.2", []),
+    ],
+)
+def test_the_source_that_the_receiver_saw_counts(wanted: str, udp: str, tcp: str, says: list[str]) -> None:
+    target = {"name": "c", "address": "10.0.1.2", "source": wanted}
+    result = _judged(_answer(target, udp_source=udp, tcp_source=tcp))
+    told = [text.removeprefix("a -> c (10.0.1.2): ") for text in result["failures"]]
+    assert len(told) == len(says)
+    assert all(text.startswith(start) for text, start in zip(told, says, strict=True))
+    assert result["nat"]
 
 
 def test_wrong_parameters_are_all_told_at_once() -> None:
