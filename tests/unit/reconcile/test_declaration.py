@@ -40,11 +40,12 @@ def test_a_peer_stands_on_a_line_of_its_own() -> None:
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
 )
 
 
-@given(st.dictionaries(st.text(), st.dictionaries(st.text(), values)))
+@given(st.dictionaries(st.text(), st.dictionaries(st.text(), values, max_size=4), max_size=4))
 def test_every_declaration_is_json(items: dict[str, dict[str, Any]]) -> None:
     assert json.loads(render("any", items)) == {"podnet": {"kind": "any", "version": 1}, "items": items}
 
