@@ -54,9 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         stale += 1
         if check:
-            sys.stderr.write(
-                f"{path}: found a stale file, wanted what the schema says; run tools/generate_reference.py\n"
-            )
+            sys.stderr.write(f"{path}: found another text than the schema's; run tools/generate_reference.py\n")
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LOCK_SECONDS = 30.0
-LOCK_POLL = 0.05
+LOCK_POLL = 0.02
 
 
 class FileStore:

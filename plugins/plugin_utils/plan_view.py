@@ -45,14 +45,15 @@ def _found(plan: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     nodes = plan.get("nodes")
     if nodes is None:
         raise NotInPlan(
-            "that is no plan; hand ansible_facts['podnet_plan'] to the filter, after podnet.fabric.plan has run"
+            "podnet_plan: found no plan, wanted the fact that podnet.fabric.plan sets; run it before, and hand "
+            "ansible_facts['podnet_plan'] to the filter"
         )
     if name not in nodes:
         close = difflib.get_close_matches(name, nodes, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        cure = f"did you mean {close[0]}?" if close else "add it to the group"
         raise NotInPlan(
-            f"{name} is not in the plan: found {len(nodes)} nodes, wanted {name} among them{hint} "
-            "The nodes are the hosts of the inventory's group podnet, or all hosts when there is no such group"
+            f"{name}: found no such node among the {len(nodes)} of the plan, wanted a host of the inventory's group "
+            f"podnet, or any host when there is no such group; {cure}"
         )
     found: Mapping[str, Any] = nodes[name]
     return found

@@ -51,9 +51,10 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     pools = _pools(settings.stated["podnet_pools"])
     services = _services(settings.stated["podnet_service_cidrs"])
     problems += node_problems
-    problems += crosscheck.pool_problems(pools)
-    if "podnet_pools" in cluster:
-        problems += crosscheck.capacity_problems(pools, len(hosts))
+    pool_problems = crosscheck.pool_problems(pools)
+    if "podnet_pools" in cluster and not pool_problems:
+        pool_problems = crosscheck.capacity_problems(pools, len(hosts))
+    problems += pool_problems
     problems += crosscheck.range_problems(pools, services, nodes)
     problems += crosscheck.outside_problems(cluster.get("podnet_verify_outside", []), pools)
     problems += crosscheck.device_problems(cluster, nodes)
@@ -112,7 +113,7 @@ def _services(values: Any) -> tuple[ServiceRange, ...]:
 
 def _network(text: Any) -> Network | None:
     try:
-        return ipaddress.ip_network(text) if isinstance(text, str) else None
+        return ipaddress.ip_network(text) if isinstance(text, str) and "/" in text else None
     except ValueError:
         return None
 

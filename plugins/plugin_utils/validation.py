@@ -137,8 +137,11 @@ def _cure(error: ValidationError, part: Mapping[str, Any]) -> str:
 
 
 def _nearest(key: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"did you mean {close[0]}?" if close else "remove it"
+    # The prefix that all of our variables share would make them all look alike.
+    bare = {name.removeprefix(schema.PREFIX): name for name in known}
+    wrong = key.removeprefix(schema.PREFIX)
+    close = difflib.get_close_matches(wrong, bare, n=1) or [name for name in bare if wrong in name.split("_")]
+    return f"did you mean {bare[close[0]]}?" if close else "remove it"
 
 
 def _interface_name(value: object) -> bool:
