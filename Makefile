@@ -26,8 +26,8 @@ ready:
 .PHONY: lab
 lab: ready ## Four nodes in namespaces, the pod network on them, and the table that proves it
 	@.ci/step "the lab: routers and nodes as namespaces" $(PLAYBOOK) playbooks/lab.yml
-	@.ci/step "the pod network on every node" $(PLAYBOOK) playbooks/site.yml
-	@.ci/step "the proof, by packets" $(PLAYBOOK) playbooks/verify.yml
+	@.ci/step "the pod network on every node" $(PLAYBOOK) playbooks/site.yml -e podnet_verify=false
+	@.ci/step "the proof, by packets" .ci/proof $(PLAYBOOK) playbooks/verify.yml
 
 .PHONY: lab-down
 lab-down: ready ## Remove the lab and everything in it
@@ -50,7 +50,7 @@ lint: ready ## ruff, mypy, yamllint, ansible-lint (production), changelog
 	ansible-lint
 	antsibull-changelog lint
 	python tools/generate_reference.py --check
-	shellcheck .ci/molecule .ci/prepare .ci/run .ci/sanity .ci/step .ci/test
+	shellcheck .ci/molecule .ci/prepare .ci/proof .ci/run .ci/sanity .ci/step .ci/test
 
 .PHONY: format
 format: ready ## Put the Python files into the house's form
