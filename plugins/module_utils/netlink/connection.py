@@ -26,6 +26,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors impor
     NetlinkError,
     ProtocolError,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.table import Block
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ansible_collections.podnet.fabric.plugins.module_utils.netlink.table import Block
 
 # linux/netlink.h and linux/socket.h
 _SOL_NETLINK = 270
@@ -104,6 +104,23 @@ class Netlink:
             if not answer.interrupted:
                 return answer.blocks()
         raise DumpInterrupted(_DUMP_ATTEMPTS)
+
+    def get(self, kind: int, body: bytes) -> Block:
+        """The one message that the kernel answers to a request for one object; its refusal is raised."""
+        self._sequence = (self._sequence + 1) & 0xFFFFFFFF
+        request = bytearray(message(kind, NLM_F_REQUEST, body))
+        _SEQUENCE.pack_into(request, 8, self._sequence)
+        self._send(request)
+        while True:
+            datagram = self._receive()
+            length, answer, flags, sequence = header_at(datagram, 0)
+            if sequence != self._sequence:
+                continue
+            error = error_in(datagram, 0, length, answer, flags) if answer == NLMSG_ERROR else None
+            if error is not None:
+                raise error
+            stride = (length + 3) & ~3
+            return Block(answer, length, stride, datagram[:length].ljust(stride, b"\0"))
 
     def batch(self, messages: Sequence[bytes]) -> list[tuple[int, NetlinkError]]:
         """Send all the messages; the ones that failed, as (index in `messages`, error).

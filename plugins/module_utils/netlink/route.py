@@ -48,6 +48,7 @@ IPV6_DEFAULT_METRIC = 1024
 _AF_INET = int(socket.AF_INET)
 _AF_INET6 = int(socket.AF_INET6)
 _RTM_GETROUTE = 26
+_RTM_F_FIB_MATCH = 0x2000
 _VERBS = verbs(new=24, delete=25)
 # IPv6 shows the routes that reject as routes through lo.
 _REJECTING = frozenset((RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT, RTN_THROW))
@@ -126,6 +127,19 @@ def dump_routes(
     if not nl.strict:
         return [route for route in routes if protocol in (0, route.protocol) and table in (0, route.table)]
     return routes
+
+
+def lookup_route(nl: Netlink, names: Mapping[int, str], address: bytes) -> Route:
+    """The route that the kernel takes to an address, as it stands in the table.
+
+    Where it takes none it raises: ENETUNREACH when there is none, EHOSTUNREACH, EACCES and EINVAL for routes that
+    reject (unreachable, prohibit, blackhole). Before Linux 4.13 the route is the one to the address alone.
+    """
+    family = _AF_INET if len(address) == 4 else _AF_INET6
+    body = _BODY.pack(family, 8 * len(address), 0, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH) + attribute(_RTA_DST, address)
+    blocks = [nl.get(_RTM_GETROUTE, body)]
+    (route,) = [route for each in tables(blocks, _BODY.size) for route in _routes(each, names, ADDRESS_SIZE[family])]
+    return route
 
 
 def encode_route(verb: str, route: Route, index_of: Mapping[str, int]) -> bytes:
