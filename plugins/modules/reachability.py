@@ -218,7 +218,7 @@ results:
       description: Whether the receiver saw another address than the pod's. Null without an answer.
       type: bool
     rtt_ms:
-      description: The shortest time until an answer, in milliseconds.
+      description: The shortest round trip on the network, in milliseconds, without the time that processes waited.
       type: float
     mtu:
       description: Size of a full-size packet with its IP header.

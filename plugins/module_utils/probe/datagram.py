@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import time
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import message, namespace, responder
@@ -52,7 +53,7 @@ class Asking:
         self._step = message.SMALL
         self._step_end = deadline
         self._sent = 0
-        self._asked: dict[bytes, tuple[int, float]] = {}  # nonce: step, time
+        self._asked: dict[bytes, tuple[int, int]] = {}  # nonce: step, nanoseconds since the epoch
 
     def tick(self, now: float) -> None:
         """Sends again what is due, or gives the step up."""
@@ -63,7 +64,7 @@ class Asking:
             return
         self.socket = self.socket or self._open()
         if self.socket is not None:
-            self._send(self.socket, now)
+            self._send(self.socket)
         if not self.done:
             self._wait(now)
 
@@ -71,7 +72,7 @@ class Asking:
         """Takes in what has arrived."""
         while self.socket is not None and not self.done:
             try:
-                data = self.socket.recv(message.LARGEST)
+                data, ancillary, _flags, _source = self.socket.recvmsg(message.LARGEST, responder.ANCILLARY)
             except BlockingIOError:
                 return
             except OSError as error:  # an ICMP error for an earlier packet
@@ -80,7 +81,7 @@ class Asking:
             reply = message.decode_reply(data)
             asked = None if reply is None else self._asked.get(reply.nonce)
             if reply is not None and asked is not None and not reply.echo:
-                self._answered(reply, asked, now)
+                self._answered(reply, asked, responder.arrival(ancillary), now)
 
     def close(self) -> None:
         """Ends the exchange."""
@@ -95,6 +96,7 @@ class Asking:
                 opened = socket.socket(self.question.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
             try:
                 responder.never_fragment(opened)
+                opened.setsockopt(socket.SOL_SOCKET, responder.SO_TIMESTAMPNS, 1)
                 opened.connect((self.question.target.address, self.question.target.port))
                 self.source = opened.getsockname()[0]
             except OSError:
@@ -117,10 +119,10 @@ class Asking:
         except OSError:
             return None
 
-    def _send(self, opened: socket.socket, now: float) -> None:
+    def _send(self, opened: socket.socket) -> None:
         nonce = os.urandom(8)
-        self._asked[nonce] = (self._step, now)
         data = message.encode_request(self._step, nonce, self._digest, self._size())
+        self._asked[nonce] = (self._step, time.time_ns())
         # The first send after an ICMP error reports that error and sends nothing, so a second one follows.
         for attempt in range(2):
             try:
@@ -151,9 +153,11 @@ class Asking:
         self._sent += 1
         self.due = min(now + pause, self._step_end)
 
-    def _answered(self, reply: message.Reply, asked: tuple[int, float], now: float) -> None:
+    def _answered(self, reply: message.Reply, asked: tuple[int, int], arrived: int, now: float) -> None:
         step, sent = asked
-        self.rtt = min(now - sent, self.rtt if self.rtt is not None else now - sent)
+        # On the network only: without the time that both processes waited for their turn.
+        rtt = max((arrived - sent) / 1e9 - reply.held / 1e6, 0.0)
+        self.rtt = rtt if self.rtt is None else min(rtt, self.rtt)
         self.said = self.said or reply
         if step == message.FULL:
             self.full = True

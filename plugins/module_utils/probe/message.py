@@ -47,6 +47,7 @@ class Reply(NamedTuple):
     port: int
     length: int  # bytes of payload received
     echo: bool  # padded to the request's size
+    held: int  # microseconds from the request's arrival to this reply
 
 
 def digest_of(run: str) -> bytes:
@@ -90,6 +91,7 @@ def decode_reply(data: bytes) -> Reply | None:
             port=int(said["port"]),
             length=int(said["length"]),
             echo=bool(said["echo"]),
+            held=int(said["held"]),
         )
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import selectors
 import socket
+import struct
 import time
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,11 @@ IP_PKTINFO = 8
 IP_MTU_DISCOVER = 10
 IPV6_MTU_DISCOVER = 23
 IPV6_DONTFRAG = 62
+SO_TIMESTAMPNS = 35  # asm-generic/socket.h; the control message that it brings has the same number
 PMTUDISC_PROBE = 3  # sets DF, and neither fragments nor believes what was learned of the path's MTU
 
 _CONNECTIONS = 256  # at once; more wait in the backlog
+ANCILLARY = socket.CMSG_SPACE(32) + socket.CMSG_SPACE(16)  # packet information and time stamp
 _PATIENCE = 5.0  # seconds a TCP client has for its request
 
 
@@ -69,6 +72,7 @@ def _listener(family: int, kind: int, port: int) -> socket.socket | None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:
             never_fragment(listener)
+            listener.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             # Tells the address that was asked, so that a host with several answers from that one.
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
@@ -143,18 +147,19 @@ def _answer_stream(client: socket.socket, name: str, digest: bytes) -> None:
         request = message.decode_request(data)
         if request is not None and request.digest == digest:
             host, port = client.getpeername()[:2]
-            client.send(message.encode_reply(message.Reply(request.nonce, name, host, port, len(data), False)))
+            client.send(message.encode_reply(message.Reply(request.nonce, name, host, port, len(data), False, 0)))
 
 
 def _answer_datagram(udp: socket.socket, name: str, digest: bytes) -> None:
     try:
-        data, ancillary, _flags, source = udp.recvmsg(message.LARGEST, socket.CMSG_SPACE(32))
+        data, ancillary, _flags, source = udp.recvmsg(message.LARGEST, ANCILLARY)
     except OSError:  # an ICMP error for an earlier answer
         return
     request = message.decode_request(data)
     if request is None or request.digest != digest:
         return
-    reply = message.Reply(request.nonce, name, source[0], source[1], len(data), False)
+    held = (time.time_ns() - arrival(ancillary)) // 1000
+    reply = message.Reply(request.nonce, name, source[0], source[1], len(data), False, held)
     answers = [reply]
     if request.kind == message.FULL:
         answers.append(reply._replace(echo=True))
@@ -162,6 +167,15 @@ def _answer_datagram(udp: socket.socket, name: str, digest: bytes) -> None:
         # EMSGSIZE for an echo, no route back: the prober notices the silence.
         with contextlib.suppress(OSError):
             udp.sendmsg([message.encode_reply(answer)], _from_where_it_was_asked(ancillary), 0, source)
+
+
+def arrival(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
+    """When the kernel got the datagram, in nanoseconds since the epoch; the process sees it later."""
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
+            seconds, nanoseconds = struct.unpack("@ll", data[:16])
+            return int(seconds * 1_000_000_000 + nanoseconds)
+    return time.time_ns()
 
 
 def _from_where_it_was_asked(ancillary: Sequence[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:

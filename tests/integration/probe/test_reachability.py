@@ -38,7 +38,7 @@ def test_every_promise_of_a_good_network_is_found_kept(fabric: Fabric) -> None:
         assert one["mtu_ok"]
         assert one["over_mtu_blocked"]
         assert not one["fragmented"]
-        assert 0 < one["rtt_ms"] < 500
+        assert 0 <= one["rtt_ms"] < 500
         assert not one["plain_on_underlay"]
         wanted = {"type": "vxlan", "vni": 84, "outer_src": NODE1, "outer_dst": NODE2, "port": 4789}
         assert one["encapsulation"] == (wanted if one["to"] == "c" else None)

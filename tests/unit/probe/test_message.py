@@ -28,7 +28,7 @@ def test_a_size_that_the_capture_would_miss_is_refused(size: int) -> None:
 
 
 def test_a_reply_reads_back_and_an_echo_is_as_long_as_its_request() -> None:
-    reply = message.Reply(NONCE, "b", "fd00::1", 40000, 1422, False)
+    reply = message.Reply(NONCE, "b", "fd00::1", 40000, 1422, False, 15)
     assert message.decode_reply(message.encode_reply(reply)) == reply
     assert len(message.encode_reply(reply)) < message.SMALLEST + 64
     echo = reply._replace(echo=True)
@@ -47,7 +47,7 @@ def test_runs_do_not_answer_each_other() -> None:
         b"PNPB",
         b"PNPB[]",
         b'PNPB{"nonce": 1}',
-        b'PNPB{"nonce": "zz", "name": "", "source": "", "port": 1, "length": 1, "echo": false}',
+        b'PNPB{"nonce": "zz", "name": "", "source": "", "port": 1, "length": 1, "echo": false, "held": 0}',
         b"PNPB" + b"[" * 100000,
         b'HTTP/1.1 400 Bad Request\r\n\r\n{"nonce": "00"}',
     ],
