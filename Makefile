@@ -42,15 +42,8 @@ check: ready ## The fast part of it: lint, types, unit
 	@.ci/test lint unit
 
 .PHONY: lint
-lint: ready ## ruff, mypy, yamllint, ansible-lint (production), changelog
-	ruff check
-	ruff format --check
-	mypy
-	yamllint --strict .
-	ansible-lint
-	antsibull-changelog lint
-	python tools/generate_reference.py --check
-	shellcheck .ci/molecule .ci/prepare .ci/proof .ci/run .ci/sanity .ci/step .ci/test
+lint: ready ## ruff, mypy, yamllint, shellcheck, ansible-lint (production), changelog, reference
+	@.ci/lint
 
 .PHONY: format
 format: ready ## Put the Python files into the house's form

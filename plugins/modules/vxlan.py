@@ -50,7 +50,8 @@ options:
         50 bytes over IPv4, 70 over IPv6.
     type: int
   addresses:
-    description: The device's own addresses, the first address of the node's first block of each family, as /32 and /128.
+    description: >-
+      The device's own addresses, the first address of the node's first block of each family, as /32 and /128.
     type: list
     elements: str
     default: []

@@ -60,9 +60,10 @@ def _networkd_leaves() -> Iterator[str]:
     for folder in _CONFIGURATION:
         for file in sorted(folder.joinpath("systemd", "network").glob("*.network")):
             pairs = [line.partition("=") for line in _lines(file)]
-            if any(key.strip() == "Unmanaged" and value.strip() in ("yes", "true", "1") for key, _equals, value in pairs):
-                for key, _equals, value in pairs:
-                    if key.strip() == "Name":
+            settings = [(key.strip(), value.strip()) for key, _equals, value in pairs]
+            if any(key == "Unmanaged" and value in ("yes", "true", "1") for key, value in settings):
+                for key, value in settings:
+                    if key == "Name":
                         yield from value.split()
 
 
