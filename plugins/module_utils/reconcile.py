@@ -71,7 +71,10 @@ class Kind(Protocol):
 
     name: str
     rank: int
-    facilities: Sequence[Facility]
+
+    @property
+    def facilities(self) -> Sequence[Facility]:
+        """The sorts of objects that it is made of, in the order in which they are made."""
 
     def normalise(
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host

@@ -69,7 +69,7 @@ class IpamBlock:
                 route = blackhole(text)
                 desired[route[:6]] = route
         made = {name: item["made"] for name, item in {**former, **items}.items()}
-        directories = next(iter(made.values()), [])
+        directories: list[str] = next(iter(made.values()), [])
         files = {NAMES_FILE: File(NAMES_FILE, f"{FILE_HEADER}{PROTOCOL} podnet\n", 0o644, tuple(directories))}
         return Target(
             {"files": observe_files({NAMES_FILE: directories}), "routes": dict(current)},

@@ -88,7 +88,7 @@ class SysctlKind:
             key: Sysctl(wanted.key, read(wanted.key) or "") for key, wanted in desired.items()
         }
         text = FILE_HEADER + "".join(f"{key} = {value}\n" for key, value in sorted(settings.items()))
-        made = next((item["made"] for item in [*items.values(), *former.values()]), [])
+        made: list[str] = next((item["made"] for item in [*items.values(), *former.values()]), [])
         files: dict[Hashable, File] = {SETTINGS_FILE: File(SETTINGS_FILE, text, 0o644, tuple(made))} if settings else {}
         return Target(
             {"files": observe_files({SETTINGS_FILE: made}), "sysctls": dict(current)},

@@ -34,7 +34,7 @@ POOLS = {
     ]
 }
 BLOCKS = {"blocks": ["10.244.1.0/24", "fd00:10:244:1::/64"]}
-ROUTES = {
+ROUTES: dict[str, Any] = {
     "routes": [
         {"dst": "10.244.2.0/24", "via": "192.0.2.2", "dev": "eth0"},
         {"dst": "10.244.3.0/24", "via": "192.0.2.3", "dev": "eth0", "metric": 30, "table": 1000},

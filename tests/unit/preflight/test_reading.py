@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.preflight.facts impo
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Firewall, Wanted
 
 DEVICES = ("podnet0", "podnet-vx")
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "underlay": None,
     "towards": [],
     "pools": [],
