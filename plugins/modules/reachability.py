@@ -121,8 +121,8 @@ options:
     default: 300
   timeout:
     description:
-      - Seconds in which a target must have answered. All are asked at once, so this is also about the time for all of
-        them (for each 400 questions, plus up to 3 seconds for sizes).
+      - Seconds in which a target must have answered, and again in which a full-size packet must have passed.
+      - All targets are asked at once, so this is about the time for all of them (for each 400 questions).
     type: float
     default: 5
   mtu:

@@ -14,14 +14,13 @@ import struct
 from typing import NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
-from ansible_collections.podnet.fabric.plugins.module_utils.probe import decode, message
+from ansible_collections.podnet.fabric.plugins.module_utils.probe import decode, message, responder
 
 _ETH_P_ALL = 0x0003
 _SOL_PACKET = 263
 _PACKET_STATISTICS = 6
 _PACKET_OUTGOING = 4
 _SO_ATTACH_FILTER = 26
-_SO_RCVBUFFORCE = 33
 _SNAP = 256  # bytes kept of a packet: all headers and the head of a request
 
 # Classic BPF (linux/bpf_common.h)
@@ -86,7 +85,7 @@ def watch(interface: str) -> socket.socket:
         count = (len(program) - 1) // 8
         # struct sock_fprog: unsigned short, padding, pointer
         watcher.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", count, ctypes.addressof(program)))
-        watcher.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 4 << 20)
+        watcher.setsockopt(socket.SOL_SOCKET, responder.SO_RCVBUFFORCE, 4 << 20)
         watcher.setblocking(False)
         watcher.bind((interface, _ETH_P_ALL))
     except OSError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -24,8 +25,7 @@ _IPV6_MTU = 24  # linux/in6.h
 HEADERS: dict[int, int] = {socket.AF_INET: 20 + 8, socket.AF_INET6: 40 + 8}
 
 _PAUSES = (0.1, 0.2, 0.4, 0.8)  # seconds between repetitions, the last one from then on
-# How long a step is tried: a packet that is lost four times running is lost for its size.
-_FULL_FOR = 2.0
+# Seconds without an answer after which one byte more counts as blocked.
 _OVER_FOR = 0.8
 
 _NEXT_STEP = {message.SMALL: message.FULL, message.FULL: message.OVER}
@@ -49,7 +49,7 @@ class Asking:
         self.due = now
         self.socket: socket.socket | None = None
         self._digest = digest
-        self._deadline = deadline
+        self._patience = deadline - now
         self._step = message.SMALL
         self._step_end = deadline
         self._sent = 0
@@ -149,7 +149,8 @@ class Asking:
             self.own_mtu = self._path_mtu(self.socket)
 
     def _wait(self, now: float) -> None:
-        pause = _PAUSES[min(self._sent, len(_PAUSES) - 1)]
+        # Not all at the same moment again: what was lost in a crowd would be lost in the next one.
+        pause = _PAUSES[min(self._sent, len(_PAUSES) - 1)] * random.uniform(0.75, 1.25)
         self._sent += 1
         self.due = min(now + pause, self._step_end)
 
@@ -172,7 +173,7 @@ class Asking:
             self.close()
             return
         self._step, self._sent, self.due = following, 0, now
-        self._step_end = now + (_FULL_FOR if following == message.FULL else _OVER_FOR)
+        self._step_end = now + (self._patience if following == message.FULL else _OVER_FOR)
 
     def _give_up(self) -> None:
         if self._step == message.FULL:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Questions asked at once: two sockets each, below the usual limit of 1,024 open files.
 _AT_ONCE = 400
+# Seconds from one question to the next: a crowd of packets would fill queues and be lost.
+_APART = 0.001
 # An echo of the last full-size packet may still be on the underlay when its short reply is here.
 _LINGER = 0.05
 # Where packets to one target were seen, at most so many kinds kept.
@@ -64,7 +66,7 @@ def probe(
     mtu: int | None = None,
     watch_on: str | None = None,
 ) -> list[Answer]:
-    """Asks and waits, for at most `timeout` seconds (plus 3 for sizes) per 400 questions.
+    """Asks and waits, for at most `timeout` seconds, and as long again for sizes, per 400 questions.
 
     :param run: what the responders were started with
     :param mtu: bytes of a full-size packet with its IP header; None takes each pod's own
@@ -86,8 +88,9 @@ def _ask(
     questions: Sequence[Question], digest: bytes, timeout: float, mtu: int | None, watcher: socket.socket | None
 ) -> list[Answer]:
     now = time.monotonic()
-    datagrams = [Asking(question, mtu, digest, now, now + timeout) for question in questions]
-    streams = [Connecting(question, digest, now, now + timeout) for question in questions]
+    starts = [now + number * _APART for number in range(len(questions))]
+    datagrams = [Asking(question, mtu, digest, start, start + timeout) for question, start in zip(questions, starts)]
+    streams = [Connecting(question, digest, start, start + timeout) for question, start in zip(questions, starts)]
     exchanges: list[Asking | Connecting] = [*datagrams, *streams]
     seen: list[capture.Seen] = []
     try:

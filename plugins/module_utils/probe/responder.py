@@ -26,6 +26,7 @@ IP_PKTINFO = 8
 IP_MTU_DISCOVER = 10
 IPV6_MTU_DISCOVER = 23
 IPV6_DONTFRAG = 62
+SO_RCVBUFFORCE = 33
 SO_TIMESTAMPNS = 35  # asm-generic/socket.h; the control message that it brings has the same number
 PMTUDISC_PROBE = 3  # sets DF, and neither fragments nor believes what was learned of the path's MTU
 
@@ -73,6 +74,8 @@ def _listener(family: int, kind: int, port: int) -> socket.socket | None:
         else:
             never_fragment(listener)
             listener.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            # Hundreds of full-size packets may arrive in one go.
+            listener.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
             # Tells the address that was asked, so that a host with several answers from that one.
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)

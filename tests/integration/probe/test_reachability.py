@@ -7,7 +7,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from .conftest import NODE1, NODE2, OUTSIDE, PODS, only, target
+import pytest
+
+from .conftest import NODE1, NODE2, OUTSIDE, PODS, VXLAN, only, target
 
 if TYPE_CHECKING:
     from .conftest import Fabric
@@ -202,3 +204,53 @@ def test_a_first_packet_lost_is_asked_again(fabric: Fabric) -> None:
 def test_a_responder_of_another_run_does_not_answer(fabric: Fabric) -> None:
     fabric.respond("c")
     assert not only(fabric.ask(target("c"), run="other", timeout=0.5))["reachable"]
+
+
+def test_a_tunnel_over_ipv6_is_read_for_both_families(fabric: Fabric) -> None:
+    ends = {1: "2001:db8:1::1", 2: "2001:db8:2::1"}
+    fabric.run("router", "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
+    for number, end in ends.items():
+        peer, gateway = 3 - number, end.replace("::1", "::ff")
+        fabric.ip("router", f"address add {gateway}/64 dev r{number}")
+        fabric.ip(
+            f"node{number}",
+            f"address add {end}/64 dev eth0",
+            f"route add default via {gateway}",
+            "link delete vx0",
+            f"link add vx0 address 02:00:00:00:00:0{number} mtu 1430 type vxlan id 84 dstport 4789 "
+            f"local {end} nolearning",
+            f"address add 10.244.{number}.0/32 dev vx0",
+            "link set vx0 up",
+            f"neigh add 10.244.{peer}.0 lladdr 02:00:00:00:00:0{peer} dev vx0 nud permanent",
+            f"neigh add fd00:0:0:{peer}:: lladdr 02:00:00:00:00:0{peer} dev vx0 nud permanent",
+            f"route add 10.244.{peer}.0/24 via 10.244.{peer}.0 dev vx0 onlink",
+            f"route add fd00:0:0:{peer}::/64 via fd00:0:0:{peer}:: dev vx0 onlink",
+        )
+        fabric.run(f"node{number}", *f"bridge fdb append 02:00:00:00:00:0{peer} dev vx0 dst {ends[peer]} self".split())
+    fabric.respond("c")
+    wanted = {**VXLAN, "outer_src": ends[1], "outer_dst": ends[2]}
+    asked = [{**target("c", family), "encapsulation": wanted} for family in (4, 6)]
+    for pod in "ac":
+        fabric.ip(pod, "link set eth0 mtu 1430")
+    result = fabric.ask(*asked, mtu=1430)
+    assert result["failures"] == []
+    assert [one["encapsulation"] for one in result["results"]] == [wanted, wanted]
+    # Too big for the underlay by the 20 bytes that IPv6 is longer.
+    for node in ("node1", "node2"):
+        fabric.ip(node, "link set vx0 mtu 1450")
+    for pod in "ac":
+        fabric.ip(pod, "link set eth0 mtu 1450")
+    result = fabric.ask(*asked)
+    assert all(one["failures"] and (one["mtu_ok"] is False or one["fragmented"]) for one in result["results"])
+
+
+@pytest.mark.slow
+def test_hundreds_of_questions_are_asked_at_once(fabric: Fabric) -> None:
+    fabric.ip("c", *(f"address add 10.244.2.{last}/24 dev eth0" for last in range(10, 210)))
+    fabric.respond("c")
+    many = [{**target("c"), "address": f"10.244.2.{last}"} for last in range(10, 210)]
+    started = time.monotonic()
+    result = fabric.ask(*many, pods="ab", timeout=10.0)
+    assert time.monotonic() - started < 13
+    assert len(result["results"]) == 400
+    assert result["failures"] == []
