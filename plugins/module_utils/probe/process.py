@@ -104,9 +104,13 @@ def _start(want: Wanted, folder: Path) -> None:
     listeners = responder.listen(want.netns, want.port)
     digest = message.digest_of(want.run)
 
+    def recorded() -> bool:
+        # A teardown takes the records away; a responder without one could not be found and ended.
+        return any(record.pid == os.getpid() for record in _records(folder) if record.name == want.name)
+
     def life() -> None:
-        responder.serve(listeners, want.name, digest, want.lifetime)
-        if any(record.pid == os.getpid() for record in _records(folder) if record.name == want.name):
+        responder.serve(listeners, want.name, digest, want.lifetime, recorded)
+        if recorded():
             _forget(want.name, folder)
 
     try:

@@ -19,7 +19,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.errors import Podnet
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import message, namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 # Linux values that Python's socket module lacks in some supported version (linux/in.h, linux/in6.h).
 IP_PKTINFO = 8
@@ -32,6 +32,7 @@ PMTUDISC_PROBE = 3  # sets DF, and neither fragments nor believes what was learn
 
 _CONNECTIONS = 256  # at once; more wait in the backlog
 ANCILLARY = socket.CMSG_SPACE(32) + socket.CMSG_SPACE(16)  # packet information and time stamp
+_LOOK = 2.0  # seconds between looks whether it is still wanted
 _PATIENCE = 5.0  # seconds a TCP client has for its request
 
 
@@ -99,9 +100,12 @@ def never_fragment(udp: socket.socket) -> None:
         udp.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
 
 
-def serve(listeners: Sequence[socket.socket], name: str, digest: bytes, lifetime: float) -> None:
-    """Answers until `lifetime` seconds have passed."""
+def serve(
+    listeners: Sequence[socket.socket], name: str, digest: bytes, lifetime: float, wanted: Callable[[], bool]
+) -> None:
+    """Answers until `lifetime` seconds have passed or it is not `wanted` any more, which is asked now and then."""
     end = time.monotonic() + lifetime
+    look = time.monotonic() + _LOOK
     clients: dict[socket.socket, float] = {}
     with selectors.DefaultSelector() as selector:
         for listener in listeners:
@@ -110,6 +114,10 @@ def serve(listeners: Sequence[socket.socket], name: str, digest: bytes, lifetime
             now = time.monotonic()
             if now >= end:
                 return
+            if now >= look:
+                look = now + _LOOK
+                if not wanted():
+                    return
             for client in [client for client, limit in clients.items() if limit <= now]:
                 _drop(selector, clients, client)
             for key, _events in selector.select(min(end - now, 1.0)):

@@ -68,6 +68,13 @@ def test_a_responder_ends_by_itself_and_takes_its_record_along(fabric: Fabric) -
     assert not fabric.folder.exists()
 
 
+def test_a_responder_whose_record_was_taken_away_ends(fabric: Fabric) -> None:
+    fabric.respond("b")
+    (pid,) = _pids(fabric)
+    (fabric.folder / "b.json").unlink()
+    assert _gone(pid, 5)
+
+
 def test_absent_ends_all_and_leaves_nothing(fabric: Fabric) -> None:
     fabric.respond("a", "b", "c")
     pids = _pids(fabric)
