@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
@@ -27,6 +28,7 @@ class Host:
     def __init__(self, force: bool = False) -> None:
         self.force = force
         self.leaving: frozenset[str] = frozenset()
+        self._collecting = False
         self._netlink: Netlink | None = None
         self._links: dict[str, Link] | None = None
         self._nexthops: bool | None = None
@@ -40,6 +42,8 @@ class Host:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._collecting:
+            gc.enable()
         if self._netlink is not None:
             self._netlink.close()
 

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError, Finding, InvalidInput
 
+# As plain numbers: the kernel's answers hold such, and members of an enumeration are slow to compare with them.
+AF_INET, AF_INET6 = int(socket.AF_INET), int(socket.AF_INET6)
+
 IFNAMSIZ = 16
 """Bytes of an interface name with its terminating zero (linux/if.h)."""
 
@@ -40,7 +43,7 @@ def network(text: Any) -> Network | None:
     address = packed_ip(head)
     if address is None or not (length.isascii() and length.isdigit()) or int(length) > 8 * len(address):
         return None
-    return Network(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address, int(length))
+    return Network(AF_INET if len(address) == 4 else AF_INET6, address, int(length))
 
 
 def declared_network(text: Any) -> Network:

@@ -96,7 +96,7 @@ def _device(obj: Any) -> Sequence[Reference]:
 
 def _route_parents(route: Route) -> Sequence[Reference]:
     if route.nhid:
-        return (("nexthops", (route.nhid,)),)
+        return (("nexthops", route.nhid),)
     return (("links", route.dev),) if route.dev else ()
 
 

@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.links import LINKS, Device, name_conflicts, owned
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_objects import ADDRESSES
-from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, declared_network
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import AF_INET6, Inspection, declared_network
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import Address, dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.ownership import alias
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
@@ -44,7 +43,7 @@ def wanted_addresses(name: str, addresses: Sequence[str]) -> dict[Hashable, Addr
     objects: dict[Hashable, Address] = {}
     for text in addresses:
         prefix = declared_network(text)
-        flags = IFA_F_NODAD if prefix.family == socket.AF_INET6 else 0
+        flags = IFA_F_NODAD if prefix.family == AF_INET6 else 0
         address = Address(name, prefix.family, prefix.address, prefix.prefixlen, 0, flags)
         objects[address[:4]] = address
     return objects

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import (
@@ -15,7 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables 
     NftTable,
     observe,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, Network
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import AF_INET, AF_INET6, Inspection, Network
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
 
 if TYPE_CHECKING:
@@ -30,8 +29,8 @@ FIELDS = ("name", "cidr", "nat_outgoing")
 
 # Family: its name in nft, the type of its addresses, what is multicast (never translated).
 FAMILIES = {
-    socket.AF_INET: ("ip", "ipv4_addr", "224.0.0.0/4"),
-    socket.AF_INET6: ("ip6", "ipv6_addr", "ff00::/8"),
+    AF_INET: ("ip", "ipv4_addr", "224.0.0.0/4"),
+    AF_INET6: ("ip6", "ipv6_addr", "ff00::/8"),
 }
 
 
@@ -69,10 +68,10 @@ class IpamPool:
         pools = [pool for item in items.values() for pool in item["pools"]]
         rules: list[str] = []
         for family, (nft, sort, multicast) in FAMILIES.items():
-            mine = [pool for pool in pools if (":" in pool["cidr"]) == (family == socket.AF_INET6)]
+            mine = [pool for pool in pools if (":" in pool["cidr"]) == (family == AF_INET6)]
             if not mine:
                 continue
-            number = "4" if family == socket.AF_INET else "6"
+            number = "4" if family == AF_INET else "6"
             for name, members in (("pools", mine), ("nat", [pool for pool in mine if pool["nat_outgoing"]])):
                 elements = frozenset(pool["cidr"] for pool in members)
                 desired["set", name + number] = NftSet(name + number, sort, elements)

@@ -5,26 +5,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from socket import inet_pton
 from typing import Any, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.inspection import (
-    Inspection,
-    Network,
-    declared_ip,
-    declared_network,
-    packed_ip,
-)
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import AF_INET, AF_INET6, Inspection, packed_ip
 
 FIELDS = ("name", "underlay", "mac", "blocks")
 
 
-class Peer(NamedTuple):
-    """A peer ready for the kernel: addresses packed; per family the gateway is the first block's own address."""
+class Packed(NamedTuple):
+    """Peers ready for the kernel, a column per field; in ``blocks`` a row per block.
 
-    underlay: bytes
-    mac: bytes
-    gateways: tuple[tuple[int, bytes], ...]
-    blocks: tuple[tuple[Network, bytes], ...]
+    A row has address family, packed address, prefix length, packed gateway (the address of the peer's first block of
+    that family) and the peer's packed MAC.
+    """
+
+    underlays: list[bytes]
+    macs: list[bytes]
+    blocks: list[tuple[int, bytes, int, bytes, bytes]]
 
 
 def inspect(inspection: Inspection, peers: Any, local: Any) -> list[dict[str, Any]]:
@@ -47,7 +46,7 @@ def inspect(inspection: Inspection, peers: Any, local: Any) -> list[dict[str, An
         underlay = inspection.ip(f"{path}.underlay", peer["underlay"])
         if underlay is not None and own and len(underlay) != len(own):
             inspection.refuse(
-                f"{path}.underlay", str(peer["underlay"]), f"the node's own address {local} is of the other family"
+                f"{path}.underlay", str(peer["underlay"]), f"the node's own {local} is of the other family"
             )
         mac = inspection.mac(f"{path}.mac", peer["mac"])
         blocks = peer["blocks"] if isinstance(peer["blocks"], list) else []
@@ -72,17 +71,31 @@ def _once(inspection: Inspection, seen: dict[tuple[str, Any], str], path: str, s
         inspection.refuse(path, str(value), f"the same as {first}")
 
 
-def pack(peers: Sequence[Mapping[str, Any]]) -> list[Peer]:
-    """Peers in their normal form, ready for the kernel."""
-    packed = []
-    for peer in peers:
-        gateways: dict[int, bytes] = {}
-        blocks = []
-        for text in peer["blocks"]:
-            block = declared_network(text)
-            blocks.append((block, gateways.setdefault(block.family, block.address)))
-        underlay = declared_ip(peer["underlay"])
-        packed.append(
-            Peer(underlay, bytes.fromhex(peer["mac"].replace(":", "")), tuple(gateways.items()), tuple(blocks))
-        )
-    return packed
+def pack(peers: Sequence[Mapping[str, Any]]) -> Packed:
+    """Peers in their normal form, ready for the kernel.
+
+    :raises DeclarationError: somebody has edited the declaration since they were inspected
+    """
+    try:
+        macs = [bytes.fromhex(peer["mac"].replace(":", "")) for peer in peers]
+        underlays = [_packed_ip(peer["underlay"]) for peer in peers]
+        blocks: list[tuple[int, bytes, int, bytes, bytes]] = []
+        for mac, peer in zip(macs, peers):
+            gateway4 = gateway6 = b""
+            for text in peer["blocks"]:
+                head, _slash, length = text.partition("/")
+                if ":" in head:
+                    address = inet_pton(AF_INET6, head)
+                    gateway6 = gateway6 or address
+                    blocks.append((AF_INET6, address, int(length), gateway6, mac))
+                else:
+                    address = inet_pton(AF_INET, head)
+                    gateway4 = gateway4 or address
+                    blocks.append((AF_INET, address, int(length), gateway4, mac))
+    except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
+        raise DeclarationError(f"the declaration holds a bad peer ({error!r}); run the playbook again") from error
+    return Packed(underlays, macs, blocks)
+
+
+def _packed_ip(text: str) -> bytes:
+    return inet_pton(AF_INET6 if ":" in text else AF_INET, text)

@@ -12,6 +12,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_o
     ROUTES,
     RT_TABLE_MAIN,
     RTN_UNICAST,
+    RTNH_F_ONLINK,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import (
     Inspection,
@@ -26,13 +27,12 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources.routing im
     foreign_in_the_way,
     metric,
     observe,
+    through,
 )
 
 if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-    from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nexthop import Nexthop
-    from ansible_collections.podnet.fabric.plugins.module_utils.netlink.route import Route
 
 FIELDS = ("dst", "via", "dev", "onlink", "metric", "table")
 
@@ -73,12 +73,12 @@ class RouteKind:
         nexthops, routes = desire(vias, observed, objects)
         # What leads through a device of ours is in the charge of that device's kind.
         ours = {name for name, link in host.links.items() if link.alias.startswith("podnet:")} - {
-            via.dev for via in vias
+            via[4] for via in vias
         }
-        current_nexthops = {key: hop for key, hop in observed.nexthops.items() if hop.dev not in ours}
-        current_routes = _elsewhere(observed.routes, observed.nexthops, ours)
-        for key in routes.keys() & observed.routes.keys():
-            current_routes[key] = observed.routes[key]
+        share = through(observed, ours)
+        current_nexthops = {key: hop for key, hop in observed.nexthops.items() if key not in share.nexthops}
+        current_routes = {key: found for key, found in share.others.items() if found.type == RTN_UNICAST}
+        current_routes.update((key, found) for key, found in share.routes.items() if key in routes)
         notes = [NO_NEXTHOP_OBJECTS] if vias and not host.has_nexthop_objects else []
         return Target(
             {"nexthops": dict(current_nexthops), "routes": dict(current_routes)},
@@ -115,26 +115,9 @@ def _normal(inspection: Inspection, path: str, route: Any, host: Host) -> dict[s
 
 
 def _via(route: Mapping[str, Any]) -> Via:
-    return Via(
-        *declared_network(route["dst"]),
-        declared_ip(route["via"]),
-        route["dev"],
-        int(route["onlink"]),
-        route["metric"],
-        route["table"],
-    )
-
-
-def _elsewhere(
-    routes: Mapping[Hashable, Route], nexthops: Mapping[Hashable, Nexthop], devices: set[str]
-) -> dict[Hashable, Route]:
-    """The unicast routes that do not lead through these devices."""
-    ids = {hop.id for hop in nexthops.values() if hop.dev in devices}
-    return {
-        key: route
-        for key, route in routes.items()
-        if route.type == RTN_UNICAST and (route.nhid not in ids if route.nhid else route.dev not in devices)
-    }
+    family, dst, length = declared_network(route["dst"])
+    flags = RTNH_F_ONLINK if route["onlink"] else 0
+    return family, dst, length, declared_ip(route["via"]), route["dev"], flags, route["metric"], route["table"]
 
 
 KIND = RouteKind()

@@ -19,6 +19,8 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_o
     NEXTHOPS,
     NUD_PERMANENT,
     ROUTES,
+    RT_TABLE_MAIN,
+    RTNH_F_ONLINK,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, packed_ip
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
@@ -122,14 +124,14 @@ class Vxlan:
     def target(self, items: Items, former: Items, host: Host) -> Target:
         links = owned(host, self.name)
         observed = observe(host)
-        nexthops, routes = through(observed, set(links) | set(items))
+        share = through(observed, set(links) | set(items))
         current: dict[str, Any] = {
             "links": links,
             "addresses": interface_addresses(host, list(links)),
             "neighbours": _neighbours(host, list(links)),
             "fdb": _fdb(host, list(links)),
-            "nexthops": nexthops,
-            "routes": routes,
+            "nexthops": share.nexthops,
+            "routes": share.routes,
         }
         desired: dict[str, Any] = {facility.name: {} for facility in self.facilities}
         vias: list[Via] = []
@@ -137,21 +139,24 @@ class Vxlan:
         for name, item in items.items():
             desired["links"][name] = _device(name, item)
             desired["addresses"].update(wanted_addresses(name, item["addresses"]))
-            for peer in peering.pack(item["peers"]):
-                entry = FdbEntry(name, peer.mac, peer.underlay)
-                desired["fdb"][entry[:2]] = entry
-                for _dummy, gateway in peer.gateways:
-                    neighbour = Neighbour(name, gateway, peer.mac, NUD_PERMANENT, 0)
-                    desired["neighbours"][neighbour[:2]] = neighbour
-                for (family, dst, length), gateway in peer.blocks:
-                    vias.append(Via(family, dst, length, gateway, name, 1))
+            underlays, macs, blocks = peering.pack(item["peers"])
+            desired["fdb"].update({(name, mac): FdbEntry(name, mac, dst) for mac, dst in zip(macs, underlays)})
+            desired["neighbours"].update(
+                {
+                    (name, dst): Neighbour(name, dst, mac)
+                    for _family, dst, _length, gateway, mac in blocks
+                    if dst == gateway
+                }
+            )
+            vias += [
+                (family, dst, length, gateway, name, RTNH_F_ONLINK, 0, RT_TABLE_MAIN)
+                for family, dst, length, gateway, _mac in blocks
+            ]
         desired["nexthops"], desired["routes"] = desire(vias, observed, objects)
-        # A route of ours that leads another way now (from another dataplane) is replaced in place.
-        for key in desired["routes"].keys() & observed.routes.keys():
-            routes[key] = observed.routes[key]
+        share.take_over(desired["routes"])
         conflicts = name_conflicts(host, self.name, list(items), "podnet_vxlan_device")
         conflicts += _vni_conflicts(host, items)
-        conflicts += foreign_in_the_way(host, routes, desired["routes"])
+        conflicts += foreign_in_the_way(host, share.routes, desired["routes"])
         notes = [NO_NEXTHOP_OBJECTS] if items and not host.has_nexthop_objects else []
         return Target(current, desired, conflicts, notes)
 
