@@ -12,8 +12,8 @@ first_fdb() { bridge fdb show dev "$device" | awk '/dst/ { print $1, $3; exit }'
 case $number in
   0)
     # One of everything that leads to a peer.
-    set -- $(first_fdb)
-    bridge fdb delete "$1" dev "$device" dst "$2" self
+    entry=$(first_fdb)
+    bridge fdb delete "${entry% *}" dev "$device" dst "${entry#* }" self
     ip route delete "$(ip -4 route show proto 84 | awk '!/blackhole/ { print $1; exit }')" proto 84
     ip -6 route delete "$(ip -6 route show proto 84 | awk '!/blackhole/ { print $1; exit }')" proto 84
     ip neighbour delete "$(ip -4 neighbour show dev "$device" nud permanent | awk '{ print $1; exit }')" dev "$device"
@@ -23,9 +23,9 @@ case $number in
     ;;
   2)
     # A peer that is said to be elsewhere, and a tunnel that is down.
-    set -- $(first_fdb)
-    bridge fdb replace "$1" dev "$device" dst 192.0.2.250 self permanent 2>/dev/null ||
-      bridge fdb replace "$1" dev "$device" dst 2001:db8::250 self permanent
+    entry=$(first_fdb)
+    bridge fdb replace "${entry% *}" dev "$device" dst 192.0.2.250 self permanent 2>/dev/null ||
+      bridge fdb replace "${entry% *}" dev "$device" dst 2001:db8::250 self permanent
     ip link set dev "$device" down
     ip address flush dev "$bridge" scope global
     ;;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes on a node what other software would have there: a bridge, addresses, routes, a rule, a nexthop object, a permanent
-# neighbour, nft and iptables rulesets, a CNI network, settings.
+# neighbour, a network namespace, nft and iptables rulesets, a CNI network, settings.
 set -eu
 
 ip link add name br-foreign type bridge
@@ -17,6 +17,9 @@ ip -6 route add fd00:98::/64 via fd00:99::9 dev br-foreign proto static
 ip rule add to 10.98.0.0/16 table 98 priority 9800
 ip nexthop add id 98 via 10.99.0.9 dev br-foreign
 ip route add 10.96.0.0/16 nhid 98
+
+# With it comes /run/netns, which is iproute2's own folder: whoever makes the first namespace makes it.
+ip netns add foreign
 
 nft -f - <<'RULES'
 table inet foreign {
