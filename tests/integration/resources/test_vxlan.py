@@ -252,7 +252,7 @@ def test_every_wrong_value_is_named_at_once_and_nothing_changes(node: Node) -> N
         "peers[0].mac: 'ff:ff:ff:ff:ff:ff' is no unicast MAC address; write it as 02:00:5e:10:00:01",
         "peers[1].blocks[0]: 10.244.3.1/24 has bits set right of its prefix length; give the network's own address",
         "peers[2].underlay: 192.0.2.1; this is the node's own address (local)",
-        "peers[3].underlay: 2001:db8::5; the node's own address 192.0.2.1 is of the other family",
+        "peers[3].underlay: 2001:db8::5; the node's own 192.0.2.1 is of the other family",
         "peers[4].blocks[0]: 10.244.5.0/24; the same as peers[3].blocks[0]",
         "peers[4].blocks[1]: fd00:10:244:5::/64; the same as peers[3].blocks[1]",
         "peers[5]: 'node7'; give a peer with name, underlay, mac, blocks",
