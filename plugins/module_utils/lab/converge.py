@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, Conflict, VerificationError
-from ansible_collections.podnet.fabric.plugins.module_utils.lab import life, registry, wiring
+from ansible_collections.podnet.fabric.plugins.module_utils.lab import cgroup, life, registry, wiring
 from ansible_collections.podnet.fabric.plugins.module_utils.lab.hostname import read_hostname, write_hostname
 
 if TYPE_CHECKING:
@@ -212,6 +212,9 @@ def absent(names: Sequence[str], run_dir: Path, *, check: bool) -> Outcome:
         for name in before:
             _pull_cables(registry.read(run_dir, name))
             life.unmake(run_dir, name)
+        for name in names:
+            # Of a node whose maker was killed before it had written a record.
+            cgroup.remove(name)
     return Outcome(bool(before), before, {}, {})
 
 

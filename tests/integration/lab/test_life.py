@@ -180,6 +180,14 @@ def test_a_maker_that_is_killed_leaves_what_the_next_one_completes(lab: Lab, del
     assert lab.traces() == []
 
 
+def test_a_maker_killed_before_the_record_leaves_nothing_that_removal_misses(lab: Lab) -> None:
+    name = lab.name("one")
+    for parent in Path("/sys/fs/cgroup").glob("*/podnet-lab"):
+        (parent / name).mkdir()
+    assert not lab.absent(name).changed
+    assert lab.traces() == []
+
+
 def test_half_made_nodes_are_removed(lab: Lab) -> None:
     (one,) = lab.make("one")
     registry.write(lab.run_dir, lab.record(one)._replace(ready=False))
