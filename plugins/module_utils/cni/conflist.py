@@ -25,7 +25,7 @@ NOTE = "Written by podnet.fabric; changes made here are lost. Other networks bel
 DATA_DIR = "/run/podnet/ipam"
 
 # Their CHECK reports faults that are none: portmap looks for the rules of each family among those of the other one
-# (https://github.com/containernetworking/plugins/issues/819, in 1.1 and 1.2).
+# (https://github.com/containernetworking/plugins/issues/819, in 1.1.1).
 CHECK_UNRELIABLE = frozenset({"portmap"})
 
 ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}

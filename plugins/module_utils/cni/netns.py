@@ -8,8 +8,11 @@ import json
 from pathlib import Path
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import run
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, remove_empty, write_atomically
 
 DIRECTORY = "/run/netns"
+MADE = RUN / "netns-made"
+"""Tells that the directory, which ``ip netns add`` makes and mounts but never removes, was not there before us."""
 
 
 def path_of(name: str) -> str:
@@ -36,6 +39,8 @@ def make(path: str) -> None:
 
     :raises ToolError:
     """
+    if not Path(DIRECTORY).exists():
+        write_atomically(MADE, f"{DIRECTORY}\n", 0o600)
     run(["ip", "netns", "add", name_of(path)])
 
 
@@ -72,3 +77,8 @@ def delete(path: str) -> None:
     """
     if Path(path).exists():
         run(["ip", "netns", "delete", name_of(path)])
+    if MADE.exists() and not any(Path(DIRECTORY).glob("*")):
+        if Path(DIRECTORY).is_mount():
+            run(["umount", DIRECTORY])
+        remove_empty(Path(DIRECTORY))
+        MADE.unlink()

@@ -83,6 +83,20 @@ def test_detaching_frees_everything_and_twice_is_as_good_as_once(node: Node) -> 
     assert node.run("find", "/run/podnet", "-name", "plugins.lock") == ""
 
 
+def test_the_last_pod_takes_the_folder_of_namespaces_along_when_the_first_one_brought_it(node: Node) -> None:
+    node.network()
+    node.run("rmdir", "/run/netns")
+    node.pods("a", "b")
+    node.pods("a", state="absent")
+    assert node.namespaces() == ["b"]
+    node.pods("b", state="absent")
+    node.run("sh", "-c", "test ! -e /run/netns && ! grep /run/netns /proc/self/mounts")
+    node.run("mkdir", "/run/netns")
+    node.pods("a")
+    node.pods("a", state="absent")
+    node.run("test", "-d", "/run/netns")
+
+
 def test_a_namespace_that_was_there_before_stays(node: Node) -> None:
     node.network()
     node.run("ip", "netns", "add", "given")
