@@ -182,9 +182,11 @@ def test_a_maker_that_is_killed_leaves_what_the_next_one_completes(lab: Lab, del
 
 def test_a_maker_killed_before_the_record_leaves_nothing_that_removal_misses(lab: Lab) -> None:
     name = lab.name("one")
-    for parent in Path("/sys/fs/cgroup").glob("*/podnet-lab"):
-        (parent / name).mkdir()
+    (two,) = lab.make("two")
+    for group in Path("/sys/fs/cgroup").glob(f"**/podnet-lab/{two}"):
+        group.with_name(name).mkdir()
     assert not lab.absent(name).changed
+    lab.absent(two)
     assert lab.traces() == []
 
 
