@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
-from ansible_collections.podnet.fabric.plugins.module_utils.command import run
+from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, remove_empty, write_atomically
 
 DIRECTORY = "/run/netns"
@@ -78,7 +79,7 @@ def delete(path: str) -> None:
     if Path(path).exists():
         run(["ip", "netns", "delete", name_of(path)])
     if MADE.exists() and not any(Path(DIRECTORY).glob("*")):
-        if Path(DIRECTORY).is_mount():
+        with suppress(ToolError):  # a bind mount of itself; whether it is one, only the mount table could tell
             run(["umount", DIRECTORY])
         remove_empty(Path(DIRECTORY))
         MADE.unlink()

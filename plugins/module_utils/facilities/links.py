@@ -126,8 +126,11 @@ class LinkFacility:
 
 
 def _creation(device: Device, index: dict[str, int]) -> dict[str, Any]:
-    request: dict[str, Any] = {"ifname": device.name, "kind": device.kind, "mtu": device.mtu, "group": GROUP}
-    request["address"] = device.mac
+    request: dict[str, Any] = {"ifname": device.name, "kind": device.kind, "group": GROUP, "address": device.mac}
+    # A bridge keeps an MTU that is set later; one that comes in this message is forgotten when its last port leaves
+    # (br_mtu_auto_adjust in net/bridge/br_if.c goes by BROPT_MTU_SET_BY_USER, which only br_change_mtu sets).
+    if device.kind != "bridge":
+        request["mtu"] = device.mtu
     for key, value in device.data:
         request["vxlan_local6" if key == "vxlan_local" and ":" in value else key] = value
     if device.parent:

@@ -135,6 +135,14 @@ def test_a_bridge_with_pods_on_it_is_not_taken_away_without_the_word(node: Node)
     assert node.withdraw(bridge.KIND, "podnet0", force=True).changed
 
 
+def test_a_bridge_keeps_its_mtu_when_its_last_pod_leaves(node: Node) -> None:
+    node.declare(bridge.KIND, "podnet0", BRIDGE)
+    node.namespace.ip("link", "add", "veth1", "type", "veth", "peer", "name", "pod1")
+    node.namespace.ip("link", "set", "veth1", "master", "podnet0")
+    node.namespace.ip("link", "del", "veth1")
+    assert node.declare(bridge.KIND, "podnet0", BRIDGE).operations == []
+
+
 def test_a_table_or_file_of_that_name_that_is_not_ours_is_named_and_kept(node: Node) -> None:
     node.namespace.run("nft", "add", "table", "inet", "podnet")
     names_file = Path(ipam_block.NAMES_FILE)
