@@ -104,7 +104,7 @@ ansible_facts:
         ledger:
           description: Path of the ledger.
           type: str
-          sample: inventories/lab/podnet-ledger.json
+          sample: inventories/lab/.podnet-ledger.json
         peers:
           description: The nodes again, as JSON text for the filter P(podnet.fabric.peers#filter).
           type: str

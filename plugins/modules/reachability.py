@@ -85,6 +85,10 @@ options:
         type: str
         choices: [kept, node, any]
         default: kept
+      check_mtu:
+        description: Whether sizes count with O(check_mtu). The way to a target outside the pod network may take less.
+        type: bool
+        default: true
       encapsulation:
         description: How packets to it should leave O(underlay_interface).
         type: dict
@@ -269,6 +273,7 @@ TARGET = {
     "port": {"type": "int"},
     "from": {"type": "list", "elements": "str"},
     "source": {"type": "str", "choices": ["kept", "node", "any"], "default": "kept"},
+    "check_mtu": {"type": "bool", "default": True},
     "encapsulation": {"type": "dict", "options": TUNNEL},
 }
 POD = {

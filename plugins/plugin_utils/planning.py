@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import Ledger
     from ansible_collections.podnet.fabric.plugins.plugin_utils.settings import Host
 
-LEDGER_NAME = "podnet-ledger.json"
+# Hidden: an inventory may be a folder, of which Ansible reads every file that is not.
+LEDGER_NAME = ".podnet-ledger.json"
 
 
 class Outcome(NamedTuple):

@@ -82,6 +82,7 @@ def _outside(plan: Mapping[str, Any], pods: Pods, addresses: Sequence[str]) -> T
             "address": address,
             "from": [pod["name"]],
             "source": "node" if _translated(plan, own) else "kept",
+            "check_mtu": False,
             "encapsulation": {"type": "plain"},
         }
         for address in addresses

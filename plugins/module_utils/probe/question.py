@@ -45,6 +45,7 @@ class Target(NamedTuple):
     port: int
     source: str  # KEPT, NODE or ANY
     tunnel: Tunnel
+    check_mtu: bool = True
 
 
 class Question(NamedTuple):
@@ -83,6 +84,7 @@ def questions(pods: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, 
             port=target.get("port") or port,
             source=target.get("source") or KEPT,
             tunnel=_tunnel(target.get("encapsulation") or {}),
+            check_mtu=target.get("check_mtu", True),
         )
         askers = target.get("from")
         for pod in known:

@@ -29,7 +29,7 @@ def judge(
     failures = _reachability(answer, timeout, watch_on or "")
     if not failures:
         failures += _source(answer, is_own)
-        failures += _size(answer) if check_mtu else []
+        failures += _size(answer) if check_mtu and question.target.check_mtu else []
         failures += _underlay(answer, watch_on or "")
     return {
         "from": question.pod.name,

@@ -223,7 +223,7 @@ def test_an_unusable_ledger_is_told_together_with_other_problems(tmp_path: Path,
     assert [problem.path.replace(str(tmp_path), "") for problem in outcome.problems] == [
         "podnet_vxlan_vni",
         "podnet_underlay.address (node1)",
-        "/podnet-ledger.json",
+        "/.podnet-ledger.json",
     ]
 
 

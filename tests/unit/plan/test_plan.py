@@ -33,7 +33,7 @@ def plan(tmp_path: Path, host: Any) -> dict[str, Any]:
 def test_defaults_make_a_two_line_inventory_work(plan: dict[str, Any], tmp_path: Path) -> None:
     assert plan["cluster"] == "podnet"
     assert (plan["mtu"], plan["overhead"]) == (1450, 50)
-    assert plan["ledger"] == str(tmp_path / "podnet-ledger.json")
+    assert plan["ledger"] == str(tmp_path / ".podnet-ledger.json")
     assert plan["pools"] == [
         {
             "name": "default",
@@ -187,7 +187,7 @@ def test_a_ledger_beside_the_inventory_or_where_the_operator_says(tmp_path: Path
         outcome = planning.run([host("node1", "192.0.2.11", ledger={"path": path})], [], folder, allocate=False)
         return outcome.ledger or [str(problem) for problem in outcome.problems]
 
-    assert ledger("auto", str(tmp_path)) == str(tmp_path / "podnet-ledger.json")
+    assert ledger("auto", str(tmp_path)) == str(tmp_path / ".podnet-ledger.json")
     assert ledger("state/l.json", str(tmp_path)) == str(tmp_path / "state" / "l.json")
     assert ledger(str(tmp_path / "l.json"), None) == str(tmp_path / "l.json")
     assert ledger("auto", None) == [
@@ -203,15 +203,15 @@ def test_a_pool_that_changes_under_owned_blocks_stops_the_plan(tmp_path: Path, h
 
     was = {"name": "default", "cidr": "10.0.0.0/16"}
     assert run(was) == []
-    before = (tmp_path / "podnet-ledger.json").read_bytes()
+    before = (tmp_path / ".podnet-ledger.json").read_bytes()
     for now in ({**was, "cidr": "10.1.0.0/16"}, {**was, "block_size": 25}, {**was, "name": "other"}):
         assert run(now) == [
-            f"podnet_pools: found no pool 'default' that the owned blocks fit which {tmp_path}/podnet-ledger.json has: "
+            f"podnet_pools: found no pool 'default' that the owned blocks fit which {tmp_path}/.podnet-ledger.json has: "
             "10.0.0.0/24 of node1, wanted each owned block inside its pool, with the pool's block_size; put the pool "
             "back as it was and add a new one beside it; to move a block, take its node out of the inventory, tear it "
             "down, and add it again"
         ]
-        assert (tmp_path / "podnet-ledger.json").read_bytes() == before
+        assert (tmp_path / ".podnet-ledger.json").read_bytes() == before
     assert run(was, {"name": "second", "cidr": "10.1.0.0/16"}) == []
 
 
@@ -225,11 +225,11 @@ def test_a_pool_whose_free_blocks_all_rest(tmp_path: Path, host: Any, monkeypatc
 
     assert run("a", "b") == []
     assert run("b") == []
-    before = (tmp_path / "podnet-ledger.json").read_bytes()
+    before = (tmp_path / ".podnet-ledger.json").read_bytes()
     assert run("b", "c") == [
         "podnet_pools: found no free IPv4 block for c (1 owned, 1 resting, the first until 1970-01-12T14:46:40Z), "
         "wanted one for each node; add an IPv4 pool, or set podnet_block_rest to fewer seconds if nothing uses the "
         "resting blocks' addresses any more"
     ]
-    assert (tmp_path / "podnet-ledger.json").read_bytes() == before
+    assert (tmp_path / ".podnet-ledger.json").read_bytes() == before
     assert run("b", "c", rest=0) == []
