@@ -82,10 +82,10 @@ def check_accept_ra(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Find
         if seen.sysctl.get(name) == "1":
             yield Finding(
                 "accept_ra",
-                "warning",
+                "info",
                 f"{name} = 1, and the IPv6 default route comes by router advertisement",
                 "2: with forwarding on, the kernel would let that route expire",
-                f"sysctl -w {name}=2, and the same in /etc/sysctl.d",
+                "none needed: the role bridge sets it before it turns forwarding on, and teardown puts it back",
             )
 
 

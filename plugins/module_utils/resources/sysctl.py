@@ -83,7 +83,9 @@ class SysctlKind:
             for key, value in sorted(item["former"].items(), key=lambda entry: entry[0] not in SIDE_EFFECTS):
                 if key not in covered and read(key) is not None:
                     desired[key] = Sysctl(key, value)
-        desired.update((key, Sysctl(key, value)) for key, value in settings.items())
+        # accept_ra comes before forwarding, which would drop the routes that it keeps (rt6_purge_dflt_routers).
+        ordered = sorted(settings.items(), key=lambda entry: entry[0] in SIDE_EFFECTS)
+        desired.update((key, Sysctl(key, value)) for key, value in ordered)
         current: dict[Hashable, Sysctl] = {
             key: Sysctl(wanted.key, read(wanted.key) or "") for key, wanted in desired.items()
         }

@@ -169,6 +169,16 @@ def test_an_undo_puts_back_what_each_interface_had(node: Node) -> None:
     assert whole(node) == before
 
 
+def test_a_default_route_by_router_advertisement_outlives_forwarding(node: Node) -> None:
+    route_by_ra = ["default", "via", "2001:db8::fe", "dev", "eth0", "proto", "ra", "expires", "600"]
+    node.namespace.ip("-6", "route", "add", *route_by_ra)
+    before = whole(node)
+    node.declare(sysctl.KIND, "node", {"settings": {**SETTINGS["settings"], "net.ipv6.conf.eth0.accept_ra": 2}})
+    assert "default" in node.namespace.ip("-6", "route", "show", "proto", "ra")
+    node.withdraw(sysctl.KIND, "node")
+    assert [line for line in whole(node) if "expires" not in line] == [line for line in before if "expires" not in line]
+
+
 def test_wrong_values_are_named_all_at_once(node: Node) -> None:
     before = whole(node)
     with pytest.raises(InvalidInput) as refused:

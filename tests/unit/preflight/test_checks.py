@@ -188,7 +188,7 @@ def test_nothing_is_found_on_a_host_that_is_fine() -> None:
             WANTED,
             (
                 "accept_ra",
-                "warning",
+                "info",
                 "net.ipv6.conf.eth0.accept_ra = 1, and the IPv6 default route comes by router advertisement",
             ),
             id="router-advertisements",
