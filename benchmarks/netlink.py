@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long the peers of a VXLAN device take, against `ip -batch` and `bridge -batch`, alternating in one session.

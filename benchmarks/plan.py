@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """CPU time that the plan takes as the inventory grows, against a run of Ansible that does nothing on it.
