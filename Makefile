@@ -66,6 +66,11 @@ molecule: ready ## The roles, on namespaces: converge, idempotence, drift, clean
 sanity: ready ## ansible-test sanity and ansible-test units
 	.ci/sanity
 
+.PHONY: bench
+bench: ready ## The measurements that the documentation quotes
+	python benchmarks/netlink.py
+	python benchmarks/plan.py
+
 .PHONY: docs
 docs: ready ## Write the reference of the variables out of their schema, the changelog out of its fragments
 	python tools/generate_reference.py
