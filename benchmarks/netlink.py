@@ -4,17 +4,16 @@
 
     make bench      or      python benchmarks/netlink.py [--rounds 5] [--sizes 1000 10000 20000]
 
-Every round has a network namespace and a process of its own, so nothing is left over from the one before and the peak
-memory is its own. Per peer there are a route, a neighbour and an FDB entry, and on both sides a nexthop object, since
-without it the kernel's own cost is quadratic (last table). The tools are timed from their start to their end; ours
-within a running Python, as a module has it, without the start of Ansible.
+Every round has a network namespace of its own and every step a process of its own, as two runs of a module have, so
+nothing is left over from the one before and the peak memory is the step's own. Per peer there are a route, a neighbour
+and an FDB entry, and on both sides a nexthop object, since without it the kernel's own cost is quadratic (last line).
+The tools are timed from their start to their end; ours within a running Python, as a module has it, without Ansible.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
-import gc
 import json
 import os
 import resource
@@ -23,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,26 +81,46 @@ def clock(step: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def ours(count: int) -> Seconds:
-    """Declare the peers, then declare them again."""
+    """Declare the peers, then, in another process, declare them again."""
+    fresh_namespace()
+    return {**measured(lambda: _applied(count)), **measured(lambda: _unchanged(count))}
+
+
+def _item(host: Host, count: int) -> dict[str, Any]:
+    return {DEVICE: KIND.normalise(DEVICE, params(count), None, host)}
+
+
+def _applied(count: int) -> Seconds:
     with tempfile.TemporaryDirectory() as folder, Host() as host:
-        declarations = Declarations(Path(folder) / "node.d")
-        items = {DEVICE: KIND.normalise(DEVICE, params(0), None, host)}
-        reconcile(KIND, items, host, declarations)
-        items = {DEVICE: KIND.normalise(DEVICE, params(count), None, host)}
-        gc.collect()
+        reconcile(KIND, _item(host, 0), host, Declarations(Path(folder) / "node.d"))
+        items = _item(host, count)
         planning, operations = clock(lambda: diff(KIND.facilities, KIND.target(items, {}, host)))
         applying, _nothing = clock(lambda: apply(KIND.facilities, operations, host))
         verifying, left = clock(lambda: diff(KIND.facilities, KIND.target(items, {}, host)))
-        gc.collect()
-        unchanged, second = clock(lambda: diff(KIND.facilities, KIND.target(items, {}, host)))
-        assert len(operations) == 4 * count, len(operations)
-        assert left == second == []
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"apply": applying, "whole": planning + applying + verifying, "unchanged": unchanged, "memory": memory}
+        assert (len(operations), left) == (4 * count, [])
+    return {"apply": applying, "whole": planning + applying + verifying, "memory": peak()}
+
+
+def _unchanged(count: int) -> Seconds:
+    with Host() as host:
+        items = _item(host, count)
+        seconds, operations = clock(lambda: diff(KIND.facilities, KIND.target(items, {}, host)))
+        assert operations == []
+    return {"unchanged": seconds, "memory unchanged": peak()}
+
+
+def peak() -> float:
+    """Peak memory of this process in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def tools(count: int, nexthops: bool = True) -> Seconds:
     """The same entries by `ip -batch` and `bridge -batch`, and the tables read by `ip -j` and `bridge -j`."""
+    fresh_namespace()
+    return measured(lambda: _tools(count, nexthops))
+
+
+def _tools(count: int, nexthops: bool) -> Seconds:
     run("ip", "link", "add", DEVICE, "address", "02:ff:00:00:00:01", "type", "vxlan", "id", "84", "local", "192.0.2.1",
         "dev", "eth0", "dstport", "4789", "nolearning")  # fmt: skip
     run("ip", "link", "set", DEVICE, "up")
@@ -133,21 +153,27 @@ def tools(count: int, nexthops: bool = True) -> Seconds:
     return {"apply": applying, "unchanged": reading}
 
 
-def isolated(measure: Callable[[], Seconds]) -> Seconds:
-    """Measure in a child in a network namespace of its own."""
+def fresh_namespace() -> None:
+    """Move this process into a new network namespace with an underlay; the one before goes."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET):
+        raise SystemExit(f"unshare(CLONE_NEWNET): {os.strerror(ctypes.get_errno())}; run it as root")
+    prepared()
+
+
+def measured(step: Callable[[], Seconds]) -> Seconds:
+    """Carry a step out in a child."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.unshare(CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNET): run it as root")
-            prepared()
-            os.write(writer, json.dumps(measure()).encode())
+            os.write(writer, json.dumps(step()).encode())
             status = 0
+        except BaseException:
+            traceback.print_exc()
+            raise
         finally:
-            sys.stderr.flush()
             os._exit(status)
     os.close(writer)
     with os.fdopen(reader) as answer:
@@ -160,6 +186,10 @@ def isolated(measure: Callable[[], Seconds]) -> Seconds:
 
 def medians(rounds: list[Seconds]) -> Seconds:
     return {key: statistics.median(entry[key] for entry in rounds) for key in rounds[0]}
+
+
+def memory(seconds: Seconds) -> str:
+    return f"peak memory {seconds['memory']:.0f} MB, unchanged {seconds['memory unchanged']:.0f} MB"
 
 
 def verdict(ratio: float, bound: float) -> str:
@@ -181,8 +211,8 @@ def main() -> int:
     for size in options.sizes:
         rounds: tuple[list[Seconds], list[Seconds]] = ([], [])
         for _round in range(options.rounds):
-            rounds[0].append(isolated(lambda size=size: ours(size)))  # type: ignore[misc]
-            rounds[1].append(isolated(lambda size=size: tools(size)))  # type: ignore[misc]
+            rounds[0].append(ours(size))
+            rounds[1].append(tools(size))
         mine, theirs = medians(rounds[0]), medians(rounds[1])
         by_size[size] = mine
         for step, bound in (("apply", BOUND_APPLY), ("unchanged", BOUND_UNCHANGED)):
@@ -191,9 +221,9 @@ def main() -> int:
             times = f"{mine[step] * 1e3:>7.1f} ms {theirs[step] * 1e3:>7.1f} ms"
             print(f"{size:>6}  {step:<10} {times}  {verdict(ratio, bound)}")
         whole = f"{mine['whole'] * 1e3:.1f} ms, {mine['whole'] / theirs['apply']:.2f} x"
-        print(f"{size:>6}  observe, diff, apply and verify: {whole}; peak memory {mine['memory']:.0f} MB")
+        print(f"{size:>6}  observe, diff, apply and verify: {whole}; {memory(mine)}")
     smallest = min(options.sizes)
-    largest = medians([isolated(lambda: ours(options.largest)) for _round in range(options.rounds)])
+    largest = medians([ours(options.largest) for _round in range(options.rounds)])
     print()
     for step in ("apply", "whole", "unchanged"):
         per_entry = largest[step] / options.largest, by_size[smallest][step] / smallest
@@ -203,9 +233,9 @@ def main() -> int:
             f"{step:<10} per peer at {options.largest}: {per_entry[0] * 1e6:.1f} us, at {smallest}: "
             f"{per_entry[1] * 1e6:.1f} us  {verdict(ratio, BOUND_GROWTH)}"
         )
-    print(f"peak memory at {options.largest} peers: {largest['memory']:.0f} MB")
+    print(f"{options.largest} peers: {memory(largest)}")
     size = max(options.sizes)
-    plain = isolated(lambda: tools(size, nexthops=False))["apply"]
+    plain = tools(size, nexthops=False)["apply"]
     ratio = by_size[size]["apply"] / plain
     print(f"\nagainst ip -batch without nexthop objects at {size}: {plain * 1e3:.0f} ms, {ratio:.2f} x")
     return 0 if holds else 1
