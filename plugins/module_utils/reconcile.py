@@ -165,13 +165,14 @@ def reconcile(kind: Kind, items: Items, host: Host, declarations: Declarations, 
     after = target.desired
     if not check:
         # What is removed stays declared until it is gone: a declaration may hold what undoing needs.
-        removal = items.keys() < former.keys()
-        if texts[0] != texts[1] and not removal:
-            declarations.write(kind.name, items)
+        meanwhile = {**former, **items}
+        interim = declarations.rendered(kind.name, meanwhile)
+        if texts[0] != interim:
+            declarations.write(kind.name, meanwhile)
         if operations:
             apply(kind.facilities, operations, host)
             after = _settled(kind, items, former, host)
-        if texts[0] != texts[1] and removal:
+        if interim != texts[1]:
             declarations.write(kind.name, items)
     return Result(bool(operations) or texts[0] != texts[1], target.current, after, operations, texts, target.notes)
 

@@ -18,12 +18,20 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 
-def run(module: AnsibleModule, kind: Kind, name: str, params: Mapping[str, Any] | None, force: bool = False) -> None:
+def run(
+    module: AnsibleModule,
+    kind: Kind,
+    name: str,
+    params: Mapping[str, Any] | None,
+    force: bool = False,
+    exclusive: bool = False,
+) -> None:
     """Declare one item of a kind (or, without parameters, take it back), reconcile the kind and leave the module.
 
     :param name: the item's name in the declaration
     :param params: the module's parameters for it; None for ``state: absent``
     :param force: see Host
+    :param exclusive: take the kind's other items back
     """
     try:
         require_root()
@@ -32,7 +40,7 @@ def run(module: AnsibleModule, kind: Kind, name: str, params: Mapping[str, Any] 
             items = declarations.read(kind.name)
             former = items.pop(name, None)
             if params is not None:
-                items[name] = kind.normalise(name, params, former, host)
+                items = {**({} if exclusive else items), name: kind.normalise(name, params, former, host)}
             result = reconcile(kind, items, host, declarations, module.check_mode)
     except PodnetError as error:
         refuse(module, error)

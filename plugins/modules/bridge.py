@@ -34,6 +34,12 @@ options:
     type: list
     elements: str
     default: []
+  exclusive:
+    description: >-
+      With O(state=present), take back every other bridge that this module has declared on the node. The role
+      P(podnet.fabric.bridge#role) sets it, so that a new C(podnet_bridge_name) leaves nothing of the former one.
+    type: bool
+    default: false
   force:
     description: With O(state=absent), remove the bridge although interfaces of pods are still attached to it.
     type: bool
@@ -98,6 +104,7 @@ def main() -> None:
             "mtu": {"type": "int"},
             "mac": {"type": "str"},
             "addresses": {"type": "list", "elements": "str", "default": []},
+            "exclusive": {"type": "bool", "default": False},
             "force": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
@@ -105,7 +112,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params if module.params["state"] == "present" else None
-    run(module, KIND, module.params["name"], wanted, force=module.params["force"])
+    run(module, KIND, module.params["name"], wanted, force=module.params["force"], exclusive=module.params["exclusive"])
 
 
 if __name__ == "__main__":

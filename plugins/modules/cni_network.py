@@ -75,6 +75,12 @@ options:
       - Turn it off in check mode when the task that installs the plugins has not really run.
     type: bool
     default: true
+  exclusive:
+    description: >-
+      With O(state=present), take back every other network that this module has declared on the node. The role
+      P(podnet.fabric.cni#role) sets it, so that a new C(podnet_cni_network) leaves nothing of the former one.
+    type: bool
+    default: false
   force:
     description: With O(state=absent), remove the network although addresses of it are still taken.
     type: bool
@@ -157,13 +163,14 @@ def main() -> None:
             "bin_dir": {"type": "path", "default": "auto"},
             "disable_check": {"type": "bool"},
             "verify_plugins": {"type": "bool", "default": True},
+            "exclusive": {"type": "bool", "default": False},
             "force": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,
     )
     wanted = module.params if module.params["state"] == "present" else None
-    run(module, KIND, module.params["name"], wanted, force=module.params["force"])
+    run(module, KIND, module.params["name"], wanted, force=module.params["force"], exclusive=module.params["exclusive"])
 
 
 if __name__ == "__main__":

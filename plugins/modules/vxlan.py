@@ -70,6 +70,12 @@ options:
     type: str
     choices: [auto, always, never]
     default: auto
+  exclusive:
+    description: >-
+      With O(state=present), take back every other VXLAN device that this module has declared on the node. The role
+      P(podnet.fabric.vxlan#role) sets it, so that a new C(podnet_vxlan_device) leaves nothing of the former one.
+    type: bool
+    default: false
   state:
     description: V(present) declares and applies, V(absent) takes back what was declared.
     type: str
@@ -159,13 +165,14 @@ def main() -> None:
             "addresses": {"type": "list", "elements": "str", "default": []},
             "peers": {"type": "raw", "default": []},
             "nexthop_objects": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
+            "exclusive": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         required_if=[("state", "present", ["local"])],
         supports_check_mode=True,
     )
     wanted = module.params if module.params["state"] == "present" else None
-    run(module, KIND, module.params["name"], wanted)
+    run(module, KIND, module.params["name"], wanted, exclusive=module.params["exclusive"])
 
 
 if __name__ == "__main__":

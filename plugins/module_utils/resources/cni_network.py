@@ -22,7 +22,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.inspection import In
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Container, Hashable, Mapping, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
@@ -79,7 +79,7 @@ class CniNetwork:
         conflicts = files.conflicts([item["path"] for item in items.values()])
         notes = []
         for name, item in items.items():
-            same, earlier = _neighbours(name, item["path"])
+            same, earlier = _neighbours(name, item["path"], paths)
             conflicts += [
                 f"{path}: defines a network named {name} too, and a runtime may read that one; remove it or rename one"
                 for path in same
@@ -134,11 +134,11 @@ def _store(name: str, item: Mapping[str, Any]) -> str:
     return f"{item['data_dir']}/{name}"
 
 
-def _neighbours(name: str, path: str) -> tuple[list[str], list[str]]:
-    """The other configurations of the directory: those with our network's name, those that are read before ours."""
+def _neighbours(name: str, path: str, ours: Container[str]) -> tuple[list[str], list[str]]:
+    """The others' configurations of the directory: with our network's name, and those that are read before ours."""
     same, earlier = [], []
     for other in sorted(Path(path).parent.glob("*")):
-        if str(other) == path or other.suffix not in SUFFIXES or not other.is_file():
+        if str(other) in ours or other.suffix not in SUFFIXES or not other.is_file():
             continue
         if conflist.name_of(other.read_text(encoding="utf-8", errors="replace")) == name:
             same.append(str(other))

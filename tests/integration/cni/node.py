@@ -133,7 +133,7 @@ class Node:
         if uid:
             os.setgroups([])
             os.setresuid(uid, uid, 0)
-            # Files as root all the same: the checkout, of which a module imports parts late, may lie in a folder of root's.
+            # Files as root all the same: modules import late from the checkout, which may lie in a folder of root's.
             libc.setfsuid(0)
 
     def module(self, name: str, **params: Any) -> dict[str, Any]:

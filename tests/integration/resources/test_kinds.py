@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict, InvalidInput
+from ansible_collections.podnet.fabric.plugins.module_utils import reconcile
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, Conflict, InvalidInput
+from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
     bridge,
     ipam_block,
@@ -232,3 +234,21 @@ def test_a_route_moves_between_kinds_of_ours_in_place(node: Node) -> None:
     verbs = {(operation.facility, operation.verb) for operation in result.operations}
     assert ("routes", "replace") in verbs
     assert ("routes", "create") not in verbs
+
+
+def test_what_gives_way_to_another_stays_declared_until_it_is_gone(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.declare(bridge.KIND, "podnet0", BRIDGE)
+    with Host() as host:
+        items = {"pods": bridge.KIND.normalise("pods", BRIDGE, None, host)}
+        with monkeypatch.context() as patch:
+
+            def refuse(*_arguments: Any) -> None:
+                raise ApplyError(["links: delete podnet0: no"])
+
+            patch.setattr(reconcile, "apply", refuse)
+            with pytest.raises(ApplyError):
+                reconcile.reconcile(bridge.KIND, items, host, node.declarations)
+        assert sorted(node.declarations.read("bridge")) == ["podnet0", "pods"]
+        reconcile.reconcile(bridge.KIND, items, host, node.declarations)
+    assert sorted(node.declarations.read("bridge")) == ["pods"]
+    assert "podnet0" not in [link["ifname"] for link in node.namespace.ip_json("link")]
