@@ -208,8 +208,8 @@ def test_a_pool_that_changes_under_owned_blocks_stops_the_plan(tmp_path: Path, h
         assert run(now) == [
             f"podnet_pools: found no pool 'default' that the owned blocks fit which {tmp_path}/.podnet-ledger.json "
             "has: 10.0.0.0/24 of node1, wanted each owned block inside its pool, with the pool's block_size; put the "
-            "pool back as it was and add a new one beside it; to move a block, take its node out of the inventory, tear "
-            "it down, and add it again"
+            "pool back as it was and add a new one beside it; to move a block, take its node out of the inventory, "
+            "tear it down, and add it again"
         ]
         assert (tmp_path / ".podnet-ledger.json").read_bytes() == before
     assert run(was, {"name": "second", "cidr": "10.1.0.0/16"}) == []
