@@ -22,13 +22,14 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_o
     ip_text,
     mac_text,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, declared_network
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.fdb import dump_fdb
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.neighbour import dump_neighbours
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.route import RTN_LOCAL, RTN_UNICAST, lookup_route
 from ansible_collections.podnet.fabric.plugins.module_utils.ownership import GROUP, PROTOCOL
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.peers import pack
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.routing import observe
 
 if TYPE_CHECKING:
@@ -189,12 +190,17 @@ def _through_tunnel(kernel: Kernel, items: Items, dev: str, gateway: bytes) -> d
         return {"lladdr": mac_text(near.lladdr), "problem": missing}
     underlay = ip_text(entry.dst)
     peers = [peer for item in items.values() for peer in item["peers"]]
-    name = next((peer["name"] for peer in peers if ip_address(peer["underlay"]).packed == entry.dst), None)
+    underlays = pack(peers).underlays
+    name = next((peer.get("name") for peer, address in zip(peers, underlays) if address == entry.dst), None)
     problem = None if name else f"no declared peer has the underlay address {underlay}; run site.yml"
     return {"lladdr": mac_text(near.lladdr), "underlay": underlay, "peer": name, "problem": problem}
 
 
 def _in_pool(packed: bytes, declared: Mapping[str, Items]) -> bool:
-    address = ip_address(packed)
     pools = [pool["cidr"] for item in declared.get("ipam_pool", {}).values() for pool in item["pools"]]
-    return any(address in network for network in map(ip_network, pools) if network.version == address.version)
+    networks = [
+        ip_network((address, length), strict=False) for _family, address, length in map(declared_network, pools)
+    ]
+    return any(
+        ip_address(packed) in network for network in networks if len(network.network_address.packed) == len(packed)
+    )

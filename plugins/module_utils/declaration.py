@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.module_utils.declared_shapes import deviations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Declarations:
     def read(self, kind: str) -> Items:
         """The declared items by name.
 
-        :raises DeclarationError: damaged, or written by a newer version
+        :raises DeclarationError: damaged, edited into something else, or written by a newer version
         """
         text = self.text(kind)
         if not text:
@@ -90,6 +91,9 @@ class Declarations:
                 f"{self.path(kind)}: written in format {version}, this version of podnet.fabric knows up to {VERSION}; "
                 "run it with the newer version that wrote it"
             )
+        found = deviations(kind, items)
+        if found:
+            raise self._unusable(kind, ", ".join(found))
         return items
 
     def _unusable(self, kind: str, why: str) -> DeclarationError:

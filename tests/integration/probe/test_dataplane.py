@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.podnet.fabric.plugins.module_utils import dataplane
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import InvalidInput
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError, InvalidInput
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 if TYPE_CHECKING:
@@ -39,10 +39,20 @@ route add blackhole 10.244.9.0/24 protocol 84
 route add default via 192.0.2.254
 """
 DECLARED: dict[str, dict[str, dict[str, Any]]] = {
-    "ipam_block": {"node": {"blocks": ["10.244.1.0/24"]}},
+    "ipam_block": {"node": {"blocks": ["10.244.1.0/24"], "made": []}},
     "ipam_pool": {"node": {"pools": [{"name": "default", "cidr": "10.244.0.0/16", "nat_outgoing": True}]}},
     "vxlan": {
-        "podnet-vx": {"peers": [{"name": "node2", "underlay": "192.0.2.2", "mac": MAC, "blocks": ["10.244.2.0/24"]}]}
+        "podnet-vx": {
+            "vni": 84,
+            "port": 4789,
+            "local": "192.0.2.1",
+            "underlay": "eth0",
+            "mac": "02:00:00:00:00:01",
+            "mtu": 1450,
+            "addresses": [],
+            "nexthop_objects": "auto",
+            "peers": [{"name": "node2", "underlay": "192.0.2.2", "mac": MAC, "blocks": ["10.244.2.0/24"]}],
+        }
     },
 }
 
@@ -140,3 +150,20 @@ def test_what_is_no_address_is_refused_all_at_once() -> None:
     with pytest.raises(InvalidInput) as caught:
         dataplane.addresses_of(["pod", "10.0.0.1", "10.0.0.256"])
     assert len(caught.value.findings) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "item"),
+    [
+        ("vxlan", {**DECLARED["vxlan"]["podnet-vx"], "peers": [7]}),
+        ("vxlan", {**DECLARED["vxlan"]["podnet-vx"], "peers": [{"name": "node2", "mac": MAC, "blocks": []}]}),
+        ("ipam_pool", {"pools": [{"name": "default", "cidr": "here", "nat_outgoing": True}]}),
+    ],
+    ids=["no peer", "peer without underlay", "no prefix"],
+)
+def test_an_edited_declaration_is_refused_with_a_message(
+    declarations: Declarations, kind: str, item: dict[str, Any]
+) -> None:
+    declarations.write(kind, {"edited": item})
+    with pytest.raises(DeclarationError):
+        _described(declarations, "10.244.2.7", "10.244.7.7")

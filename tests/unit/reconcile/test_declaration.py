@@ -19,7 +19,19 @@ from ansible_collections.podnet.fabric.plugins.module_utils.errors import Declar
 if TYPE_CHECKING:
     from pathlib import Path
 
-ITEMS = {"podnet-vx": {"vni": 84, "peers": [{"name": "node2", "blocks": ["10.244.1.0/24"]}, {"name": "node3"}]}}
+ITEMS = {
+    "podnet-vx": {
+        "vni": 84,
+        "port": 4789,
+        "local": "192.0.2.1",
+        "underlay": "eth0",
+        "mac": "02:00:00:00:00:01",
+        "mtu": 1450,
+        "addresses": [],
+        "nexthop_objects": "auto",
+        "peers": [{"name": "node2", "blocks": ["10.244.1.0/24"]}, {"name": "node3"}],
+    }
+}
 
 
 @pytest.fixture
@@ -79,7 +91,7 @@ def test_a_damaged_or_newer_file_is_refused_and_kept(declarations: Declarations,
 
 
 def test_a_writer_killed_at_any_system_call_leaves_the_old_text_or_the_new(declarations: Declarations) -> None:
-    new = {"podnet-vx": {"vni": 85}}
+    new = {"podnet-vx": {**ITEMS["podnet-vx"], "vni": 85}}
     for call in ("open", "fchmod", "fdopen", "fsync", "close"):
         declarations.write("vxlan", ITEMS)
         child = os.fork()

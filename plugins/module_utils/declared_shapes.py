@@ -1,0 +1,113 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands in the items of each kind's declaration: a file that somebody has edited is refused before it is used.
+
+A shape is a type; a range, for a whole number in it; a list of one shape, for lists of such; a dict from names to
+shapes, for objects with at least these keys, or from ``str`` to a shape, for mappings; or a tuple of shapes, for
+one of them. What a value means is known to its kind, which says so where it takes the value apart.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+NAMES = {
+    str: "text",
+    bool: "true or false",
+    dict: "an object",
+    list: "a list",
+    type(None): "null",
+}
+
+_MTU = range(68, 65536)
+_TEXTS = {str: str}
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "bridge": {"mtu": _MTU, "mac": str, "addresses": [str]},
+    "cni_network": {
+        "path": str,
+        "bridge": str,
+        "mtu": (_MTU, type(None)),
+        "blocks": [{"cidr": str, "gateway": str}],
+        "plugins": [{"type": str}],
+        "cni_version": str,
+        "disable_check": (bool, type(None)),
+        "data_dir": str,
+        "made": [str],
+    },
+    "ipam_block": {"blocks": [str], "made": [str]},
+    "ipam_pool": {"pools": [{"name": str, "cidr": str, "nat_outgoing": bool}]},
+    "pod": {
+        "name": str,
+        "namespace": str,
+        "network": str,
+        "netns": str,
+        "ifname": str,
+        "labels": _TEXTS,
+        "args": _TEXTS,
+        "runtime_config": dict,
+        "conf_dir": str,
+        "bin_dir": str,
+    },
+    "route": {
+        "routes": [
+            {"dst": str, "via": str, "dev": str, "onlink": bool, "metric": range(2**32), "table": range(1, 2**32)}
+        ],
+        "nexthop_objects": str,
+    },
+    "sysctl": {"settings": _TEXTS, "former": _TEXTS, "made": [str]},
+    "vxlan": {
+        "vni": range(1, 2**24),
+        "port": range(1, 65536),
+        "local": str,
+        "underlay": str,
+        "mac": str,
+        "mtu": _MTU,
+        "addresses": [str],
+        "nexthop_objects": str,
+        "peers": list,  # there may be many thousands, which are checked while they are packed (resources/peers.py)
+    },
+}
+
+
+def deviations(kind: str, items: dict[str, Any]) -> list[str]:
+    """A line for each value that is not of its shape: where it stands, what it is, what it should be."""
+    shape = SHAPES.get(kind)
+    if shape is None:
+        return []
+    return [line for name in sorted(items) for line in _deviations(f"items.{name}", items[name], shape)]
+
+
+def _deviations(path: str, value: Any, shape: Any) -> list[str]:
+    inner: list[tuple[str, Any, Any]] = []
+    if isinstance(shape, tuple):
+        fits = any(not _deviations(path, value, one) for one in shape)
+    elif isinstance(shape, range):
+        fits = type(value) is int and value in shape
+    elif isinstance(shape, list):
+        fits = isinstance(value, list)
+        inner = [(f"{path}[{position}]", entry, shape[0]) for position, entry in enumerate(value if fits else ())]
+    elif isinstance(shape, dict):
+        fits = isinstance(value, dict)
+        wanted = dict.fromkeys(value, shape[str]) if fits and str in shape else shape
+        inner = [(f"{path}.{key}", value.get(key, _MISSING), one) for key, one in wanted.items()] if fits else []
+    else:
+        fits = isinstance(value, shape)
+    if not fits:
+        return [f"{path}: {_shown(value)} where {_named(shape)} should be"]
+    return [line for entry in inner for line in _deviations(*entry)]
+
+
+_MISSING = object()
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is _MISSING else repr(value)[:60]
+
+
+def _named(shape: Any) -> str:
+    if isinstance(shape, tuple):
+        return " or ".join(map(_named, shape))
+    if isinstance(shape, range):
+        return f"a whole number from {shape.start} to {shape.stop - 1}"
+    return NAMES[shape if isinstance(shape, type) else type(shape)]
