@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,24 @@ if TYPE_CHECKING:
 BOOKKEEPING = ("lock", "last_reserved_ip.")
 
 
-def taken(path: Path) -> list[str]:
-    """The addresses that a store holds, of whatever runtime."""
-    return sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(BOOKKEEPING))
+# Docker, podman and CRI-O show the first 12 of the 64 hexadecimal digits of a container's id.
+LONG_ID = re.compile(r"[0-9a-f]{64}\Z")
+SHOWN_DIGITS = 12
+
+
+def taken(path: Path) -> dict[str, str]:
+    """The addresses that a store holds, of whatever runtime, each with its container's id as the runtime shows it."""
+    return {entry.name: _holder(entry) for entry in sorted(path.iterdir()) if not entry.name.startswith(BOOKKEEPING)}
+
+
+def _holder(entry: Path) -> str:
+    """host-local writes the container's id and, in a second line, its interface into a file of the address's name."""
+    try:
+        lines = entry.read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        lines = []
+    holder = lines[0] if lines else "unknown container"
+    return holder[:SHOWN_DIGITS] if LONG_ID.match(holder) else holder
 
 
 def standing(paths: Iterable[str]) -> dict[str, str]:

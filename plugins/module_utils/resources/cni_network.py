@@ -34,6 +34,8 @@ NETWORK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
 SUFFIXES = (".conf", ".conflist", ".json")
 IPV4_MIN_MTU = 68
 MAX_MTU = 65535
+# Containers that an error names before it only counts.
+SHOWN_PODS = 4
 
 
 class CniNetwork:
@@ -95,7 +97,8 @@ class CniNetwork:
             conflicts += [
                 _in_use(path, addresses)
                 for path in stores
-                if path not in wanted and (addresses := sorted(set(taken(Path(path))) - host.leaving))
+                if path not in wanted
+                and (addresses := {ip: who for ip, who in taken(Path(path)).items() if ip not in host.leaving})
             ]
         return Target(
             {"files": files.observe(paths), "address_stores": dict(stores)},
@@ -105,8 +108,13 @@ class CniNetwork:
         )
 
 
-def _in_use(store: str, addresses: Sequence[str]) -> str:
-    some = ", ".join(addresses[:4]) + (f" and {len(addresses) - 4} more" if len(addresses) > 4 else "")
+def _in_use(store: str, addresses: Mapping[str, str]) -> str:
+    pods: dict[str, list[str]] = {}
+    for address, container in addresses.items():
+        pods.setdefault(container, []).append(address)
+    some = "; ".join(f"{container}: {', '.join(ips)}" for container, ips in list(pods.items())[:SHOWN_PODS])
+    if len(pods) > SHOWN_PODS:
+        some += f"; and {len(pods) - SHOWN_PODS} more"
     return (
         f"{store}: addresses are still taken ({some}); detach these pods first (module pod, or their container "
         "runtime), or say podnet_teardown_force: true"
