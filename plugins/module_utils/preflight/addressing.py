@@ -75,7 +75,8 @@ def check_vxlan_port(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
     others = [each for each in seen.interfaces if each.kind == "vxlan" and each.name != wanted.vxlan_device]
     sharing = [each for each in others if each.port == wanted.vxlan_port]
     for each in sharing:
-        if each.vni == wanted.vxlan_vni:
+        # One of ours that bears another name by now goes before the new one comes.
+        if each.vni == wanted.vxlan_vni and not each.ours:
             yield Finding(
                 "vxlan_port",
                 "error",

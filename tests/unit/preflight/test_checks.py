@@ -259,6 +259,14 @@ def test_a_finding_is_told(seen: Seen, wanted: Wanted, finding: tuple[str, str, 
         ),
         pytest.param(
             FINE._replace(
+                interfaces=(ETH0, Interface("former-vx", "vxlan", ours=True, vni=84, port=4789)),
+                udp_ports=frozenset({4789}),
+            ),
+            WANTED,
+            id="our-own-tunnel-under-its-former-name",
+        ),
+        pytest.param(
+            FINE._replace(
                 interfaces=(ETH0, Interface("podnet-vx", "vxlan", ours=True, vni=84, port=4789)),
                 udp_ports=frozenset({4789}),
             ),
