@@ -19,7 +19,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.table import
 from ansible_collections.podnet.fabric.plugins.module_utils.ownership import NEXTHOP_IDS, PROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Container, Hashable, Iterable, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
@@ -145,6 +145,35 @@ def foreign_in_the_way(host: Host, current: dict[Hashable, Route], desired: dict
             if route.protocol != PROTOCOL and route[:6] in keys
         ]
     return lines
+
+
+def astray(host: Host, gateways: set[bytes], wanted: Container[Hashable]) -> list[str]:
+    """A line for each foreign IPv6 route that leads on-link gateways of ours another way.
+
+    Those under the key of a wanted route are foreign_in_the_way's to name.
+
+    The kernel refuses such a gateway, unless the route is the default one or rejects (ip6_route_check_nh_onlink).
+    """
+    if not gateways:
+        return []
+    by_length: dict[int, dict[int, Route]] = {}
+    for route in dump_routes(host.netlink, host.names, AF_INET6):
+        if route.prefixlen and route.type == RTN_UNICAST and (route.protocol == PROTOCOL or route[:6] not in wanted):
+            number = int.from_bytes(route.dst.ljust(16, b"\0"), "big") >> (128 - route.prefixlen)
+            by_length.setdefault(route.prefixlen, {}).setdefault(number, route)
+    lengths = sorted(by_length, reverse=True)
+    found: dict[Route, int] = {}
+    for gateway in gateways:
+        number = int.from_bytes(gateway, "big")
+        covering = (by_length[length].get(number >> (128 - length)) for length in lengths)
+        longest = next((route for route in covering if route), None)
+        if longest and longest.protocol != PROTOCOL:
+            found[longest] = found.get(longest, 0) + 1
+    return [
+        f"{_words(route)} leads {count} gateways of peers another way, and the kernel then refuses them; "
+        "narrow that route, or choose podnet_pools outside of it"
+        for route, count in found.items()
+    ]
 
 
 def _words(route: Route) -> str:

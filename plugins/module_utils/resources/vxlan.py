@@ -39,6 +39,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources.bridge imp
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.routing import (
     NO_NEXTHOP_OBJECTS,
     Via,
+    astray,
     desire,
     foreign_in_the_way,
     observe,
@@ -157,6 +158,8 @@ class Vxlan:
         conflicts = name_conflicts(host, self.name, list(items), "podnet_vxlan_device")
         conflicts += _vni_conflicts(host, items)
         conflicts += foreign_in_the_way(host, share.routes, desired["routes"])
+        new = desired["neighbours"].keys() - current["neighbours"].keys()
+        conflicts += astray(host, {dst for _dev, dst in new if len(dst) == 16}, desired["routes"])
         notes = [NO_NEXTHOP_OBJECTS] if items and not host.has_nexthop_objects else []
         return Target(current, desired, conflicts, notes)
 

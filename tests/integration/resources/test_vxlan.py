@@ -177,6 +177,22 @@ def test_a_foreign_route_in_the_way_is_named_and_nothing_changes(node: Node) -> 
     assert not node.declarations.directory.exists()
 
 
+def test_a_foreign_route_that_leads_gateways_another_way_is_named(node: Node) -> None:
+    node.namespace.ip("-6", "route", "add", "default", "via", "2001:db8::fe", "dev", "eth0")
+    node.namespace.ip("-6", "route", "add", "unreachable", "fd00:10::/32")
+    node.declare(KIND, DEVICE, params(2))
+    node.namespace.ip("-6", "route", "add", "fd00:10:244::/56", "via", "2001:db8::fe", "dev", "eth0")
+    assert not node.declare(KIND, DEVICE, params(2)).changed
+    before = node.snapshot()
+    with pytest.raises(Conflict) as refused:
+        node.declare(KIND, DEVICE, params(2, 3, 4))
+    assert refused.value.conflicts == [
+        "route fd00:10:244::/56 via 2001:db8::fe dev eth0 metric 1024 proto boot leads 2 gateways of peers another "
+        "way, and the kernel then refuses them; narrow that route, or choose podnet_pools outside of it"
+    ]
+    assert node.snapshot() == before
+
+
 def test_a_foreign_device_in_the_way_is_named_and_nothing_changes(node: Node) -> None:
     node.namespace.ip("link", "add", "vx9", "type", "vxlan", "id", "84", "dstport", "4789")
     node.namespace.ip("link", "add", DEVICE, "type", "bridge")
