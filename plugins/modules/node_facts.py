@@ -83,6 +83,10 @@ options:
     description: Folder of the CNI configurations.
     type: path
     default: /etc/cni/net.d
+  cni_network:
+    description: Name of the pod network, of which the file of its configuration has its name.
+    type: str
+    default: podnet
   cni_version:
     description: Version of the CNI specification that the plugins must speak.
     type: str
@@ -210,6 +214,7 @@ ARGUMENT_SPEC = {
     "nexthop_objects": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     "cni_bin_dir": {"type": "str", "default": "auto"},
     "cni_conf_dir": {"type": "path", "default": "/etc/cni/net.d"},
+    "cni_network": {"type": "str", "default": "podnet"},
     "cni_version": {"type": "str", "default": "1.0.0"},
     "cni_plugins": {"type": "list", "elements": "str", "default": []},
 }

@@ -79,6 +79,7 @@ def wanted_of(options: Mapping[str, Any]) -> Wanted:
         nexthop_objects=options["nexthop_objects"],
         cni_bin_dir=options["cni_bin_dir"],
         cni_conf_dir=options["cni_conf_dir"],
+        cni_conf_file=f"10-{options['cni_network']}.conflist",
         cni_version=options["cni_version"],
         cni_plugins=(*_PLUGINS, *(name for name in options["cni_plugins"] if name not in _PLUGINS)),
     )

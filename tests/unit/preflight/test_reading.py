@@ -28,6 +28,7 @@ OPTIONS: dict[str, Any] = {
     "nexthop_objects": "auto",
     "cni_bin_dir": "auto",
     "cni_conf_dir": "/etc/cni/net.d",
+    "cni_network": "podnet",
     "cni_version": "1.0.0",
     "cni_plugins": [],
 }
@@ -134,6 +135,10 @@ def test_options_that_cannot_be_used_are_all_told() -> None:
     with pytest.raises(InvalidInput) as told:
         wanted_of(options)
     assert [finding.path for finding in told.value.findings] == ["underlay.address", "towards[1]", "pools[0]"]
+
+
+def test_the_configuration_of_a_network_bears_its_name() -> None:
+    assert wanted_of({**OPTIONS, "cni_network": "other"}).cni_conf_file == "10-other.conflist"
 
 
 def test_plugins_asked_for_join_those_that_the_network_needs() -> None:
