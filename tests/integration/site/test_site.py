@@ -109,7 +109,8 @@ def differences(before: dict[str, list[str]], after: dict[str, list[str]]) -> di
     return {
         node: (sorted(set(before[node]) - set(after[node])), sorted(set(after[node]) - set(before[node])))
         for node in before
-        if before[node] != after[node]
+        # The kernel lists devices in the order of their indices, which a device made anew cannot keep.
+        if sorted(before[node]) != sorted(after[node])
     }
 
 
@@ -208,6 +209,24 @@ def test_from_nothing_to_a_network_and_back(site: Site) -> None:
     site.play("teardown")
     assert differences(empty, site.pictures()) == {}
     assert site.play("teardown").changed() == dict.fromkeys(NODES, 0)
+
+
+def test_other_names_leave_nothing_of_the_former_ones(site: Site) -> None:
+    empty = site.pictures()
+    site.play("site")
+    former = site.pictures()
+    names = json.dumps({"podnet_bridge_name": "pods", "podnet_vxlan_device": "tunnel", "podnet_cni_network": "another"})
+    foretold = site.play("site", "--check", "-e", names)
+    renamed = site.play("site", "-e", names)
+    for key, result in renamed.declared().items():
+        assert foretold.declared()[key]["after"] == result["after"], key
+    shown = site.inside("node1", "ip", "-br", "link") + site.inside("node1", "ls", "/etc/cni/net.d")
+    assert [word for word in ("podnet0", "podnet-vx", "10-podnet.conflist") if word in shown] == []
+    assert site.play("site", "-e", names).changed() == dict.fromkeys(NODES, 0)
+    site.play("site")
+    assert differences(former, site.pictures()) == {}
+    site.play("teardown")
+    assert differences(empty, site.pictures()) == {}
 
 
 @pytest.mark.parametrize(
