@@ -83,7 +83,7 @@ def _deviations(path: str, value: Any, shape: Any) -> list[str]:
     if isinstance(shape, tuple):
         fits = any(not _deviations(path, value, one) for one in shape)
     elif isinstance(shape, range):
-        fits = type(value) is int and value in shape
+        fits = isinstance(value, int) and not isinstance(value, bool) and value in shape
     elif isinstance(shape, list):
         fits = isinstance(value, list)
         inner = [(f"{path}[{position}]", entry, shape[0]) for position, entry in enumerate(value if fits else ())]
