@@ -83,7 +83,7 @@ def describe(host: Host, declarations: Declarations, to: Sequence[str]) -> dict[
     declared = {kind: declarations.read(kind) for kind in declarations.kinds()}
     kernel = _read(host)
     names = host.names
-    links = [observed(link, names) for link in host.links.values() if link.name in kernel.kinds]
+    links = [observed(link) for link in host.links.values() if link.name in kernel.kinds]
     addresses = [address for address in dump_addresses(host.netlink, names) if address.dev in kernel.kinds]
     return {
         "dataplane": _dataplane(declared, kernel),

@@ -18,7 +18,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.link import Link
@@ -48,12 +48,10 @@ MANAGED_DATA = {
 }
 
 
-def observed(link: Link, names: Mapping[int, str]) -> Device:
+def observed(link: Link) -> Device:
     """A link of the host reduced to what we declare."""
     data = tuple((key, _value(link.data.get(key.split("_", 1)[1]))) for key in MANAGED_DATA.get(link.kind, ()))
-    # A VXLAN device tells its underlay among the attributes of its kind only.
-    parent = names.get(link.data.get("link", 0), "") if link.kind == "vxlan" else link.parent
-    return Device(link.name, link.kind, link.alias, link.mtu, mac_text(link.mac), link.up, parent, data)
+    return Device(link.name, link.kind, link.alias, link.mtu, mac_text(link.mac), link.up, link.parent, data)
 
 
 def _value(value: Any) -> Any:
@@ -64,8 +62,7 @@ def _value(value: Any) -> Any:
 
 def owned(host: Host, kind: str) -> dict[str, Device]:
     """Our links of a kind, by name."""
-    names = host.names
-    return {name: observed(link, names) for name, link in host.links.items() if is_ours(link, kind)}
+    return {name: observed(link) for name, link in host.links.items() if is_ours(link, kind)}
 
 
 def name_conflicts(host: Host, kind: str, names: Sequence[str], setting: str) -> list[str]:

@@ -141,13 +141,11 @@ class Vxlan:
             desired["links"][name] = _device(name, item)
             desired["addresses"].update(wanted_addresses(name, item["addresses"]))
             underlays, macs, blocks = peering.pack(item["peers"])
-            desired["fdb"].update({(name, mac): FdbEntry(name, mac, dst) for mac, dst in zip(macs, underlays)})
+            desired["fdb"].update(((name, mac), FdbEntry(name, mac, dst)) for mac, dst in zip(macs, underlays))
             desired["neighbours"].update(
-                {
-                    (name, dst): Neighbour(name, dst, mac)
-                    for _family, dst, _length, gateway, mac in blocks
-                    if dst == gateway
-                }
+                ((name, dst), Neighbour(name, dst, mac))
+                for _family, dst, _length, gateway, mac in blocks
+                if dst == gateway
             )
             vias += [
                 (family, dst, length, gateway, name, RTNH_F_ONLINK, 0, RT_TABLE_MAIN)
@@ -158,8 +156,9 @@ class Vxlan:
         conflicts = name_conflicts(host, self.name, list(items), "podnet_vxlan_device")
         conflicts += _vni_conflicts(host, items)
         conflicts += foreign_in_the_way(host, share.routes, desired["routes"])
-        new = desired["neighbours"].keys() - current["neighbours"].keys()
-        conflicts += astray(host, {dst for _dev, dst in new if len(dst) == 16}, desired["routes"])
+        if desired["neighbours"] != current["neighbours"]:
+            new = desired["neighbours"].keys() - current["neighbours"].keys()
+            conflicts += astray(host, {dst for _dev, dst in new if len(dst) == 16}, desired["routes"])
         notes = [NO_NEXTHOP_OBJECTS] if items and not host.has_nexthop_objects else []
         return Target(current, desired, conflicts, notes)
 
