@@ -55,6 +55,7 @@ class Nexthop(NamedTuple):
     flags: int = 0  # RTNH_F_ONLINK or 0
     protocol: int = 0
     blackhole: bool = False
+    encap: object = None
 
 
 def supports_nexthops(nl: Netlink) -> bool:
@@ -77,6 +78,7 @@ def dump_nexthops(nl: Netlink, names: Mapping[int, str], dev_index: int = 0) -> 
             map(RTNH_F_ONLINK.__and__, table.words(4)),
             table.octets(2),
             table.repeat(_NHA_BLACKHOLE in table),
+            table.repeat(None),
         )
     return nexthops
 
@@ -84,7 +86,7 @@ def dump_nexthops(nl: Netlink, names: Mapping[int, str], dev_index: int = 0) -> 
 def encode_nexthop(verb: str, nexthop: Nexthop, index_of: Mapping[str, int]) -> bytes:
     """The message that does `verb` to a nexthop object. "delete" takes the routes that refer to it away with it."""
     kind, message_flags = _VERBS[verb]
-    id_, family, dev, gateway, flags, protocol, blackhole = nexthop
+    id_, family, dev, gateway, flags, protocol, blackhole, _e = nexthop
     if verb == "delete":
         return message(kind, message_flags, _BODY.pack(0, 0, 0, 0) + number(_NHA_ID, id_))
     if blackhole:

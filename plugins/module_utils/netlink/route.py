@@ -104,6 +104,7 @@ class Route(NamedTuple):
     nhid: int = 0
     prefsrc: bytes = b""
     nexthops: tuple[Hop, ...] = ()
+    encap: object = None
 
 
 def dump_routes(
@@ -149,7 +150,7 @@ def encode_route(verb: str, route: Route, index_of: Mapping[str, int]) -> bytes:
     nexthop too, so that it fails rather than hit another route of the same key.
     """
     kind, message_flags = _VERBS[verb]
-    family, dst, prefixlen, tos, metric, table, protocol, type_, scope, dev, gateway, flags, nhid, prefsrc, hops = route
+    family, dst, prefixlen, tos, metric, table, protocol, type_, scope, dev, gateway, flags, nhid, prefsrc, hops, _e = route
     size = len(dst)
     if (family, size) not in _START:
         raise ValueError(f"{route}: {size} bytes are no address of family {family}")
@@ -214,6 +215,7 @@ def _routes(table: Table, names: Mapping[int, str], size: int) -> list[Route]:
         table.numbers(_RTA_NH_ID),
         table.payloads(_RTA_PREFSRC),
         hops,
+        table.repeat(None),
     )
     if not _REJECTING.isdisjoint(types):
         return [route._replace(dev="", gateway=b"", flags=0) if route.type in _REJECTING else route for route in routes]
