@@ -98,7 +98,7 @@ ansible_facts:
           type: int
           sample: 1450
         overhead:
-          description: Bytes that the tunnel adds to a packet.
+          description: Bytes that the dataplane adds to a packet.
           type: int
           sample: 50
         ledger:
@@ -114,7 +114,12 @@ ansible_facts:
           sample:
             node1:
               name: node1
-              underlay: {address: 192.0.2.11, interface: eth0, source: node}
+              underlay:
+                address: 192.0.2.11
+                interface: eth0
+                source: node
+                second: {address: "2001:db8::11", prefixlen: 64}
+              subnets: [192.0.2.0/24, "2001:db8::/64"]
               family: 4
               vtep_mac: 02:aa:bb:cc:dd:ee
               bridge_mac: 06:aa:bb:cc:dd:ee

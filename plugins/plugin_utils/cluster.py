@@ -68,14 +68,11 @@ class ServiceRange:
 
 
 @dataclass(frozen=True)
-class Underlay:
-    """Where a node's tunnels end. What only the node can tell is None or empty until it has been asked."""
+class Foothold:
+    """An address of a node on the underlay; the prefix length is None until the node has been asked."""
 
     address: Address
-    source: str  # where the address was read: podnet_underlay, node or ansible_host
-    interface: str = "auto"
     prefixlen: int | None = None
-    mtu: int | None = None
 
     @property
     def network(self) -> Network | None:
@@ -83,6 +80,38 @@ class Underlay:
         if self.prefixlen is None:
             return None
         return ipaddress.ip_network(f"{self.address}/{self.prefixlen}", strict=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as the facts carry it."""
+        return {"address": str(self.address), "prefixlen": self.prefixlen}
+
+
+@dataclass(frozen=True)
+class Underlay:
+    """Where a node stands on the underlay. What only the node can tell is None or empty until it has been asked."""
+
+    address: Address
+    source: str  # where the address was read: podnet_underlay, node or ansible_host
+    interface: str = "auto"
+    prefixlen: int | None = None
+    mtu: int | None = None
+    second: Foothold | None = None  # the address of the other family, on the same interface
+    second_known: bool = False  # whether no second address means that there is none
+
+    @property
+    def footholds(self) -> tuple[Foothold, ...]:
+        """All addresses, the one that names the node first."""
+        first = Foothold(self.address, self.prefixlen)
+        return (first,) if self.second is None else (first, self.second)
+
+    @property
+    def network(self) -> Network | None:
+        """The subnet of the first address, when known."""
+        return self.footholds[0].network
+
+    def foothold(self, family: int) -> Foothold | None:
+        """Return the address of a family, 4 or 6."""
+        return next((found for found in self.footholds if found.address.version == family), None)
 
 
 @dataclass(frozen=True)
@@ -162,7 +191,9 @@ class Plan:
                 "address": str(node.underlay.address),
                 "interface": node.underlay.interface,
                 "source": node.underlay.source,
+                "second": None if node.underlay.second is None else node.underlay.second.as_dict(),
             },
+            "subnets": [str(found.network) for found in node.underlay.footholds if found.network is not None],
             "family": node.underlay.address.version,
             "vtep_mac": vtep_mac(self.draft.cluster, node.name),
             "bridge_mac": bridge_mac(self.draft.cluster, node.name),
@@ -171,9 +202,12 @@ class Plan:
 
 
 def _as_peer(node: Mapping[str, Any]) -> dict[str, Any]:
+    second = node["underlay"]["second"]
     return {
         "name": node["name"],
         "underlay": node["underlay"]["address"],
+        "second": None if second is None else second["address"],
+        "subnets": node["subnets"],
         "mac": node["vtep_mac"],
         "blocks": [block["cidr"] for block in node["blocks"]],
     }

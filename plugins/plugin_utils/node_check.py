@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Address, Node, Underlay
+from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Address, Foothold, Node, Underlay
 from ansible_collections.podnet.fabric.plugins.plugin_utils.hardware_address import vtep_mac
 from ansible_collections.podnet.fabric.plugins.plugin_utils.problem import Problem, names
 
@@ -98,11 +99,25 @@ def _underlay(host: Host, asked: Mapping[str, Any]) -> Underlay | None:
         if address is not None:
             interface = asked["interface"]
             if address != reported:
-                return Underlay(address, source, interface)
+                return _with_second(Underlay(address, source, interface), asked["second_address"], {})
             if interface == "auto":
                 interface = told.get("interface") or "auto"
-            return Underlay(address, source, interface, told.get("prefixlen"), told.get("mtu"))
+            found = Underlay(address, source, interface, told.get("prefixlen"), told.get("mtu"))
+            return _with_second(found, asked["second_address"], told)
     return None
+
+
+def _with_second(underlay: Underlay, asked: str, told: Mapping[str, Any]) -> Underlay:
+    """Return the underlay with the node's address of the other family, as stated or as the node said."""
+    if asked == "none":
+        return replace(underlay, second_known=True)
+    found = told.get("second") or {}
+    reported = _address(found.get("address"))
+    address = reported if asked == "auto" else _address(asked)
+    if address is None:
+        return replace(underlay, second_known="second" in told)
+    second = Foothold(address, found.get("prefixlen") if address == reported else None)
+    return replace(underlay, second=second, second_known=True)
 
 
 def _address(text: Any) -> Address | None:

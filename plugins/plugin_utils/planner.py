@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.plugin_utils import crosscheck, ledger_text, node_check
 from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Draft, Network, Plan, Pool, ServiceRange
+from ansible_collections.podnet.fabric.plugins.plugin_utils.dataplanes import DATAPLANES
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import (
     Entry,
     Ledger,
@@ -25,8 +26,6 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils.settings import Host
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Outer headers of VXLAN: IP 20 or 40, UDP 8, VXLAN 8 (RFC 7348), inner Ethernet 14.
-OVERHEAD = {4: 50, 6: 70}
 BLOCK_SIZE = {4: 24, 6: 64}
 
 
@@ -59,7 +58,8 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     problems += crosscheck.outside_problems(cluster.get("podnet_verify_outside", []), pools)
     problems += crosscheck.device_problems(cluster, nodes)
     problems += node_check.identity_problems(str(cluster.get("podnet_cluster", "")), nodes)
-    overhead = OVERHEAD[nodes[0].underlay.address.version if nodes else 4]
+    dataplane = DATAPLANES[cluster.get("podnet_dataplane", "vxlan")]
+    overhead = dataplane.overhead(nodes[0].underlay.address.version if nodes else 4, {pool.family for pool in pools})
     mtu, mtu_problems, warnings = node_check.choose_mtu(
         cluster.get("podnet_mtu", "auto"), overhead, nodes, any(pool.family == 6 for pool in pools)
     )

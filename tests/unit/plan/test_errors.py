@@ -55,7 +55,7 @@ def test_a_thousand_nodes_with_one_mistake_make_one_line(host: Any, report: Any)
         "podnet_vxlan_vni: found 0, wanted a whole number from 1 to 16777215; choose a VNI that nothing else on the "
         "underlay uses",
         "podnet_underlay.adress (node000, node001, node002 and 997 more): found a key that does not exist, wanted one "
-        "of interface, address; did you mean address?",
+        "of interface, address, second_address; did you mean address?",
     ]
 
 

@@ -55,7 +55,8 @@ def test_defaults_make_a_two_line_inventory_work(plan: dict[str, Any], tmp_path:
     assert list(plan["nodes"]) == ["b-node", "a-node"]
     assert plan["nodes"]["b-node"] == {
         "name": "b-node",
-        "underlay": {"address": "192.0.2.11", "interface": "eth0", "source": "node"},
+        "underlay": {"address": "192.0.2.11", "interface": "eth0", "source": "node", "second": None},
+        "subnets": ["192.0.2.0/24"],
         "family": 4,
         "vtep_mac": vtep_mac("podnet", "b-node"),
         "bridge_mac": bridge_mac("podnet", "b-node"),
@@ -68,6 +69,7 @@ def test_defaults_make_a_two_line_inventory_work(plan: dict[str, Any], tmp_path:
         "address": "192.0.2.12",
         "interface": "eth1",
         "source": "ansible_host",
+        "second": None,
     }
 
 
@@ -93,6 +95,8 @@ def test_a_node_sees_its_peers_by_name(plan: dict[str, Any]) -> None:
         {
             "name": "a-node",
             "underlay": "192.0.2.12",
+            "second": None,
+            "direct": False,
             "mac": vtep_mac("podnet", "a-node"),
             "blocks": ["10.244.1.0/24", "fd00:10:244:1::/64"],
         }
@@ -162,7 +166,7 @@ def test_an_address_of_the_operator_beats_what_the_node_told(tmp_path: Path, hos
     assert plan is not None
     # The MTU was another interface's.
     assert plan["mtu"] is None
-    underlay = {"address": "198.51.100.1", "interface": "auto", "source": "podnet_underlay"}
+    underlay = {"address": "198.51.100.1", "interface": "auto", "source": "podnet_underlay", "second": None}
     assert plan["nodes"]["node1"]["underlay"] == underlay
 
 
