@@ -12,8 +12,8 @@ short_description: Routes to all peers of a node through the peers' own addresse
 version_added: "0.2.0"
 author: podnet.fabric authors (@podnet)
 description:
-  - Declares routes to the blocks of all peers, whose underlay addresses are the gateways, and brings the kernel to it in
-    one call. There is no device and no header, so pods have the MTU of the underlay.
+  - Declares routes to the blocks of all peers, whose underlay addresses are the gateways, and brings the kernel to it
+    in one call. There is no device and no header, so pods have the MTU of the underlay.
   - Every peer has to be on the node's own L2 subnet (C(direct)), which the kernel's route lookup confirms. IPv4 blocks
     need IPv4 underlay addresses at both ends, IPv6 blocks IPv6 ones (C(second)).
 extends_documentation_fragment:

@@ -89,7 +89,11 @@ def main() -> None:
     try:
         require_root()
         with node_lock(module.check_mode), Host(module.params["force"]) as host:
-            results = [(kind, result) for kind, result in purge(host, module.check_mode, module.params["kinds"]) if result.changed]
+            results = [
+                (kind, result)
+                for kind, result in purge(host, module.check_mode, module.params["kinds"])
+                if result.changed
+            ]
     except PodnetError as error:
         refuse(module, error)
     else:

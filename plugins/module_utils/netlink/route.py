@@ -150,7 +150,9 @@ def encode_route(verb: str, route: Route, index_of: Mapping[str, int]) -> bytes:
     nexthop too, so that it fails rather than hit another route of the same key.
     """
     kind, message_flags = _VERBS[verb]
-    family, dst, prefixlen, tos, metric, table, protocol, type_, scope, dev, gateway, flags, nhid, prefsrc, hops, _e = route
+    family, dst, prefixlen, tos, metric, table, protocol, type_, scope, dev, gateway, flags, nhid, prefsrc, hops, _e = (
+        route
+    )
     size = len(dst)
     if (family, size) not in _START:
         raise ValueError(f"{route}: {size} bytes are no address of family {family}")

@@ -19,7 +19,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_o
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import declared_ip, declared_network
 from ansible_collections.podnet.fabric.plugins.module_utils.ownership import DATAPLANES, marked
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import peers as peering
-from ansible_collections.podnet.fabric.plugins.module_utils.resources.routing import Observed, Via, metric
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.routing import metric
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nexthop import Nexthop
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.route import Route
+    from ansible_collections.podnet.fabric.plugins.module_utils.resources.routing import Observed, Via
 
 ROUTE = "route"
 
@@ -110,4 +111,3 @@ def direct_via(block: peering.Block, underlay: str) -> Via:
     """The route to a block of an on-link peer: its underlay address is the gateway."""
     family, dst, length = block[:3]
     return family, dst, length, block.outer, underlay, 0, metric(family, 0), RT_TABLE_MAIN, None
-

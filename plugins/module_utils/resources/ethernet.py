@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.resources.peers import Block
 
-OVERHEAD = {4: 50, 16: 70}
-"""Bytes by length of the underlay address: outer IP 20 or 40, UDP 8, VXLAN or Geneve 8, inner Ethernet 14."""
-
 MAX_VNI = (1 << 24) - 1
 
 

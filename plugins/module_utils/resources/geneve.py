@@ -21,6 +21,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_o
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.encap import Encap
+from ansible_collections.podnet.fabric.plugins.module_utils.overhead import BYTES
 from ansible_collections.podnet.fabric.plugins.module_utils.ownership import alias, marked
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import peers as peering
@@ -34,7 +35,6 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources.bridge imp
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.charge import direct_via
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.ethernet import (
     MAX_VNI,
-    OVERHEAD,
     neighbours,
     wanted_neighbours,
 )
@@ -62,7 +62,7 @@ class Geneve:
         inspection.integer("vni", params["vni"], 1, MAX_VNI)
         inspection.integer("port", params["port"], 1, 65535)
         item = {
-            **tunnel.normal(inspection, params, OVERHEAD, host),
+            **tunnel.normal(inspection, params, BYTES[self.name], host),
             "vni": params["vni"],
             "port": params["port"],
             "mac": inspection.mac("mac", params["mac"]) if params.get("mac") else derived_mac(name),

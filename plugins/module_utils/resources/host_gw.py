@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_objects import NEXTHOPS, ROUTES
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
+from ansible_collections.podnet.fabric.plugins.module_utils.overhead import BYTES
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import tunnel
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.charge import direct_vias
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-
-NO_OVERHEAD = {4: 0, 16: 0}
 
 
 class HostGw:
@@ -32,7 +31,7 @@ class HostGw:
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
     ) -> dict[str, Any]:
         inspection = Inspection()
-        item = tunnel.normal(inspection, params, NO_OVERHEAD, host)
+        item = tunnel.normal(inspection, params, BYTES[self.name], host)
         for position, peer in enumerate(item["peers"]):
             path = f"peers[{position}]"
             if "direct" not in peer:

@@ -22,6 +22,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_o
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import AF_INET6, Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.encap import Encap
+from ansible_collections.podnet.fabric.plugins.module_utils.overhead import BYTES
 from ansible_collections.podnet.fabric.plugins.module_utils.ownership import alias
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import peers as peering
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.resources.routing import Via
-
-OVERHEAD = {4: 20, 16: 40}
-"""Bytes by length of the underlay address: an outer IPv4 or IPv6 header (RFC 2003, RFC 2473)."""
 
 
 class Ipip:
@@ -62,7 +60,12 @@ class Ipip:
         # One MTU for both families, so the wider header counts where both travel.
         wide = ":" in str(params["local"]) or params.get("second_local")
         item = {
-            **tunnel.normal(inspection, params, {4: OVERHEAD[16], 16: OVERHEAD[16]} if wide else OVERHEAD, host),
+            **tunnel.normal(
+                inspection,
+                params,
+                dict.fromkeys((4, 6), max(BYTES[self.name].values())) if wide else BYTES[self.name],
+                host,
+            ),
             "device6": params["device6"],
             "addresses": inspect_addresses(inspection, params.get("addresses") or []),
         }

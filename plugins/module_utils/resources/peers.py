@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping, Sequence
 from socket import inet_pton
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -112,8 +111,8 @@ def confirm_direct(inspection: Inspection, peers: Sequence[Mapping[str, Any]], u
                 inspection.refuse(
                     f"peers[{position}].direct",
                     f"the kernel's way to {peer['name']} ({peer[field]}) is {found}",
-                    f"a peer that is on-link on {underlay}: correct the prefix length of the underlay addresses, or the "
-                    "routes in between, or take a dataplane that needs no common subnet (podnet_encapsulation: always)",
+                    f"a peer that is on-link on {underlay}: correct the prefix length of the underlay addresses, or "
+                    "the routes in between, or take a dataplane that crosses subnets (podnet_encapsulation: always)",
                 )
 
 
@@ -122,7 +121,7 @@ def _way(host: Host, names: Mapping[int, str], address: bytes, underlay: str) ->
     try:
         route = lookup_route(host.netlink, names, address)
     except NetlinkError as error:
-        return f"none ({errno.errorcode.get(error.errno, error.errno)})"
+        return f"none ({error})"
     if route.dev == underlay and not route.gateway:
         return ""
     return " ".join(f"{key} {value}" for key, value in describe_route(route).items())
@@ -160,6 +159,17 @@ def pack(peers: Sequence[Mapping[str, Any]]) -> list[Block]:
     except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
         raise DeclarationError(f"the declaration holds a bad peer ({error!r}); run the playbook again") from error
     return list(map(Block._make, blocks))
+
+
+def named_by_underlay(peers: Sequence[Mapping[str, Any]]) -> dict[bytes, str]:
+    """The names of declared peers by their packed underlay address.
+
+    :raises DeclarationError: somebody has edited the declaration since they were inspected
+    """
+    try:
+        return {_packed_ip(peer["underlay"]): str(peer["name"]) for peer in peers}
+    except (KeyError, TypeError, OSError) as error:
+        raise DeclarationError(f"the declaration holds a bad peer ({error!r}); run the playbook again") from error
 
 
 def link_local(mac: bytes) -> bytes:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from itertools import repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_objects import (
     RT_TABLE_MAIN,
@@ -19,9 +19,10 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.table import
 from ansible_collections.podnet.fabric.plugins.module_utils.ownership import NEXTHOP_IDS, PROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+    from ansible_collections.podnet.fabric.plugins.module_utils.netlink.encap import Encap
 
 IP6_RT_PRIO_USER = 1024
 """The metric that the kernel gives an IPv6 route without one (net/ipv6_route.h)."""
@@ -35,7 +36,8 @@ NO_NEXTHOP_OBJECTS = (
 
 # A wanted unicast route: family, packed destination, prefix length, packed gateway, device, flags (RTNH_F_ONLINK or 0),
 # metric, table, the outer header that a lightweight tunnel puts before the packet or None.
-Via = tuple[int, bytes, int, bytes, str, int, int, int, "Encap | None"]
+if TYPE_CHECKING:
+    Via = tuple[int, bytes, int, bytes, str, int, int, int, Encap | None]
 
 
 class Observed(NamedTuple):

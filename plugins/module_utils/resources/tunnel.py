@@ -17,7 +17,6 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources.bridge imp
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.charge import share_of
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.routing import (
     NO_NEXTHOP_OBJECTS,
-    Via,
     desire,
     foreign_in_the_way,
     observe,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+    from ansible_collections.podnet.fabric.plugins.module_utils.resources.routing import Via
 
 
 class Routing(NamedTuple):
@@ -39,10 +39,12 @@ class Routing(NamedTuple):
     notes: list[str]
 
 
-def normal(inspection: Inspection, params: Mapping[str, Any], overhead: Mapping[int, int], host: Host) -> dict[str, Any]:
+def normal(
+    inspection: Inspection, params: Mapping[str, Any], overhead: Mapping[int, int], host: Host
+) -> dict[str, Any]:
     """The part of an item that all dataplanes have, out of a module's parameters.
 
-    :param overhead: bytes that the dataplane adds to a pod's packet, by the length of the underlay address (4 or 16)
+    :param overhead: bytes that the dataplane adds to a pod's packet, by the family of the underlay address (4 or 6)
     """
     local = inspection.ip("local", params["local"])
     underlay = _underlay(inspection, params, local, host) if local else ""
@@ -59,7 +61,7 @@ def normal(inspection: Inspection, params: Mapping[str, Any], overhead: Mapping[
         "local": params["local"],
         "second_local": second,
         "underlay": underlay if underlay != "lo" else "",
-        "mtu": _mtu(inspection, params.get("mtu"), overhead.get(len(local or b""), 0), underlay, host),
+        "mtu": _mtu(inspection, params.get("mtu"), overhead[6 if len(local or b"") == 16 else 4], underlay, host),
         "nexthop_objects": objects,
         "standby": bool(params.get("standby")),
         "peers": peers,
@@ -119,7 +121,7 @@ def routing(host: Host, kind: str, devices: set[str], items: Items, vias: Sequen
     notes = [NO_NEXTHOP_OBJECTS] if items and not host.has_nexthop_objects else []
     if any(item.get("standby") for item in items.values()):
         share = share_of(host, kind, devices, observed, {}, {})
-        held = {
+        held: dict[str, dict[Hashable, Any]] = {
             "nexthops": {key: hop for key, hop in share.nexthops.items() if hop.dev in devices},
             "routes": {
                 key: route

@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Routes to on-link peers without a tunnel: host_gw, and the direct half of cross_subnet, beside each other and in turn."""
+"""Routes to on-link peers without a tunnel: host_gw, and the direct half of cross_subnet, side by side and in turn."""
 
 from __future__ import annotations
 
@@ -105,13 +105,15 @@ def test_host_gw_refuses_a_peer_that_is_not_on_link(node: Node) -> None:
         node.declare(host_gw.KIND, GW, params(peer(2), {**peer(3, subnet=3), "blocks": ["10.244.3.0/24"]}))
     (finding,) = refused.value.findings
     assert str(finding).startswith(
-        "peers[1].direct: the kernel's way to node3 (192.0.3.3) is dst 192.0.3.0/24 via 192.0.2.254 dev eth0 proto boot; "
-        "a peer that is on-link on eth0"
+        "peers[1].direct: the kernel's way to node3 (192.0.3.3) is dst 192.0.3.0/24 via 192.0.2.254 dev eth0 "
+        "proto boot; a peer that is on-link on eth0"
     )
     node.namespace.ip("route", "del", "192.0.3.0/24")
     with pytest.raises(InvalidInput, match="has no underlay address of that family"):
         node.declare(host_gw.KIND, GW, params({**peer(2), "second": None}))
-    with pytest.raises(InvalidInput, match=r"peers\[0\]\.direct: node2 \(192\.0\.2\.2\) is not on the node's own subnet"):
+    with pytest.raises(
+        InvalidInput, match=r"peers\[0\]\.direct: node2 \(192\.0\.2\.2\) is not on the node's own subnet"
+    ):
         node.declare(host_gw.KIND, GW, params(peer(2, direct=False)))
     assert node.snapshot() == before
 
