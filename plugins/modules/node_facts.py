@@ -122,6 +122,11 @@ ansible_facts:
           description: The address that carries the tunnels, or none when it cannot be told (a finding says why).
           type: dict
           sample: {interface: eth0, address: 192.0.2.11, family: 4, prefixlen: 24, mtu: 1500, overhead: 50}
+        dataplanes:
+          description: The dataplanes that the node declares; two while it moves from one to the other.
+          type: list
+          elements: str
+          sample: [vxlan]
         ra_uplinks:
           description: Interfaces whose IPv6 default route came by router advertisement.
           type: list

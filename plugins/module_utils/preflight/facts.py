@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import Finding as InputFinding
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import InvalidInput
+from ansible_collections.podnet.fabric.plugins.module_utils.ownership import DATAPLANES
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.checks import examine, missing_packages
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.gather import gather
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import IPAddress, Seen, Wanted
@@ -29,6 +31,7 @@ def node_facts(options: Mapping[str, Any]) -> dict[str, Any]:
     choice, findings = examine(seen, wanted)
     return {
         "underlay": _underlay(choice),
+        "dataplanes": [kind for kind in Declarations().kinds() if kind in DATAPLANES],
         "ra_uplinks": list(seen.ra_uplinks),
         "features": {feature: trial.works for feature, trial in sorted(seen.trials.items())},
         "tools": dict(seen.tools),
