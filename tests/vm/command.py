@@ -107,8 +107,13 @@ def run_in_guest(provider: str, job: Job) -> int:
     guest = GUESTS[provider]
     kernel = guest.prepare()
     with exchange() as folder, (folder / "boot.log").open("wb") as log, cpus.reserved(job.cpu) as cpu:
-        jobs.write(job, folder, guest.SHARE)
-        watch.run(lambda output: guest.argv(kernel, folder, cpu, output), seconds=job.seconds, log=log.fileno())
+        jobs.write(job, folder, guest.SHARE, guest.CONSOLE)
+        try:
+            watch.run(lambda output: guest.argv(kernel, folder, cpu, output), seconds=job.seconds, log=log.fileno())
+        except watch.Expired:
+            if not jobs.started(folder):
+                complain(f"{provider}: the guest did not come up:\n{(folder / 'boot.log').read_text(errors='replace')}")
+            raise
         status = jobs.status(folder)
         if status is not None:
             return status

@@ -50,10 +50,14 @@ def hides_nothing(job: Job) -> bool:
     return not any(path.is_relative_to(_TMP) for path in needed)
 
 
-def write(job: Job, exchange: Path, share: str) -> None:
-    """Put a job where guest.py reads it. ``share`` is how the guest gets at the host's folders."""
+def write(job: Job, exchange: Path, share: str, console: str) -> None:
+    """Put a job where guest.py reads it.
+
+    ``share`` is how the guest gets at the host's folders, ``console`` the terminal that its output goes to.
+    """
     document = {
         "argv": job.argv,
+        "console": console,
         "cwd": os.fspath(job.cwd),
         "environment": {**job.environment},
         "folders": [os.fspath(path) for path in (exchange, *job.writable)],

@@ -11,6 +11,7 @@ from pathlib import Path
 from ansible_collections.podnet.fabric.tests.vm import uml_kernel
 
 SHARE = "hostfs"
+CONSOLE = "/dev/tty0"
 MEMORY = 2048  # MiB
 GUEST = Path(__file__).with_name("guest.py")
 
