@@ -1,12 +1,9 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the kernel does, found out by having it done: in a scratch network namespace that only a forked child enters."""
+"""What the kernel does, found out by having it done in a scratch network namespace."""
 
 from __future__ import annotations
 
-import ctypes
-import json
-import os
 from collections.abc import Sequence
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
@@ -19,10 +16,9 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes i
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nexthop import supports_nexthops
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.scratch import NoScratch, in_scratch_namespace
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Trial
 
-# linux/sched.h; os.unshare came with Python 3.12.
-_CLONE_NEWNET = 0x40000000
 # linux/if_link.h
 _RTM_NEWLINK = 16
 _IFINFOMSG = bytes(16)
@@ -52,36 +48,18 @@ def try_features(kinds: Sequence[str], nft: str | None) -> dict[str, Trial]:
     :param nft: path of the tool; without it nftables is not tried
     """
     features = [*kinds, "nexthop", *(["nftables"] if nft else [])]
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        # Nothing of the parent may run here a second time, so no way leads out but _exit.
-        try:
-            os.close(reader)
-            os.write(writer, json.dumps(_in_scratch_namespace(kinds, nft)).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as answer:
-        told = answer.read()
-    os.waitpid(child, 0)
-    results = json.loads(told) if told else "the trial's process died"
-    if isinstance(results, str):
-        return {feature: Trial(None, results) for feature in features}
+    try:
+        results = in_scratch_namespace(lambda: _try(kinds, nft))
+    except NoScratch as error:
+        return {feature: Trial(None, str(error)) for feature in features}
     return {feature: Trial(not results[feature], results[feature]) for feature in features}
 
 
-def _in_scratch_namespace(kinds: Sequence[str], nft: str | None) -> dict[str, str] | str:
-    """Feature -> why it does not work, empty when it does; only a text when there is no namespace to try it in."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNET):
-        return f"unshare: {os.strerror(ctypes.get_errno())}"
-    try:
-        with Netlink() as netlink:
-            results = {kind: _try_link(netlink, kind) for kind in kinds}
-            results["nexthop"] = "" if supports_nexthops(netlink) else "the kernel knows no such message"
-    except OSError as error:
-        return f"netlink: {error}"
+def _try(kinds: Sequence[str], nft: str | None) -> dict[str, str]:
+    """Feature -> why it does not work, empty when it does."""
+    with Netlink() as netlink:
+        results = {kind: _try_link(netlink, kind) for kind in kinds}
+        results["nexthop"] = "" if supports_nexthops(netlink) else "the kernel knows no such message"
     if nft:
         results["nftables"] = _try_nftables(nft)
     return results
