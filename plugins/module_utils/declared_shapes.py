@@ -56,6 +56,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "nexthop_objects": str,
     },
     "sysctl": {"settings": _TEXTS, "former": _TEXTS, "made": [str]},
+    "tunnel_filter": {"protocol": str, "port": (range(1, 65536), type(None)), "bridge": str, "peers": [str]},
     "vxlan": {
         "vni": range(1, 2**24),
         "port": range(1, 65536),

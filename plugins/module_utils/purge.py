@@ -19,6 +19,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
     pod,
     route,
     sysctl,
+    tunnel_filter,
     vxlan,
 )
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 KINDS: Sequence[Kind] = sorted(
-    (module.KIND for module in (bridge, cni_network, ipam_block, ipam_pool, pod, route, sysctl, vxlan)),
+    (module.KIND for module in (bridge, cni_network, ipam_block, ipam_pool, pod, route, sysctl, tunnel_filter, vxlan)),
     key=lambda kind: -kind.rank,
 )
 
