@@ -88,6 +88,8 @@ class Wired(NamedTuple):
         local, remote = (ADDRESSES[family][end] for end in (where, to))
         ends = f"id 84 dstport 4789 nolearning local {local} remote {remote}".split()
         self.ip(where, "link", "add", "vx", "address", MACS[where], "type", "vxlan", *ends)
+        # No link-local address, and so no packets but the test's.
+        self.ip(where, "link", "set", "vx", "addrgenmode", "none")
         self.ip(where, "address", "add", f"{INSIDE[where]}/24", "dev", "vx")
         self.ip(where, "link", "set", "vx", "up", "alias", "podnet:vxlan")
         self.ip(where, "neigh", "add", INSIDE[to], "lladdr", MACS[to], "dev", "vx", "nud", "permanent")
