@@ -64,6 +64,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "nexthop_objects": str,
     },
     "sysctl": {"settings": _TEXTS, "former": _TEXTS, "made": [str]},
+    "tunnel_filter": {"protocol": str, "port": (range(1, 65536), type(None)), "bridge": str, "peers": [str]},
     "vxlan": _ETHERNET,
     "geneve": _ETHERNET,
     "ipip": {**_DATAPLANE, "device6": str, "addresses": [str]},

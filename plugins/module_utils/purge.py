@@ -22,43 +22,56 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
     pod,
     route,
     sysctl,
+    tunnel_filter,
     vxlan,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
-_MODULES = (bridge, cni_network, geneve, host_gw, ipam_block, ipam_pool, ipip, pod, route, sysctl, vxlan)
+_MODULES = (bridge, cni_network, geneve, host_gw, ipam_block, ipam_pool, ipip, pod, route, sysctl, tunnel_filter, vxlan)
 KINDS: Sequence[Kind] = sorted((module.KIND for module in _MODULES), key=lambda kind: -kind.rank)
 
 
 def purge(host: Host, check: bool, dataplanes: Sequence[str] | None = None) -> list[tuple[Kind, Result]]:
     """Reconcile every kind to nothing; what is in the way anywhere is reported before anything is changed.
 
-    :param dataplanes: only these kinds, where packets go another way by now
+    :param dataplanes: only these kinds and their filters, where packets go another way by now
     :raises Conflict: of all kinds together
     """
     declarations = Declarations()
     if dataplanes is None:
         host.leaving = frozenset(_going_with_pods())
-    kinds = [kind for kind in KINDS if dataplanes is None or kind.name in dataplanes]
-    planned: list[tuple[Kind, Result]] = []
+    going = [(kind, _left(kind, declarations, dataplanes)) for kind in KINDS]
+    planned: list[tuple[Kind, Items, Result]] = []
     conflicts: list[str] = []
-    for kind in kinds:
+    for kind, left in going:
+        if left is None:
+            continue
         try:
-            planned.append((kind, reconcile(kind, {}, host, declarations, check=True)))
+            planned.append((kind, left, reconcile(kind, left, host, declarations, check=True)))
         except Conflict as error:
             conflicts += error.conflicts
     if conflicts:
         raise Conflict(conflicts)
     if check:
-        return planned
-    done = [(kind, reconcile(kind, {}, host, declarations)) for kind, result in planned if result.changed]
+        return [(kind, result) for kind, _left_over, result in planned]
+    done = [(kind, reconcile(kind, left, host, declarations)) for kind, left, result in planned if result.changed]
     if dataplanes is None:
         _remove_run()
     return done
+
+
+def _left(kind: Kind, declarations: Declarations, dataplanes: Sequence[str] | None) -> Items | None:
+    """What stays declared of a kind; None for a kind that is not touched."""
+    if dataplanes is None or kind.name in dataplanes:
+        return {}
+    if kind.name == tunnel_filter.KIND.name:
+        return {name: item for name, item in declarations.read(kind.name).items() if name not in dataplanes}
+    return None
 
 
 def _remove_run() -> None:

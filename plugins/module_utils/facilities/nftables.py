@@ -15,10 +15,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, PodnetError
-from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import CREATE, DELETE, Operation, Reference
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import (
+    DELETE,
+    REPLACE,
+    Operation,
+    Reference,
+    Target,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Sequence
+
+    Objects = dict[tuple[str, str], Any]
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
@@ -34,11 +42,15 @@ class NftTable(NamedTuple):
 
 
 class NftSet(NamedTuple):
-    """A set of prefixes. ``type`` is ipv4_addr or ipv6_addr; elements are in CIDR notation."""
+    """A set of prefixes in CIDR notation or, not ``interval``, of plain addresses. ``type`` is ipv4_addr or ipv6_addr.
+
+    Plain addresses are looked up by hash: at any number of them a packet and a change cost the same.
+    """
 
     name: str
     type: str
     elements: frozenset[str]
+    interval: bool = True
 
 
 class NftChain(NamedTuple):
@@ -56,7 +68,7 @@ def digest(rule: str) -> str:
     return "podnet:" + hashlib.sha256(rule.encode()).hexdigest()[:12]
 
 
-def observe() -> tuple[dict[Hashable, Any], list[str]]:
+def observe() -> tuple[Objects, list[str]]:
     """Our table, its sets and its chains by (sort, name), and a line when the table is somebody else's."""
     try:
         document = json.loads(run(["nft", "-j", "list", "table", *TABLE.split()]))
@@ -68,17 +80,32 @@ def observe() -> tuple[dict[Hashable, Any], list[str]]:
     return parse(document.get("nftables", []))
 
 
-def parse(entries: Sequence[dict[str, Any]]) -> tuple[dict[Hashable, Any], list[str]]:
+def part(is_mine: Callable[[tuple[str, str]], bool], desired: Objects) -> Target:
+    """One kind's part of our table, which several kinds share.
+
+    The table stays while anything of any kind stands in it and goes with the last.
+
+    :param is_mine: whether the kind has an object in its charge, by sort ("set", "chain") and name
+    :param desired: its objects, without the table
+    """
+    current, conflicts = observe()
+    table = ("table", TABLE)
+    scope = {key: obj for key, obj in current.items() if key == table or is_mine(key)}
+    if desired or len(scope) < len(current):
+        desired = {**desired, table: NftTable(TABLE)}
+    return Target({"nftables": scope}, {"nftables": desired}, conflicts)
+
+
+def parse(entries: Sequence[dict[str, Any]]) -> tuple[Objects, list[str]]:
     """Typed objects out of libnftables' JSON."""
-    found: dict[Hashable, Any] = {}
+    found: Objects = {}
     rules: dict[str, list[str]] = {}
     if not any(entry["chain"]["name"] == MARK for entry in entries if "chain" in entry):
         return {}, [f"nftables: table {TABLE} exists and is not ours (it has no chain {MARK}); rename it"]
     found["table", TABLE] = NftTable(TABLE)
     for entry in entries:
         if "set" in entry:
-            elements = frozenset(_prefix(element) for element in entry["set"].get("elem", ()))
-            found["set", entry["set"]["name"]] = NftSet(entry["set"]["name"], str(entry["set"]["type"]), elements)
+            found["set", entry["set"]["name"]] = _set(entry["set"])
         elif "rule" in entry:
             rules.setdefault(entry["rule"]["chain"], []).append(entry["rule"].get("comment", "(no comment)"))
     for entry in entries:
@@ -88,6 +115,14 @@ def parse(entries: Sequence[dict[str, Any]]) -> tuple[dict[Hashable, Any], list[
             sort, hook = chain.get("type", ""), chain.get("hook", "")
             found["chain", name] = NftChain(name, sort, hook, priority, tuple(rules.get(name, ())))
     return found, []
+
+
+def _set(entry: dict[str, Any]) -> NftSet:
+    # An element with a comment is {"elem": {"val": ...}}. Plain addresses, of which there may be many, are as printed.
+    elements = [element["elem"]["val"] if "elem" in element else element for element in entry.get("elem", ())]
+    interval = "interval" in entry.get("flags", ())
+    texts = map(_prefix, elements) if interval else map(str, elements)
+    return NftSet(entry["name"], str(entry["type"]), frozenset(texts), interval)
 
 
 def _prefix(element: Any) -> str:
@@ -116,7 +151,7 @@ class NftFacility:
         return ()
 
     def immutable(self, before: Any, after: Any) -> bool:
-        return False
+        return isinstance(after, NftSet) and (before.type, before.interval) != (after.type, after.interval)
 
     def describe(self, obj: Any) -> dict[str, Any]:
         if isinstance(obj, NftTable):
@@ -136,15 +171,19 @@ class NftFacility:
             ) from error
 
     def script(self, operations: Sequence[Operation]) -> str:
-        """One transaction. A chain or set that changes is made anew inside it, so no packet meets a half of it."""
+        """One transaction, so no packet meets a half of it."""
         tables, sets, chains = (
             [operation for operation in operations if isinstance(operation.after or operation.before, sort)]
             for sort in (NftTable, NftSet, NftChain)
         )
         words = [f'add table {TABLE} {{ comment "{MARK}"; }}', f"add chain {TABLE} {MARK}"]
-        # A chain that refers to a set goes before the set and comes after it.
-        replaced = [operation.before.name for operation in chains if operation.before]
-        words += [f"{verb} chain {TABLE} {name}" for verb in ("flush", "delete") for name in replaced]
+        # Rules that refer to a set go before the set and come after it. A chain that only has other rules stays hooked.
+        words += [f"flush chain {TABLE} {operation.before.name}" for operation in chains if operation.before]
+        words += [
+            f"delete chain {TABLE} {operation.before.name}"
+            for operation in chains
+            if operation.before and (not operation.after or operation.before[:4] != operation.after[:4])
+        ]
         for operation in sets:
             words += _set_changes(operation)
         for operation in chains:
@@ -160,15 +199,18 @@ class NftFacility:
 
 
 def _set_changes(operation: Operation) -> list[str]:
-    if operation.verb == DELETE:
-        return [f"delete set {TABLE} {operation.before.name}"]
-    wanted: NftSet = operation.after
+    wanted: NftSet | None = operation.after
     had: frozenset[str] = frozenset()
     words: list[str] = []
-    if operation.verb == CREATE:
-        words.append(f"add set {TABLE} {wanted.name} {{ type {wanted.type}; flags interval; }}")
-    else:
+    if operation.verb == REPLACE:
         had = operation.before.elements
+    elif operation.before:
+        words.append(f"delete set {TABLE} {operation.before.name}")
+    if wanted is None:
+        return words
+    if operation.verb != REPLACE:
+        flags = " flags interval;" if wanted.interval else ""
+        words.append(f"add set {TABLE} {wanted.name} {{ type {wanted.type};{flags} }}")
     for verb, elements in (("delete", had - wanted.elements), ("add", wanted.elements - had)):
         if elements:
             words.append(f"{verb} element {TABLE} {wanted.name} {{ {', '.join(sorted(elements))} }}")

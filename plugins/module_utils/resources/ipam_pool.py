@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import (
     NFTABLES,
-    TABLE,
     NftChain,
     NftSet,
-    NftTable,
-    observe,
+    part,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import AF_INET, AF_INET6, Inspection, Network
-from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Mapping
 
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+    from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
 
 CHAIN = "nat-postrouting"
 PRIORITY_SRCNAT = 100
+OBJECTS = {("chain", CHAIN), *(("set", name + number) for name in ("pools", "nat") for number in "46")}
 FIELDS = ("name", "cidr", "nat_outgoing")
 
 # Family: its name in nft, the type of its addresses, what is multicast (never translated).
@@ -63,8 +62,7 @@ class IpamPool:
         return {"pools": [{field: pool[field] for field in FIELDS} for pool in pools]}
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
-        current, conflicts = observe()
-        desired: dict[Hashable, Any] = {}
+        desired: dict[tuple[str, str], Any] = {}
         pools = [pool for item in items.values() for pool in item["pools"]]
         rules: list[str] = []
         for family, (nft, sort, multicast) in FAMILIES.items():
@@ -82,12 +80,7 @@ class IpamPool:
         if pools:
             digests = tuple(NFTABLES.rule(rule) for rule in rules)
             desired["chain", CHAIN] = NftChain(CHAIN, "nat", "postrouting", PRIORITY_SRCNAT, digests)
-        mine_in_table = {("set", name + number) for name in ("pools", "nat") for number in "46"} | {("chain", CHAIN)}
-        others = current.keys() - mine_in_table - {("table", TABLE)}
-        scope = {key: obj for key, obj in current.items() if key in mine_in_table or key == ("table", TABLE)}
-        if desired or (others and ("table", TABLE) in current):
-            desired["table", TABLE] = NftTable(TABLE)
-        return Target({"nftables": scope}, {"nftables": desired}, conflicts)
+        return part(OBJECTS.__contains__, desired)
 
 
 def overlap(one: Network, other: Network) -> bool:

@@ -18,6 +18,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
     ipam_pool,
     route,
     sysctl,
+    tunnel_filter,
 )
 
 from .conftest import shown
@@ -44,6 +45,7 @@ ROUTES: dict[str, Any] = {
         {"dst": "10.244.9.0/24", "via": "203.0.113.9", "dev": "eth0", "onlink": True},
     ]
 }
+TUNNEL = {"protocol": "udp", "port": 4789, "bridge": "podnet0", "peers": ["192.0.2.2", "192.0.2.3", "2001:db8::2"]}
 SETTINGS = {"settings": {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1}}
 
 KINDS: list[tuple[Kind, str, dict[str, Any]]] = [
@@ -52,6 +54,7 @@ KINDS: list[tuple[Kind, str, dict[str, Any]]] = [
     (ipam_block.KIND, "node", BLOCKS),
     (route.KIND, "peers", ROUTES),
     (sysctl.KIND, "node", SETTINGS),
+    (tunnel_filter.KIND, "vxlan", TUNNEL),
 ]
 every_kind = pytest.mark.parametrize(
     ("kind", "name", "params"), KINDS, ids=[kind.name for kind, _name, _params in KINDS]
@@ -112,6 +115,12 @@ DRIFTS: list[tuple[Kind, str, dict[str, Any], str]] = [
     (route.KIND, "peers", ROUTES, "ip -6 route del fd00:10:244:2::/64"),
     (route.KIND, "peers", ROUTES, "ip route replace 10.244.2.0/24 via 192.0.2.99 proto 84"),
     (route.KIND, "peers", ROUTES, "ip nexthop del id 1409286144"),
+    (tunnel_filter.KIND, "vxlan", TUNNEL, "nft delete table inet podnet"),
+    (tunnel_filter.KIND, "vxlan", TUNNEL, "nft delete element inet podnet tunnel-vxlan-peers4 { 192.0.2.2 }"),
+    (tunnel_filter.KIND, "vxlan", TUNNEL, "nft add element inet podnet tunnel-vxlan-peers6 { 2001:db8::66 }"),
+    (tunnel_filter.KIND, "vxlan", TUNNEL, "nft flush chain inet podnet tunnel-input"),
+    (tunnel_filter.KIND, "vxlan", TUNNEL, "nft insert rule inet podnet tunnel-pods accept"),
+    (tunnel_filter.KIND, "vxlan", TUNNEL, "nft add chain inet podnet tunnel-more"),
     (sysctl.KIND, "node", SETTINGS, "sysctl -q -w net.ipv6.conf.all.forwarding=0"),
 ]
 
@@ -154,6 +163,8 @@ def test_a_table_or_file_of_that_name_that_is_not_ours_is_named_and_kept(node: N
     before = whole(node)
     with pytest.raises(Conflict, match="nftables: table inet podnet exists and is not ours"):
         node.declare(ipam_pool.KIND, "node", POOLS)
+    with pytest.raises(Conflict, match="nftables: table inet podnet exists and is not ours"):
+        node.declare(tunnel_filter.KIND, "vxlan", TUNNEL)
     with pytest.raises(Conflict) as refused:
         node.declare(ipam_block.KIND, "node", BLOCKS)
     assert len(refused.value.conflicts) == 2
