@@ -65,7 +65,7 @@ def test_plan_yml_prints_the_plan_and_writes_nothing(project: Project) -> None:
     run = project.run(PLAN_PLAYBOOK)
     assert (run.status, run.changed) == (0, {"node1": 0})
     assert "cluster shown: 2 nodes, vxlan, VNI 84, UDP port 4789" in run.output
-    assert "node2  192.0.2.2  auto       10.244.1.0/24" in run.output
+    assert "node2  192.0.2.2  auto               10.244.1.0/24" in run.output
     assert not project.ledger.exists()
 
 
@@ -142,3 +142,50 @@ def test_without_a_group_podnet_all_hosts_are_nodes(project: Project) -> None:
     (project.folder / "hosts.yml").write_text(content, encoding="utf-8")
     assert project.run(project.play()).status == 0
     assert list(project.plan()["nodes"]) == ["node1", "node2"]
+
+
+def told(number: int, subnet: int) -> dict[str, Any]:
+    """What a node says of its underlay."""
+    second = {"address": f"2001:db8:{subnet}::{number}", "prefixlen": 64}
+    return {"interface": "eth0", "address": f"192.0.{subnet}.{number}", "prefixlen": 24, "mtu": 1500, "second": second}
+
+
+# As the role preflight has it between the first plan and the second one.
+TELL = {
+    "name": "Tell what the nodes would",
+    "ansible.builtin.set_fact": {"podnet_node": {"underlay": "{{ told }}"}, "cacheable": True},
+}
+AGAIN = {"name": "Plan again", "podnet.fabric.plan": {}, "run_once": True}
+
+
+def test_subnets_decide_once_the_nodes_have_been_asked(project: Project) -> None:
+    hosts = {
+        f"node{number}": {"ansible_host": f"192.0.{subnet}.{number}", "told": told(number, subnet)}
+        for number, subnet in ((1, 2), (2, 2), (3, 3))
+    }
+    project.inventory(hosts, podnet_dataplane="host_gw")
+    run = project.run(project.play(TELL, AGAIN))
+    assert run.status != 0
+    assert (
+        "podnet_dataplane: found host_gw with node1 and node2 in 192.0.2.0/24 and 2001:db8:2::/64 but node3 in "
+        "192.0.3.0/24 and 2001:db8:3::/64, wanted all nodes in one subnet"
+    ) in run.output
+
+    project.inventory(hosts, podnet_dataplane="geneve", podnet_encapsulation="cross_subnet")
+    seen = {
+        "name": "See what a node sees",
+        "ansible.builtin.assert": {
+            "that": [
+                "peers | map(attribute='direct') | list == [true, false]",
+                "peers | map(attribute='second') | list == ['2001:db8:2::1', '2001:db8:3::3']",
+                "dataplane.port == 6081 and dataplane.devices == ['podnet-gnv'] and dataplane.overhead == 50",
+            ]
+        },
+        "vars": {
+            "peers": "{{ ansible_facts['podnet_plan'] | podnet.fabric.peers('node2') }}",
+            "dataplane": "{{ ansible_facts['podnet_plan'] | podnet.fabric.dataplane }}",
+        },
+    }
+    run = project.run(project.play(TELL, AGAIN, seen))
+    assert run.status == 0, run.output
+    assert project.plan()["nodes"]["node3"]["subnets"] == ["192.0.3.0/24", "2001:db8:3::/64"]
