@@ -23,6 +23,33 @@ _MTU = range(68, 65536)
 _TEXTS = {str: str}
 
 SHAPES: dict[str, dict[str, Any]] = {
+    "bgp": {
+        "router_id": str,
+        "asn": range(1, 2**32),
+        "mode": str,
+        "reflector": bool,
+        "cluster_id": str,
+        "port": range(1, 65536),
+        "routed": bool,
+        "standby": bool,
+        "blocks": [str],
+        "pools": [str],
+        "sessions": [
+            {
+                "name": str,
+                "peer": str,
+                "local": str,
+                "address": str,
+                "asn": range(1, 2**32),
+                "relation": str,
+                "on_link": bool,
+                "secret": str,
+                "port": range(1, 65536),
+            }
+        ],
+        "peers": [{"name": str, "blocks": [str]}],
+        "made": [str],
+    },
     "bridge": {"mtu": _MTU, "mac": str, "addresses": [str]},
     "cni_network": {
         "path": str,

@@ -12,6 +12,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.declaration import R
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict, PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
+    bgp,
     bridge,
     cni_network,
     ipam_block,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 KINDS: Sequence[Kind] = sorted(
-    (module.KIND for module in (bridge, cni_network, ipam_block, ipam_pool, pod, route, sysctl, vxlan)),
+    (module.KIND for module in (bgp, bridge, cni_network, ipam_block, ipam_pool, pod, route, sysctl, vxlan)),
     key=lambda kind: -kind.rank,
 )
 
