@@ -60,14 +60,14 @@ class Speaker(Node):
         """This node as the others see it."""
         return {"name": self.name, "underlay": self.local, "second": self.second, "blocks": self.blocks, **more}
 
-    def bgp(self, peers: Iterable[Speaker] = (), **params: Any) -> dict[str, Any]:
-        """What the module answers."""
+    def bgp(self, peers: Iterable[Speaker] = (), others: Iterable[Any] = (), **params: Any) -> dict[str, Any]:
+        """What the module answers; ``others`` are peers as the module takes them."""
         given = {
             "local": self.local,
             "second_local": self.second,
             "blocks": self.blocks,
             "pools": POOLS,
-            "peers": [peer.as_peer() for peer in peers if peer is not self],
+            "peers": [peer.as_peer() for peer in peers if peer is not self] + list(others),
         }
         return self.module("bgp", **{**given, **params})
 

@@ -20,7 +20,7 @@ def test_reflectors_pass_on_what_the_others_tell(nodes: list[Speaker]) -> None:
     peers = [one.as_peer(reflector=True), two.as_peer(), three.as_peer()]
     for node in nodes:
         others = [peer for peer in peers if peer["name"] != node.name]
-        node.bgp(mode="reflectors", reflector=node is one, peers=others, cluster_id="192.0.2.200")
+        node.bgp(mode="reflectors", reflector=node is one, others=others, cluster_id="192.0.2.200")
     for node in nodes:
         node.info(wait=30, required=True)
     # They do not speak with each other, and send to each other past the reflector.
@@ -102,10 +102,10 @@ def test_a_mesh_over_two_subnets_is_refused_naming_the_far_peer(racks: tuple[Spe
     with pytest.raises(Failed) as failed:
         one.bgp([one, two, three])
     assert failed.value.message == (
-        f"peers: node3 ({three.local}), node3 ({three.second}): in no subnet of this node, whose routers know nothing of "
-        "the pods; set podnet_bgp.mode to top_of_rack and name the routers in podnet_bgp_node.peers; or, when the "
-        "routers have routes to all blocks, set podnet_bgp.routed: true; or choose podnet_dataplane vxlan, geneve, ipip "
-        "or wireguard"
+        f"peers: node3 ({three.local}), node3 ({three.second}): in no subnet of this node, whose routers know nothing "
+        "of the pods; set podnet_bgp.mode to top_of_rack and name the routers in podnet_bgp_node.peers; or, when the "
+        "routers have routes to all blocks, set podnet_bgp.routed: true; or choose podnet_dataplane vxlan, geneve, "
+        "ipip or wireguard"
     )
     assert one.birds() == []
 
@@ -115,7 +115,7 @@ def test_a_mesh_over_two_subnets_works_where_the_router_knows_the_blocks(
 ) -> None:
     router, (one, two, three) = racks
     for node in (one, two, three):
-        for block, gateway in zip(node.blocks, (node.local, node.second)):
+        for block, gateway in zip(node.blocks, (node.local, node.second), strict=True):
             router.run("ip", "route", "add", block, "via", gateway)
     for node in (one, two, three):
         node.bgp([one, two, three], routed=True)
