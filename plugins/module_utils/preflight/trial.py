@@ -27,6 +27,8 @@ _IFLA_LINKINFO = 18
 _IFLA_INFO_KIND = 1
 _IFLA_INFO_DATA = 2
 _IFLA_VXLAN_ID = 1
+# Kinds whose devices take the outer header from the route: linux/if_link.h, linux/if_tunnel.h (COLLECT_METADATA).
+_FLAGS = {"geneve": 6, "ipip": 19, "ip6tnl": 19}
 
 # The same facilities as the collection's own table: sets of prefixes, source NAT with random ports.
 _RULESET = """\
@@ -67,6 +69,8 @@ def _try(kinds: Sequence[str], nft: str | None) -> dict[str, str]:
 
 def _try_link(netlink: Netlink, kind: str) -> str:
     data = attribute(_IFLA_INFO_DATA, number(_IFLA_VXLAN_ID, 1)) if kind == "vxlan" else b""
+    if kind in _FLAGS:
+        data = attribute(_IFLA_INFO_DATA, attribute(_FLAGS[kind]))
     info = attribute(_IFLA_LINKINFO, text(_IFLA_INFO_KIND, kind) + data)
     failures = netlink.batch(
         [message(_RTM_NEWLINK, VERBS["create"], _IFINFOMSG + text(_IFLA_IFNAME, f"try-{kind}"[:15]) + info)]
