@@ -30,6 +30,11 @@ def pools(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     return plan_view.pools(plan)
 
 
+def dataplane(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the dataplane with its devices, port and network identifier."""
+    return plan_view.dataplane(plan)
+
+
 def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     """Return the plan as the lines of a table."""
     return plan_table.lines(plan)
@@ -47,4 +52,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters."""
-        return {"node": node, "peers": peers, "pools": pools, "plan_lines": plan_lines}
+        return {"node": node, "peers": peers, "pools": pools, "dataplane": dataplane, "plan_lines": plan_lines}

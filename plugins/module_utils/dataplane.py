@@ -29,7 +29,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.fdb import d
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.neighbour import dump_neighbours
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.route import RTN_LOCAL, RTN_UNICAST, lookup_route
 from ansible_collections.podnet.fabric.plugins.module_utils.ownership import GROUP, PROTOCOL
-from ansible_collections.podnet.fabric.plugins.module_utils.resources.peers import pack
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.peers import named_by_underlay
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.routing import observe
 
 if TYPE_CHECKING:
@@ -190,8 +190,7 @@ def _through_tunnel(kernel: Kernel, items: Items, dev: str, gateway: bytes) -> d
         return {"lladdr": mac_text(near.lladdr), "problem": missing}
     underlay = ip_text(entry.dst)
     peers = [peer for item in items.values() for peer in item["peers"]]
-    underlays = pack(peers).underlays
-    name = next((peer.get("name") for peer, address in zip(peers, underlays) if address == entry.dst), None)
+    name = named_by_underlay(peers).get(entry.dst)
     problem = None if name else f"no declared peer has the underlay address {underlay}; run site.yml"
     return {"lladdr": mac_text(near.lladdr), "underlay": underlay, "peer": name, "problem": problem}
 

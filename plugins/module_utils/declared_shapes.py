@@ -21,6 +21,14 @@ NAMES = {
 
 _MTU = range(68, 65536)
 _TEXTS = {str: str}
+_DATAPLANE = {
+    "local": str,
+    "underlay": str,
+    "mtu": _MTU,
+    "nexthop_objects": str,
+    "peers": list,  # there may be many thousands, which are checked while they are packed (resources/peers.py)
+}
+_ETHERNET = {**_DATAPLANE, "vni": range(1, 2**24), "port": range(1, 65536), "mac": str, "addresses": [str]}
 
 SHAPES: dict[str, dict[str, Any]] = {
     "bgp": {
@@ -83,17 +91,10 @@ SHAPES: dict[str, dict[str, Any]] = {
         "nexthop_objects": str,
     },
     "sysctl": {"settings": _TEXTS, "former": _TEXTS, "made": [str]},
-    "vxlan": {
-        "vni": range(1, 2**24),
-        "port": range(1, 65536),
-        "local": str,
-        "underlay": str,
-        "mac": str,
-        "mtu": _MTU,
-        "addresses": [str],
-        "nexthop_objects": str,
-        "peers": list,  # there may be many thousands, which are checked while they are packed (resources/peers.py)
-    },
+    "vxlan": _ETHERNET,
+    "geneve": _ETHERNET,
+    "ipip": {**_DATAPLANE, "device6": str, "addresses": [str]},
+    "host_gw": _DATAPLANE,
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING
 
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.link import Link, dump_links
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nexthop import supports_nexthops
@@ -22,12 +23,14 @@ class Host:
 
     :param force: carry out what otherwise needs the operator's explicit word (removing a bridge with pods on it)
 
+    ``declarations`` are the node's, of all kinds: routes through an interface that is not ours are told apart by them.
     ``leaving`` names the interfaces and addresses that go, before anything else, with pods of ours that are detached.
     """
 
     def __init__(self, force: bool = False) -> None:
         self.force = force
         self.leaving: frozenset[str] = frozenset()
+        self.declarations = Declarations()
         self._collecting = False
         self._netlink: Netlink | None = None
         self._links: dict[str, Link] | None = None

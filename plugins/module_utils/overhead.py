@@ -21,9 +21,9 @@ _WIREGUARD = 16 + 16
 BYTES: Mapping[str, Mapping[int, int]] = {
     "vxlan": {family: _IP[family] + _UDP + _VXLAN + _ETHERNET for family in (4, 6)},
     "geneve": {family: _IP[family] + _UDP + _GENEVE + _ETHERNET for family in (4, 6)},
-    "wireguard": {family: _IP[family] + _UDP + _WIREGUARD for family in (4, 6)},
     # IPv4 travels in IPv4 (RFC 2003) and IPv6 in IPv6 (RFC 2473, without the encapsulation limit of section 4.1.1).
     "ipip": _IP,
+    "wireguard": {family: _IP[family] + _UDP + _WIREGUARD for family in (4, 6)},
     "host_gw": {4: 0, 6: 0},
     "bgp": {4: 0, 6: 0},
 }

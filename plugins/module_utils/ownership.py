@@ -18,6 +18,9 @@ GROUP = 84
 NEXTHOP_IDS = range(0x54000000, 0x55000000)
 """Nexthop objects take their ids from here: 0x54 is 84."""
 
+DATAPLANES = ("vxlan", "geneve", "ipip", "wireguard", "host_gw", "bgp")
+"""The kinds that carry packets between nodes: one at a time, and two while a node moves from one to another."""
+
 FILE_HEADER = "# Managed by podnet.fabric; changes are overwritten\n"
 """Text files begin with this line. A CNI configuration, being JSON, carries the key ``podnet`` instead."""
 
@@ -25,6 +28,11 @@ FILE_HEADER = "# Managed by podnet.fabric; changes are overwritten\n"
 def alias(kind: str) -> str:
     """The alias of a link of this kind."""
     return f"podnet:{kind}"
+
+
+def marked(link: Link) -> bool:
+    """Whether a link was made by this collection, for whichever kind."""
+    return link.alias.startswith(alias("")) or (link.group == GROUP and not link.alias)
 
 
 def is_ours(link: Link, kind: str) -> bool:

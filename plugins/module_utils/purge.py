@@ -15,8 +15,11 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
     bgp,
     bridge,
     cni_network,
+    geneve,
+    host_gw,
     ipam_block,
     ipam_pool,
+    ipip,
     pod,
     route,
     sysctl,
@@ -28,22 +31,23 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
-KINDS: Sequence[Kind] = sorted(
-    (module.KIND for module in (bgp, bridge, cni_network, ipam_block, ipam_pool, pod, route, sysctl, vxlan)),
-    key=lambda kind: -kind.rank,
-)
+_MODULES = (bgp, bridge, cni_network, geneve, host_gw, ipam_block, ipam_pool, ipip, pod, route, sysctl, vxlan)
+KINDS: Sequence[Kind] = sorted((module.KIND for module in _MODULES), key=lambda kind: -kind.rank)
 
 
-def purge(host: Host, check: bool) -> list[tuple[Kind, Result]]:
+def purge(host: Host, check: bool, dataplanes: Sequence[str] | None = None) -> list[tuple[Kind, Result]]:
     """Reconcile every kind to nothing; what is in the way anywhere is reported before anything is changed.
 
+    :param dataplanes: only these kinds, where packets go another way by now
     :raises Conflict: of all kinds together
     """
     declarations = Declarations()
-    host.leaving = frozenset(_going_with_pods())
+    if dataplanes is None:
+        host.leaving = frozenset(_going_with_pods())
+    kinds = [kind for kind in KINDS if dataplanes is None or kind.name in dataplanes]
     planned: list[tuple[Kind, Result]] = []
     conflicts: list[str] = []
-    for kind in KINDS:
+    for kind in kinds:
         try:
             planned.append((kind, reconcile(kind, {}, host, declarations, check=True)))
         except Conflict as error:
@@ -53,11 +57,16 @@ def purge(host: Host, check: bool) -> list[tuple[Kind, Result]]:
     if check:
         return planned
     done = [(kind, reconcile(kind, {}, host, declarations)) for kind, result in planned if result.changed]
+    if dataplanes is None:
+        _remove_run()
+    return done
+
+
+def _remove_run() -> None:
     try:
         shutil.rmtree(RUN)
     except OSError as error:
         raise PodnetError(f"{error.filename}: {error.strerror}") from error
-    return done
 
 
 def _going_with_pods() -> Iterator[str]:

@@ -157,6 +157,7 @@ def reconcile(kind: Kind, items: Items, host: Host, declarations: Declarations, 
     :raises VerificationError: the host took the change but reads back differently
     """
     former = declarations.read(kind.name)
+    host.declarations = declarations
     target = kind.target(items, former, host)
     if target.conflicts:
         raise Conflict(target.conflicts)

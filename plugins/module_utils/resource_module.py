@@ -17,6 +17,25 @@ if TYPE_CHECKING:
 
     from ansible.module_utils.basic import AnsibleModule
 
+DATAPLANE_OPTIONS: dict[str, Any] = {
+    "local": {"type": "str"},
+    "second_local": {"type": "str"},
+    "underlay": {"type": "str", "default": "auto"},
+    "mtu": {"type": "int"},
+    "peers": {"type": "raw", "default": []},
+    "nexthop_objects": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
+    "standby": {"type": "bool", "default": False},
+    "exclusive": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+"""The options of doc_fragments/dataplane.py."""
+
+
+def run_dataplane(module: AnsibleModule, kind: Kind, name: str) -> None:
+    """Run for a module with the options of all dataplanes."""
+    wanted = module.params if module.params["state"] == "present" else None
+    run(module, kind, name, wanted, exclusive=module.params["exclusive"])
+
 
 def run(
     module: AnsibleModule,

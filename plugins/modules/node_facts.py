@@ -37,6 +37,12 @@ options:
         description: The address, or V(auto) for the one that packets to the peers leave from.
         type: str
         default: auto
+      second_address:
+        description:
+          - The address of the other family on the same interface, V(none) for none, or V(auto) for the first one that
+            lasts (no temporary one), those with a subnet going before others.
+        type: str
+        default: auto
   towards:
     description:
       - Addresses of the peers, as far as they are known. With V(auto) as address, the routes to them tell which of the
@@ -53,18 +59,24 @@ options:
     description: Name that the pod bridge will have.
     type: str
     default: podnet0
-  vxlan_device:
-    description: Name that the VXLAN device will have.
+  dataplane:
+    description: How packets will travel between nodes. The kernel is asked for the kinds of devices that it needs.
     type: str
-    default: podnet-vx
-  vxlan_vni:
-    description: VXLAN network identifier.
+    choices: [vxlan, geneve, ipip, wireguard, host_gw, bgp]
+    default: vxlan
+  devices:
+    description:
+      - Names that the dataplane's devices will have, V(ipip)'s for IPv4 before the one for IPv6. Without this, those
+        that the collection's variables have by default.
+    type: list
+    elements: str
+    default: []
+  port:
+    description: UDP port of the dataplane, if it has one and it is not the default of the collection's variables.
     type: int
-    default: 84
-  vxlan_port:
-    description: UDP port of VXLAN.
+  vni:
+    description: Network identifier of the dataplane, if it has one and it is not the default of the variables.
     type: int
-    default: 4789
   mtu:
     description: MTU that the pods shall have, or V(auto).
     type: str
@@ -119,9 +131,21 @@ ansible_facts:
       type: dict
       contains:
         underlay:
-          description: The address that carries the tunnels, or none when it cannot be told (a finding says why).
+          description: The node's addresses on the underlay, or none when they cannot be told (a finding says why).
           type: dict
-          sample: {interface: eth0, address: 192.0.2.11, family: 4, prefixlen: 24, mtu: 1500, overhead: 50}
+          sample:
+            interface: eth0
+            address: 192.0.2.11
+            family: 4
+            prefixlen: 24
+            mtu: 1500
+            second: {address: "2001:db8::11", prefixlen: 64}
+            overhead: 50
+        dataplanes:
+          description: The dataplanes that the node declares; two while it moves from one to the other.
+          type: list
+          elements: str
+          sample: [vxlan]
         ra_uplinks:
           description: Interfaces whose IPv6 default route came by router advertisement.
           type: list
@@ -202,14 +226,20 @@ ARGUMENT_SPEC = {
         "options": {
             "interface": {"type": "str", "default": "auto"},
             "address": {"type": "str", "default": "auto"},
+            "second_address": {"type": "str", "default": "auto"},
         },
     },
     "towards": {"type": "list", "elements": "str", "default": []},
     "pools": {"type": "list", "elements": "str", "default": []},
     "bridge_name": {"type": "str", "default": "podnet0"},
-    "vxlan_device": {"type": "str", "default": "podnet-vx"},
-    "vxlan_vni": {"type": "int", "default": 84},
-    "vxlan_port": {"type": "int", "default": 4789},
+    "dataplane": {
+        "type": "str",
+        "choices": ["vxlan", "geneve", "ipip", "wireguard", "host_gw", "bgp"],
+        "default": "vxlan",
+    },
+    "devices": {"type": "list", "elements": "str", "default": []},
+    "port": {"type": "int"},
+    "vni": {"type": "int"},
     "mtu": {"type": "str", "default": "auto"},
     "nexthop_objects": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     "cni_bin_dir": {"type": "str", "default": "auto"},

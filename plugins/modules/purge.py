@@ -24,6 +24,13 @@ options:
     description: Remove the pod bridge although interfaces of pods that we did not attach are still on it.
     type: bool
     default: false
+  kinds:
+    description: >-
+      Take only these dataplanes off, with what belongs to them, and leave all else. Left out, everything goes.
+    type: list
+    elements: str
+    choices: [vxlan, geneve, ipip, wireguard, host_gw, bgp]
+    version_added: "0.2.0"
 """
 
 EXAMPLES = r"""
@@ -34,6 +41,10 @@ EXAMPLES = r"""
 
 - name: Take the pod network off this node
   podnet.fabric.purge:
+
+- name: Take off what carried the packets before
+  podnet.fabric.purge:
+    kinds: [vxlan]
 """
 
 RETURN = r"""
@@ -56,6 +67,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import node_lock
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.ownership import DATAPLANES
 from ansible_collections.podnet.fabric.plugins.module_utils.purge import purge
 from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import (
     differences,
@@ -67,11 +79,21 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resource_module impo
 
 def main() -> None:
     """Parse, purge, exit."""
-    module = AnsibleModule(argument_spec={"force": {"type": "bool", "default": False}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "force": {"type": "bool", "default": False},
+            "kinds": {"type": "list", "elements": "str", "choices": list(DATAPLANES)},
+        },
+        supports_check_mode=True,
+    )
     try:
         require_root()
         with node_lock(module.check_mode), Host(module.params["force"]) as host:
-            results = [(kind, result) for kind, result in purge(host, module.check_mode) if result.changed]
+            results = [
+                (kind, result)
+                for kind, result in purge(host, module.check_mode, module.params["kinds"])
+                if result.changed
+            ]
     except PodnetError as error:
         refuse(module, error)
     else:

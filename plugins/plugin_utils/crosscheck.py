@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Pool
+from ansible_collections.podnet.fabric.plugins.plugin_utils.dataplanes import DEVICES
 from ansible_collections.podnet.fabric.plugins.plugin_utils.problem import Problem, names
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 # A block holds the tunnel's address, the bridge's, four pods' or more and, in IPv4, the broadcast address.
 LONGEST_BLOCK = {4: 29, 6: 125}
+DEVICE_VARIABLES = ("podnet_bridge_name", *(f"podnet_{setting}" for setting in DEVICES))
 
 
 def pool_problems(pools: Sequence[Pool]) -> list[Problem]:
@@ -77,16 +79,18 @@ def outside_problems(outside: Sequence[str], pools: Sequence[Pool]) -> list[Prob
 
 
 def device_problems(settings: Mapping[str, Any], nodes: Sequence[Node]) -> list[Problem]:
-    """Check that no two devices of a node go by one name."""
+    """Check that no two devices of a node go by one name, those of other dataplanes than the chosen one included."""
     problems = []
-    bridge, tunnel = settings.get("podnet_bridge_name"), settings.get("podnet_vxlan_device")
-    if bridge is not None and bridge == tunnel:
-        found = f"'{tunnel}', the name in podnet_bridge_name too"
-        problems.append(
-            Problem("podnet_vxlan_device", found, "a name of its own for each device", "rename one of the two")
-        )
-    for variable, name in (("podnet_bridge_name", bridge), ("podnet_vxlan_device", tunnel)):
-        clashing = [node.name for node in nodes if name is not None and node.underlay.interface == name]
+    first_of: dict[str, str] = {}
+    for variable in DEVICE_VARIABLES:
+        name = settings.get(variable)
+        if name is None:
+            continue  # the schema's problem already
+        twin = first_of.setdefault(name, variable)
+        if twin != variable:
+            found = f"'{name}', the name in {twin} too"
+            problems.append(Problem(variable, found, "a name of its own for each device", "rename one of the two"))
+        clashing = [node.name for node in nodes if node.underlay.interface == name]
         if clashing:
             found = f"'{name}', the underlay interface of {names(clashing)}"
             problems.append(
@@ -138,17 +142,23 @@ def _path(of: Pool | ServiceRange) -> str:
 
 def _underlay_inside(path: str, network: Network, nodes: Sequence[Node]) -> list[Problem]:
     """Complain once per range and subnet, naming the nodes; a node's address says more than its subnet."""
-    addresses = [node for node in nodes if node.underlay.address in network]
-    if addresses:
-        first = addresses[0]
-        found = f"{network}, which holds the underlay address {first.underlay.address} of {first.name}"
-        if len(addresses) > 1:
-            found += f" (and of {names([node.name for node in addresses[1:]])})"
+    holding = [
+        (node.name, foothold.address)
+        for node in nodes
+        for foothold in node.underlay.footholds
+        if foothold.address in network
+    ]
+    if holding:
+        (first, address), *others = holding
+        found = f"{network}, which holds the underlay address {address} of {first}"
+        if others:
+            found += f" (and of {names([name for name, _address in others])})"
         return [Problem(path, found, "a range that the underlay does not use", "move the range")]
     subnets: dict[Network, list[str]] = {}
     for node in nodes:
-        if node.underlay.network is not None:
-            subnets.setdefault(node.underlay.network, []).append(node.name)
+        for foothold in node.underlay.footholds:
+            if foothold.network is not None:
+                subnets.setdefault(foothold.network, []).append(node.name)
     return [
         Problem(
             path,

@@ -36,7 +36,8 @@ def read_nodes(hosts: Sequence[Host], variables: Mapping[str, Mapping[str, Any]]
         if underlay is None:
             problems.append(_no_address(host))
         else:
-            problems += _unusable(host.name, underlay.address)
+            problems += _unusable("address", host.name, underlay.address)
+            problems += _unusable_second(host.name, underlay)
             nodes.append(Node(host.name, underlay))
     return nodes, problems + _mixed_families(nodes) + _shared_addresses(nodes)
 
@@ -56,9 +57,12 @@ def identity_problems(cluster: str, nodes: Sequence[Node]) -> list[Problem]:
 
 
 def choose_mtu(
-    wanted: str | int, overhead: int, nodes: Sequence[Node], ipv6: bool
+    wanted: str | int, dataplane: str, overhead: int, nodes: Sequence[Node], ipv6: bool
 ) -> tuple[int | None, list[Problem], list[str]]:
-    """Return the MTU of the pod network (None until a node has told its own), problems and warnings."""
+    """Return the MTU of the pod network (None until a node has told its own), problems and warnings.
+
+    :param overhead: bytes that the dataplane takes
+    """
     known = [(node.underlay.mtu, node) for node in nodes if node.underlay.mtu is not None]
     warnings = []
     if wanted == "auto" and known and len(known) < len(nodes):
@@ -70,7 +74,7 @@ def choose_mtu(
         return (None if wanted == "auto" else int(wanted)), [], warnings
     smallest, node = min(known, key=lambda pair: pair[0])
     room = smallest - overhead
-    where = f"{smallest} bytes on {node.underlay.interface} of {node.name} less {overhead} for the tunnel"
+    where = f"{smallest} bytes on {node.underlay.interface} of {node.name} less {overhead} for {dataplane}"
     least = IPV6_MINIMUM_MTU if ipv6 else IPV4_MINIMUM_MTU
     if wanted != "auto" and int(wanted) > room:
         cure = f"set {room} or auto, or raise the MTU of the underlay"
@@ -135,7 +139,24 @@ def _no_address(host: Host) -> Problem:
     return Problem(f"podnet_underlay.address ({host.name})", found, "the node's IP address on the underlay", cure)
 
 
-def _unusable(name: str, address: Address) -> list[Problem]:
+def _unusable_second(name: str, underlay: Underlay) -> list[Problem]:
+    if underlay.second is None:
+        return []
+    found = underlay.second.address
+    if found.version != underlay.address.version:
+        return _unusable("second_address", name, found)
+    other = 10 - found.version
+    return [
+        Problem(
+            f"podnet_underlay.second_address ({name})",
+            f"{found}, of the same family as the node's address {underlay.address}",
+            f"an IPv{other} address of the node, auto or none",
+            "correct one of the two",
+        )
+    ]
+
+
+def _unusable(key: str, name: str, address: Address) -> list[Problem]:
     for text, which in (
         ("a loopback address", address.is_loopback),
         ("the unspecified address", address.is_unspecified),
@@ -144,9 +165,9 @@ def _unusable(name: str, address: Address) -> list[Problem]:
         ("an IPv4 address in IPv6 clothes", getattr(address, "ipv4_mapped", None) is not None),
     ):
         if which:
-            cure = "set podnet_underlay.address, or ansible_host"
+            cure = f"set podnet_underlay.{key}, or {'ansible_host' if key == 'address' else 'none there'}"
             wanted = "an address that the other nodes can send to"
-            return [Problem(f"podnet_underlay.address ({name})", f"{address}, {text}", wanted, cure)]
+            return [Problem(f"podnet_underlay.{key} ({name})", f"{address}, {text}", wanted, cure)]
     return []
 
 
@@ -162,13 +183,21 @@ def _mixed_families(nodes: Sequence[Node]) -> list[Problem]:
 
 
 def _shared_addresses(nodes: Sequence[Node]) -> list[Problem]:
+    first = [(node.underlay.address, node.name) for node in nodes]
+    second = [(node.underlay.second.address, node.name) for node in nodes if node.underlay.second is not None]
+    return [
+        *_shared(first, "address", "correct ansible_host or podnet_underlay.address of all but one"),
+        *_shared(second, "second_address", "name others in podnet_underlay.second_address, or none"),
+    ]
+
+
+def _shared(pairs: Sequence[tuple[Address, str]], key: str, cure: str) -> list[Problem]:
     owners: dict[Address, list[str]] = defaultdict(list)
-    for node in nodes:
-        owners[node.underlay.address].append(node.name)
-    cure = "correct ansible_host or podnet_underlay.address of all but one"
+    for address, name in pairs:
+        owners[address].append(name)
     return [
         Problem(
-            f"podnet_underlay.address ({names(same)})",
+            f"podnet_underlay.{key} ({names(same)})",
             f"{address} on all of them",
             "an address of its own for each node",
             cure,

@@ -27,7 +27,7 @@ def share(one: tuple[str, str], other: tuple[str, str]) -> bool:
 @functools.lru_cache(maxsize=65536)
 def _apart(one: str, other: str) -> bool:
     first, second = ipaddress.ip_network(one), ipaddress.ip_network(other)
-    return first.version != second.version or not first.overlaps(second)  # type: ignore[arg-type]
+    return first.version != second.version or not first.overlaps(second)
 
 
 def _holds(subnet: str, address: str) -> bool:

@@ -6,26 +6,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.plugin_utils.dataplanes import DATAPLANES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-NODES = ("node", "underlay", "interface", "block", "gateway", "tunnel end")
+NODES = ("node", "underlay", "interface", "second", "block", "gateway", "tunnel end")
 POOLS = ("pool", "range", "blocks of", "owned", "resting", "free", "NAT outward")
 
 
 def lines(plan: Mapping[str, Any]) -> list[str]:
     """Return the plan as lines: the cluster, the pools, the nodes."""
-    settings = plan["settings"]
-    mtu = plan["mtu"] if plan["mtu"] is not None else f"that of the underlay less {plan['overhead']}"
-    vxlan = f"VNI {settings['vxlan_vni']}, UDP port {settings['vxlan_port']}"
+    overhead = plan["overhead"]
+    mtu = plan["mtu"] if plan["mtu"] is not None else f"that of the underlay less {overhead}"
     head = [
-        f"cluster {plan['cluster']}: {len(plan['nodes'])} nodes, {settings['dataplane']}, {vxlan}",
-        f"MTU of the pods: {mtu} (the tunnel takes {plan['overhead']} bytes)",
+        f"cluster {plan['cluster']}: {len(plan['nodes'])} nodes, {_dataplane(plan['settings'])}",
+        f"MTU of the pods: {mtu} (the dataplane takes {overhead} bytes)",
         f"ledger: {plan['ledger']}",
     ]
     pools = [_pool(pool) for pool in plan["pools"]]
     nodes = [row for node in plan["nodes"].values() for row in _node(node)]
     return [*head, "", *_drawn(POOLS, pools), "", *_drawn(NODES, nodes)]
+
+
+def _dataplane(settings: Mapping[str, Any]) -> str:
+    dataplane = DATAPLANES[settings["dataplane"]]
+    parts = [dataplane.name]
+    if dataplane.vni is not None:
+        parts.append(f"VNI {settings[dataplane.vni]}")
+    if dataplane.port is not None:
+        parts.append(f"UDP port {settings[dataplane.port]}")
+    if dataplane.tunnels:
+        parts.append(f"encapsulation {settings['encapsulation']}")
+    return ", ".join(parts)
 
 
 def _pool(pool: Mapping[str, Any]) -> tuple[str, ...]:
@@ -43,11 +56,11 @@ def _pool(pool: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _node(node: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("", "", "", block["cidr"], block["gateway"], "") for block in node["blocks"]] or [
-        ("",) * len(NODES)
-    ]
+    blocks = [(block["cidr"], block["gateway"]) for block in node["blocks"]] or [("", "")]
+    rows: list[tuple[str, ...]] = [("", "", "", "", *block, "") for block in blocks]
     underlay = node["underlay"]
-    rows[0] = (node["name"], underlay["address"], underlay["interface"], rows[0][3], rows[0][4], node["vtep_mac"])
+    second = underlay["second"]["address"] if underlay["second"] is not None else ""
+    rows[0] = (node["name"], underlay["address"], underlay["interface"], second, *blocks[0], node["vtep_mac"])
     return rows
 
 

@@ -86,6 +86,20 @@ def _seen(peer: dict[str, Any], way: Callable[[Mapping[str, Any]], tuple[bool, b
     return peer
 
 
+def dataplane(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the dataplane by name: encapsulation, devices, UDP port and network identifier, None where it has none."""
+    settings = plan["settings"]
+    found = DATAPLANES[settings["dataplane"]]
+    return {
+        "name": found.name,
+        "encapsulation": settings["encapsulation"],
+        "devices": [settings[setting] for setting in found.devices],
+        "port": None if found.port is None else settings[found.port],
+        "vni": None if found.vni is None else settings[found.vni],
+        "overhead": plan["overhead"],
+    }
+
+
 def pools(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the pools as a node has to know them."""
     return [{key: pool[key] for key in ("name", "cidr", "nat_outgoing")} for pool in plan["pools"]]

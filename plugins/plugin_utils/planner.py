@@ -7,7 +7,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.plugin_utils import crosscheck, ledger_text, node_check
+from ansible_collections.podnet.fabric.plugins.plugin_utils import crosscheck, dataplane_check, ledger_text, node_check
 from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Draft, Network, Plan, Pool, ServiceRange
 from ansible_collections.podnet.fabric.plugins.plugin_utils.dataplanes import DATAPLANES
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import (
@@ -57,11 +57,13 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     problems += crosscheck.range_problems(pools, services, nodes)
     problems += crosscheck.outside_problems(cluster.get("podnet_verify_outside", []), pools)
     problems += crosscheck.device_problems(cluster, nodes)
+    problems += dataplane_check.problems(cluster, nodes, pools)
     problems += node_check.identity_problems(str(cluster.get("podnet_cluster", "")), nodes)
+    families = {pool.family for pool in pools}
     dataplane = DATAPLANES[cluster.get("podnet_dataplane", "vxlan")]
-    overhead = dataplane.overhead(nodes[0].underlay.address.version if nodes else 4, {pool.family for pool in pools})
+    overhead = dataplane.overhead(nodes[0].underlay.address.version if nodes else 4, families)
     mtu, mtu_problems, warnings = node_check.choose_mtu(
-        cluster.get("podnet_mtu", "auto"), overhead, nodes, any(pool.family == 6 for pool in pools)
+        cluster.get("podnet_mtu", "auto"), dataplane.name, overhead, nodes, 6 in families
     )
     problems += mtu_problems
     if problems:

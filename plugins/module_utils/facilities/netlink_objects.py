@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import Address, encode_address
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.encap import (
+    TUNNEL_CSUM,
+    TUNNEL_KEY,
+    TUNNEL_SEQ,
+    Encap,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.fdb import FdbEntry, encode_fdb
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.neighbour import Neighbour, encode_neighbour
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nexthop import Nexthop, encode_nexthop
@@ -29,6 +35,7 @@ RTNH_F_ONLINK = 0x04
 RTN_UNICAST = 1
 RTN_NAMES = {1: "", 2: "local", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 RT_TABLE_MAIN = 254
+TUNNEL_NAMES = {TUNNEL_KEY: "key", TUNNEL_CSUM: "csum", TUNNEL_SEQ: "seq"}
 PROTOCOL_NAMES = {2: "kernel", 3: "boot", 4: "static", 9: "ra", 12: "bird", PROTOCOL: "podnet"}
 
 # What a deletion finds missing is what it wanted: the device, the neighbour, the route, the address went before it.
@@ -90,6 +97,20 @@ def protocol_text(number: int) -> str:
     return PROTOCOL_NAMES.get(number, str(number))
 
 
+def encap_text(encap: Encap | None) -> str:
+    """An outer header in the words of ``ip route``, without those that leave the choice to the kernel."""
+    if encap is None:
+        return ""
+    ttl, tos = ("hoplimit", "tc") if encap.type == "ip6" else ("ttl", "tos")
+    words = [encap.type]
+    if encap.dst or encap.id:
+        words.append(f"id {encap.id}")
+    fields = {"src": ip_text(encap.src), "dst": ip_text(encap.dst), ttl: encap.ttl, tos: encap.tos}
+    words += [f"{name} {value}" for name, value in fields.items() if value]
+    words += [name for flag, name in TUNNEL_NAMES.items() if encap.flags & flag]
+    return " ".join(words)
+
+
 def _device(obj: Any) -> Sequence[Reference]:
     return (("links", obj.dev),)
 
@@ -105,7 +126,8 @@ def describe_route(route: Route) -> dict[str, Any]:
     kind = RTN_NAMES.get(route.type, str(route.type))
     destination = f"{ip_text(route.dst)}/{route.prefixlen}"
     fields: dict[str, Any] = {"dst": destination, "type": kind, "nhid": route.nhid or ""}
-    fields.update(via=ip_text(route.gateway), dev=route.dev, onlink=bool(route.flags & RTNH_F_ONLINK))
+    fields.update(encap=encap_text(route.encap), via=ip_text(route.gateway), dev=route.dev)
+    fields["onlink"] = bool(route.flags & RTNH_F_ONLINK)
     fields.update(table="" if route.table == RT_TABLE_MAIN else route.table, metric=route.metric or "")
     fields["proto"] = protocol_text(route.protocol)
     return {key: value for key, value in fields.items() if value not in ("", False)}
@@ -113,7 +135,8 @@ def describe_route(route: Route) -> dict[str, Any]:
 
 def describe_nexthop(nexthop: Nexthop) -> dict[str, Any]:
     """A nexthop object in the words of ``ip nexthop``."""
-    fields: dict[str, Any] = {"id": nexthop.id, "via": ip_text(nexthop.gateway), "dev": nexthop.dev}
+    fields: dict[str, Any] = {"id": nexthop.id, "encap": encap_text(nexthop.encap)}
+    fields.update(via=ip_text(nexthop.gateway), dev=nexthop.dev)
     fields.update(onlink=bool(nexthop.flags & RTNH_F_ONLINK), proto=protocol_text(nexthop.protocol))
     return {key: value for key, value in fields.items() if value not in ("", False)}
 

@@ -21,6 +21,7 @@ ATTRIBUTE = struct.Struct("=HH")
 _NUMBER = struct.Struct("=I")
 _NUMBER_ATTRIBUTE = struct.Struct("=HHI")
 # The two top bits of an attribute's type say "nested" and "network byte order" (NLA_TYPE_MASK).
+NLA_F_NESTED = 0x8000
 _TYPE_MASK = 0x3FFF
 
 # Address family -> bytes of an address.

@@ -59,12 +59,15 @@ _SEQUENCE = struct.Struct("=I")
 
 
 class Netlink:
-    """A routing netlink socket (NETLINK_ROUTE) in the network namespace of the thread that opens it."""
+    """A netlink socket in the network namespace of the thread that opens it.
 
-    def __init__(self) -> None:
+    :param protocol: which of the kernel's subsystems answers; for what is not routing see generic.py
+    """
+
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
         self._sequence = 0
         self._buffer = bytearray(_DATAGRAM)
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._enlarge(_SO_RCVBUFFORCE, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         self._enlarge(_SO_SNDBUFFORCE, socket.SO_SNDBUF, _SEND_BUFFER)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _ANSWER_SECONDS, 0))

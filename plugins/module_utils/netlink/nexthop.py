@@ -17,6 +17,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes i
     number,
     verbs,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.encap import Encap, encaps, encode_encap
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.table import device_names, records, tables
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ _NHA_ID = 1
 _NHA_BLACKHOLE = 4
 _NHA_OIF = 5
 _NHA_GATEWAY = 6
+_NHA_ENCAP_TYPE = 7
+_NHA_ENCAP = 8
 # A whole message: nlmsghdr, nhmsg, NHA_ID, NHA_OIF, NHA_GATEWAY.
 _WHOLE = {
     (int(socket.AF_INET), 4): struct.Struct("=IHHII BBBxI HHI HHI HH4s"),
@@ -55,6 +58,7 @@ class Nexthop(NamedTuple):
     flags: int = 0  # RTNH_F_ONLINK or 0
     protocol: int = 0
     blackhole: bool = False
+    encap: Encap | None = None
 
 
 def supports_nexthops(nl: Netlink) -> bool:
@@ -77,6 +81,7 @@ def dump_nexthops(nl: Netlink, names: Mapping[int, str], dev_index: int = 0) -> 
             map(RTNH_F_ONLINK.__and__, table.words(4)),
             table.octets(2),
             table.repeat(_NHA_BLACKHOLE in table),
+            encaps(table, _NHA_ENCAP_TYPE, _NHA_ENCAP),
         )
     return nexthops
 
@@ -84,24 +89,25 @@ def dump_nexthops(nl: Netlink, names: Mapping[int, str], dev_index: int = 0) -> 
 def encode_nexthop(verb: str, nexthop: Nexthop, index_of: Mapping[str, int]) -> bytes:
     """The message that does `verb` to a nexthop object. "delete" takes the routes that refer to it away with it."""
     kind, message_flags = _VERBS[verb]
-    id_, family, dev, gateway, flags, protocol, blackhole = nexthop
+    id_, family, dev, gateway, flags, protocol, blackhole, encap = nexthop
     if verb == "delete":
         return message(kind, message_flags, _BODY.pack(0, 0, 0, 0) + number(_NHA_ID, id_))
     if blackhole:
         body = _BODY.pack(family, 0, protocol, 0) + number(_NHA_ID, id_) + attribute(_NHA_BLACKHOLE)
         return message(kind, message_flags, body)
     index = index_of_device(index_of, dev)
+    outer = encode_encap(encap, _NHA_ENCAP_TYPE, _NHA_ENCAP) if encap else b""
     if not gateway:
-        body = _BODY.pack(family, 0, protocol, flags) + number(_NHA_ID, id_) + number(_NHA_OIF, index)
+        body = _BODY.pack(family, 0, protocol, flags) + number(_NHA_ID, id_) + number(_NHA_OIF, index) + outer
         return message(kind, message_flags, body)
     size = len(gateway)
     if (family, size) not in _WHOLE:
         raise ValueError(f"{nexthop}: {size} bytes are no address of family {family}")
     whole = _WHOLE[family, size]
     return whole.pack(
-        whole.size, kind, message_flags, 0, 0,
+        whole.size + len(outer), kind, message_flags, 0, 0,
         family, 0, protocol, flags,
         8, _NHA_ID, id_,
         8, _NHA_OIF, index,
         4 + size, _NHA_GATEWAY, gateway,
-    )  # fmt: skip
+    ) + outer  # fmt: skip

@@ -17,6 +17,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes i
     verbs,
     walk,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.encap import Encap, encaps, encode_encap
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError, ProtocolError
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.table import (
     Table,
@@ -64,6 +65,8 @@ _RTA_PREFSRC = 7
 _RTA_MULTIPATH = 9
 _RTA_TABLE = 15
 _RTA_VIA = 18
+_RTA_ENCAP_TYPE = 21
+_RTA_ENCAP = 22
 _RTA_NH_ID = 30
 # The start of every message: nlmsghdr, rtmsg, RTA_TABLE, RTA_PRIORITY, RTA_DST.
 _START = {
@@ -85,8 +88,8 @@ class Hop(NamedTuple):
 class Route(NamedTuple):
     """A route. The first six fields are its key; the protocol (its owner) is not part of it.
 
-    A route that refers to a nexthop object has neither device nor gateway nor flags of its own, whatever the kernel
-    repeats of the object's. A gateway of 16 bytes in an IPv4 route is an IPv6 one (RTA_VIA).
+    A route that refers to a nexthop object has neither device nor gateway nor flags nor outer header of its own,
+    whatever the kernel repeats of the object's. A gateway of 16 bytes in an IPv4 route is an IPv6 one (RTA_VIA).
     """
 
     family: int
@@ -104,6 +107,7 @@ class Route(NamedTuple):
     nhid: int = 0
     prefsrc: bytes = b""
     nexthops: tuple[Hop, ...] = ()
+    encap: Encap | None = None
 
 
 def dump_routes(
@@ -146,10 +150,14 @@ def encode_route(verb: str, route: Route, index_of: Mapping[str, int]) -> bytes:
     """The message that does `verb` to a route.
 
     "replace" takes the place of any route with the same key, whoever owns it. "delete" names owner, type and
-    nexthop too, so that it fails rather than hit another route of the same key.
+    nexthop too, so that it fails rather than hit another route of the same key. It leaves the outer header out, which
+    only IPv4 would compare.
     """
     kind, message_flags = _VERBS[verb]
-    family, dst, prefixlen, tos, metric, table, protocol, type_, scope, dev, gateway, flags, nhid, prefsrc, hops = route
+    (
+        family, dst, prefixlen, tos, metric, table, protocol, type_, scope,
+        dev, gateway, flags, nhid, prefsrc, hops, encap,
+    ) = route  # fmt: skip
     size = len(dst)
     if (family, size) not in _START:
         raise ValueError(f"{route}: {size} bytes are no address of family {family}")
@@ -167,6 +175,8 @@ def encode_route(verb: str, route: Route, index_of: Mapping[str, int]) -> bytes:
             rest += _gateway(family, gateway)
         if hops:
             rest += attribute(_RTA_MULTIPATH, b"".join(_encode_hop(family, hop, index_of) for hop in hops))
+        if encap and verb != "delete":
+            rest += encode_encap(encap, _RTA_ENCAP_TYPE, _RTA_ENCAP)
     if prefsrc:
         if len(prefsrc) != size:
             raise ValueError(f"{route}: {len(prefsrc)} bytes are no address of family {family}")
@@ -187,6 +197,7 @@ def _routes(table: Table, names: Mapping[int, str], size: int) -> list[Route]:
     gateways: Iterable[bytes] = table.repeat(b"")
     flags: Iterable[int] = table.repeat(0)
     hops: Iterable[tuple[Hop, ...]] = table.repeat(())
+    outer: Iterable[Encap | None] = table.repeat(None)
     if _RTA_NH_ID not in table:
         if _RTA_OIF in table:
             devices = device_names(names, table.numbers(_RTA_OIF))
@@ -197,6 +208,7 @@ def _routes(table: Table, names: Mapping[int, str], size: int) -> list[Route]:
         if _RTA_MULTIPATH in table:
             hops = [tuple(_hops(payload, names)) for payload in table.payloads(_RTA_MULTIPATH)]
         flags = map(RTNH_F_ONLINK.__and__, table.words(8))
+        outer = encaps(table, _RTA_ENCAP_TYPE, _RTA_ENCAP)
     routes = records(
         Route,
         table.octets(0),
@@ -214,6 +226,7 @@ def _routes(table: Table, names: Mapping[int, str], size: int) -> list[Route]:
         table.numbers(_RTA_NH_ID),
         table.payloads(_RTA_PREFSRC),
         hops,
+        outer,
     )
     if not _REJECTING.isdisjoint(types):
         return [route._replace(dev="", gateway=b"", flags=0) if route.type in _REJECTING else route for route in routes]

@@ -82,6 +82,17 @@ class Table:
         column = struct.iter_unpack(f"{offset}x{size}s{self.stride - offset - size}x", self.data)
         return chain.from_iterable(column)
 
+    def nested(self, attribute: int) -> Table | None:
+        """The attributes in an attribute of every row, as a table of as many rows; None where the rows differ."""
+        size = self.places[attribute][1]
+        # A last attribute without its padding has no row to be padded from, so every row gets its own.
+        stride = (size + 3) & ~3
+        column = self.payloads(attribute)
+        data = b"".join(column if stride == size else (row.ljust(stride, b"\0") for row in column))
+        shape = tuple(walk(data, 0, size))
+        block = Block(self.kind, size, stride, data)
+        return Table(self.kind, stride, data, _places(shape)) if stride and _uniform(block, shape) else None
+
     def _words(self, offset: int) -> list[int]:
         return memoryview(self.data).cast("I")[offset // 4 :: self.stride // 4].tolist()
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_network
 
-from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Finding, Seen, Wanted
+from ansible_collections.podnet.fabric.plugins.module_utils.overhead import overhead
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.carrier import CARRIERS
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Finding, Interface, Seen, Wanted
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.underlay import Choice, Underlay
 
 # RFC 791: every host takes IPv4 packets of 576 bytes. RFC 8200, section 5: every IPv6 link carries 1280.
@@ -34,7 +36,8 @@ def check_mtu(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
     """A full packet of a pod must fit through the underlay with its tunnel headers."""
     if not isinstance(choice, Underlay):
         return
-    room = choice.mtu - choice.overhead
+    taken = overhead(wanted.dataplane, choice.family, wanted.families)
+    room = choice.mtu - taken
     smallest = max((_SMALLEST_MTU[family] for family in wanted.families), default=0)
     least = wanted.mtu or smallest
     if room < least:
@@ -42,15 +45,16 @@ def check_mtu(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
             "mtu",
             "error",
             f"{choice.interface} has MTU {choice.mtu}, which leaves {room} for pods",
-            f"at least {least + choice.overhead} ({least} for pods, {choice.overhead} for the tunnel)",
-            f"ip link set {choice.interface} mtu {least + choice.overhead}"
+            f"at least {least + taken} ({least} for pods, {taken} for {wanted.dataplane})",
+            f"ip link set {choice.interface} mtu {least + taken}"
             + (f", or podnet_mtu: {room} for all nodes" if wanted.mtu and room >= smallest else ""),
         )
 
 
 def check_names(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
     """Our devices' names are not somebody else's."""
-    for name, variable in ((wanted.bridge_name, "podnet_bridge_name"), (wanted.vxlan_device, "podnet_vxlan_device")):
+    devices = zip(CARRIERS[wanted.dataplane].variables, wanted.devices)
+    for variable, name in (("podnet_bridge_name", wanted.bridge_name), *devices):
         interface = seen.interface(name)
         if interface is not None and not interface.ours:
             yield Finding(
@@ -70,41 +74,72 @@ def check_names(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
             )
 
 
-def check_vxlan_port(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
-    """The VXLAN port, and on it the VNI, is free."""
-    others = [each for each in seen.interfaces if each.kind == "vxlan" and each.name != wanted.vxlan_device]
-    sharing = [each for each in others if each.port == wanted.vxlan_port]
-    for each in sharing:
-        # One of ours that bears another name by now goes before the new one comes.
-        if each.vni == wanted.vxlan_vni and not each.ours:
-            yield Finding(
-                "vxlan_port",
-                "error",
-                f"{each.name} has VNI {each.vni} on port {each.port} already",
-                f"VNI {wanted.vxlan_vni} on port {wanted.vxlan_port} free",
-                "set podnet_vxlan_vni to another number, the same on every node",
-            )
-    holder = seen.interface(wanted.vxlan_device)
-    explained = sharing or (holder is not None and holder.port == wanted.vxlan_port)
-    if wanted.vxlan_port in seen.udp_ports and not explained:
+def check_port(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
+    """The dataplane's UDP port is free, or shared by what can share it."""
+    port = wanted.port
+    if port is None:
+        return
+    variable = f"podnet_{wanted.dataplane}_port"
+    mine = [each for each in seen.interfaces if each.name in wanted.devices]
+    others = [each for each in seen.interfaces if each.port == port and each.name not in wanted.devices]
+    for each in others:
+        yield from _shared_port(each, wanted)
+    # WireGuard's port is not in what the kernel says of a link.
+    known = any(each.port == port or (each.port is None and each.ours) for each in mine)
+    if port in seen.udp_ports and not known and not others:
         yield Finding(
-            "vxlan_port",
+            "port",
             "error",
-            f"UDP port {wanted.vxlan_port} is taken by another program",
+            f"UDP port {port} is taken by another program",
             "the port free",
-            f"see who has it (ss -ulpn sport = {wanted.vxlan_port}), or set podnet_vxlan_port, the same on every node",
+            f"see who has it (ss -ulpn sport = {port}), or set {variable}, the same on every node",
         )
     low, _tab, high = seen.sysctl.get("net.ipv4.ip_local_port_range", "").partition("\t")
-    if low.isdigit() and high.isdigit() and int(low) <= wanted.vxlan_port <= int(high):
+    if low.isdigit() and high.isdigit() and int(low) <= port <= int(high):
         reserved = seen.sysctl.get("net.ipv4.ip_local_reserved_ports", "")
-        if str(wanted.vxlan_port) not in reserved.split(","):
+        if str(port) not in reserved.split(","):
             yield Finding(
-                "vxlan_port",
+                "port",
                 "warning",
-                f"port {wanted.vxlan_port} lies in net.ipv4.ip_local_port_range {low}-{high}",
+                f"port {port} lies in net.ipv4.ip_local_port_range {low}-{high}",
                 "a port that no program gets by chance",
-                f"sysctl -w net.ipv4.ip_local_reserved_ports={wanted.vxlan_port}",
+                f"sysctl -w net.ipv4.ip_local_reserved_ports={port}",
             )
+
+
+def _shared_port(each: Interface, wanted: Wanted) -> Iterator[Finding]:
+    """Another device on the port: VXLAN devices share it if their VNIs differ, other kinds leave it to nobody."""
+    if each.kind == wanted.dataplane and each.ours:
+        return  # bears another name by now, and goes before the new one comes
+    if each.kind != wanted.dataplane or wanted.dataplane != "vxlan":
+        yield Finding(
+            "port",
+            "error",
+            f"the {each.kind} device {each.name} has UDP port {each.port} already",
+            f"port {each.port} free for {wanted.dataplane}",
+            f"set podnet_{wanted.dataplane}_port to another number, the same on every node",
+        )
+    elif each.vni == wanted.vni:
+        yield Finding(
+            "port",
+            "error",
+            f"{each.name} has VNI {each.vni} on port {each.port} already",
+            f"VNI {wanted.vni} on port {each.port} free",
+            "set podnet_vxlan_vni to another number, the same on every node",
+        )
+
+
+def check_tcp_port(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
+    """No routing daemon but ours listens; the one that the node declares is ours."""
+    port = CARRIERS[wanted.dataplane].tcp_port
+    if port in seen.tcp_ports and wanted.dataplane not in seen.dataplanes:
+        yield Finding(
+            "port",
+            "error",
+            f"TCP port {port} is taken by another program",
+            f"the port free for {wanted.dataplane}",
+            f"see who has it (ss -tlpn sport = {port}) and stop it, or set another podnet_dataplane",
+        )
 
 
 def check_pools(seen: Seen, wanted: Wanted) -> Iterator[Finding]:

@@ -15,7 +15,8 @@ _OF_NODE = (
     requirements.check_pyroute2,
     requirements.check_cni,
     addressing.check_names,
-    addressing.check_vxlan_port,
+    addressing.check_port,
+    addressing.check_tcp_port,
     addressing.check_pools,
 )
 _OF_UNDERLAY = (

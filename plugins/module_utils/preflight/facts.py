@@ -10,6 +10,8 @@ from typing import Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import Finding as InputFinding
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import InvalidInput
+from ansible_collections.podnet.fabric.plugins.module_utils.overhead import overhead
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.carrier import CARRIERS
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.checks import examine, missing_packages
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.gather import gather
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import IPAddress, Seen, Wanted
@@ -28,7 +30,8 @@ def node_facts(options: Mapping[str, Any]) -> dict[str, Any]:
     seen = gather(wanted)
     choice, findings = examine(seen, wanted)
     return {
-        "underlay": _underlay(choice),
+        "underlay": _underlay(choice, wanted),
+        "dataplanes": list(seen.dataplanes),
         "ra_uplinks": list(seen.ra_uplinks),
         "features": {feature: trial.works for feature, trial in sorted(seen.trials.items())},
         "tools": dict(seen.tools),
@@ -54,10 +57,14 @@ def wanted_of(options: Mapping[str, Any]) -> Wanted:
             refused.append(InputFinding(path, f"{value!r} is no IP address", "write it as 192.0.2.1 or 2001:db8::1"))
             return None
 
+    carrier = CARRIERS[options["dataplane"]]
     underlay = options["underlay"] or {}
     held = underlay.get("address") or "auto"
+    second = underlay.get("second_address") or "auto"
     if held != "auto":
         address("underlay.address", held)
+    if second not in ("auto", "none"):
+        address("underlay.second_address", second)
     towards = [address(f"towards[{nth}]", value) for nth, value in enumerate(options["towards"])]
     for nth, pool in enumerate(options["pools"]):
         try:
@@ -69,11 +76,13 @@ def wanted_of(options: Mapping[str, Any]) -> Wanted:
     return Wanted(
         interface=underlay.get("interface") or "auto",
         address=held,
+        second=second,
         towards=tuple(each for each in towards if each is not None),
         bridge_name=options["bridge_name"],
-        vxlan_device=options["vxlan_device"],
-        vxlan_vni=options["vxlan_vni"],
-        vxlan_port=options["vxlan_port"],
+        dataplane=options["dataplane"],
+        devices=tuple(options["devices"] or carrier.devices),
+        port=options["port"] or carrier.port,
+        vni=options["vni"] or carrier.vni,
         mtu=0 if options["mtu"] == "auto" else int(options["mtu"]),
         pools=tuple(options["pools"]),
         nexthop_objects=options["nexthop_objects"],
@@ -85,8 +94,12 @@ def wanted_of(options: Mapping[str, Any]) -> Wanted:
     )
 
 
-def _underlay(choice: Choice) -> dict[str, Any] | None:
-    return {**choice._asdict(), "overhead": choice.overhead} if isinstance(choice, Underlay) else None
+def _underlay(choice: Choice, wanted: Wanted) -> dict[str, Any] | None:
+    if not isinstance(choice, Underlay):
+        return None
+    second = None if choice.second is None else choice.second._asdict()
+    taken = overhead(wanted.dataplane, choice.family, wanted.families)
+    return {**choice._asdict(), "second": second, "overhead": taken}
 
 
 def _cni(seen: Seen) -> dict[str, Any]:

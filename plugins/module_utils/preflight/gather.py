@@ -12,11 +12,13 @@ from collections.abc import Iterable
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import Address, dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.link import Link, device_names_of, dump_links
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.route import dump_routes
-from ansible_collections.podnet.fabric.plugins.module_utils.ownership import is_ours
+from ansible_collections.podnet.fabric.plugins.module_utils.ownership import DATAPLANES, is_ours
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.carrier import kinds_of
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.daemons import (
     ifupdown_interfaces,
     left_alone_by,
@@ -33,7 +35,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen impor
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.trial import try_features
 
-_KINDS = ("bridge", "vxlan", "veth")
+_KINDS = ("bridge", "veth")
 _TOOLS = ("ip", "nft", "iptables", "iptables-legacy", "ip6tables-legacy", "conntrack", "nsenter", "apt-get")
 # Reserved (RFC 1112, section 4) and for discarding (RFC 6666): only a default route leads there, and nothing is sent.
 _ANYWHERE: tuple[IPAddress, ...] = (ip_address("240.0.0.1"), ip_address("100::1"))
@@ -41,6 +43,8 @@ _ANYWHERE: tuple[IPAddress, ...] = (ip_address("240.0.0.1"), ip_address("100::1"
 _SECONDARY, _DADFAILED, _DEPRECATED, _TENTATIVE = 0x01, 0x08, 0x20, 0x40
 # linux/rtnetlink.h
 _RTPROT_RA = 9
+# net/tcp_states.h: TCP_LISTEN, as /proc/net/tcp writes it.
+_LISTEN = "0A"
 _PROC_SYS = Path("/proc/sys")
 
 
@@ -57,14 +61,15 @@ def gather(wanted: Wanted) -> Seen:
     ra_uplinks = tuple(sorted({route.dev for route in advertised if not route.prefixlen and route.dev}))
     tools = {tool: shutil.which(tool, path=_search_path()) for tool in _TOOLS}
     dropping, filters = look_at_rulesets(tools) if root else ((), frozenset())
-    devices = (wanted.bridge_name, wanted.vxlan_device)
+    devices = (wanted.bridge_name, *wanted.devices)
+    kinds = (*_KINDS, *kinds_of(wanted.dataplane, wanted.families))
     return Seen(
         root=root,
         interfaces=tuple(_interface(link) for link in links),
         addresses=tuple(_held(address) for address in addresses),
         sources={address: source_towards(address) for address in (*wanted.towards, *_ANYWHERE)},
         ra_uplinks=ra_uplinks,
-        trials=try_features(_KINDS, tools["nft"]),
+        trials=try_features(kinds, tools["nft"]),
         tools=tools,
         executable=sys.executable,
         python=".".join(str(part) for part in sys.version_info[:3]),
@@ -74,7 +79,9 @@ def gather(wanted: Wanted) -> Seen:
         processes=running(),
         leaves_us_alone=left_alone_by(devices),
         ifupdown=ifupdown_interfaces(),
-        udp_ports=frozenset(_udp_ports()),
+        udp_ports=frozenset(_ports("udp")),
+        tcp_ports=frozenset(_ports("tcp", _LISTEN)),
+        dataplanes=tuple(kind for kind in Declarations().kinds() if kind in DATAPLANES),
         dropping=dropping,
         filters=filters,
     )
@@ -160,12 +167,16 @@ def _read(parts: Iterable[str]) -> str | None:
         return None
 
 
-def _udp_ports() -> set[int]:
+def _ports(protocol: str, state: str = "") -> set[int]:
+    """The ports of this namespace's sockets; the fields of a line are number, local address, remote address, state."""
     ports: set[int] = set()
-    for table in ("/proc/net/udp", "/proc/net/udp6"):
+    for table in (f"/proc/net/{protocol}", f"/proc/net/{protocol}6"):
         try:
             lines = Path(table).read_text(encoding="ascii").splitlines()[1:]
         except OSError:
             continue
-        ports.update(int(line.split(None, 2)[1].rpartition(":")[2], 16) for line in lines)
+        fields = (line.split(None, 4) for line in lines)
+        ports.update(
+            int(local.rpartition(":")[2], 16) for _n, local, _to, found, _rest in fields if state in ("", found)
+        )
     return ports

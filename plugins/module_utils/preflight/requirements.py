@@ -6,15 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.carrier import CARRIERS
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Finding, Seen, Wanted
 
-# Link kind or facility -> the module that brings it, in Debian's and most kernels.
-_MODULES = {
-    "bridge": "bridge",
-    "vxlan": "vxlan",
-    "veth": "veth",
-    "nftables": "nf_tables nft_chain_nat nft_masq",
-    "nexthop": "",
+# Link kind or facility -> the modules that bring it, in Debian's and most kernels, where they have other names.
+_MODULES = {"ip6tnl": "ip6_tunnel", "nftables": "nf_tables nft_chain_nat nft_masq"}
+# Link kind -> the option of the kernel's configuration, for those who build their own.
+_OPTIONS = {
+    "bridge": "CONFIG_BRIDGE",
+    "veth": "CONFIG_VETH",
+    "vxlan": "CONFIG_VXLAN",
+    "geneve": "CONFIG_GENEVE",
+    "ipip": "CONFIG_NET_IPIP",
+    "ip6tnl": "CONFIG_IPV6_TUNNEL",
+    "wireguard": "CONFIG_WIREGUARD",
 }
 _TOOL_PACKAGES = {"ip": "iproute2", "nft": "nftables"}
 _CNI_PACKAGE = "containernetworking-plugins"
@@ -59,12 +64,12 @@ def check_kernel(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
                 "set podnet_nexthop_objects to auto: routes then use plain gateways, which are slow beyond 1,000 peers",
             )
         elif trial.works is False:
+            option = f" ({_OPTIONS[feature]})" if feature in _OPTIONS else ""
+            cure = f"modprobe {_MODULES.get(feature, feature)}, or install a kernel that has it{option}"
+            if feature in CARRIERS[wanted.dataplane].kinds.values():
+                cure += ", or set another podnet_dataplane"
             yield Finding(
-                "kernel",
-                "error",
-                f"{feature} does not work: {trial.reason}",
-                f"a kernel with {feature}",
-                f"modprobe {_MODULES.get(feature, feature)}, or install a kernel that has it",
+                "kernel", "error", f"{feature} does not work: {trial.reason}", f"a kernel with {feature}", cure
             )
 
 

@@ -31,11 +31,13 @@ class Wanted(NamedTuple):
 
     interface: str = "auto"
     address: str = "auto"
+    second: str = "auto"  # the address of the other family: auto, none or an address
     towards: tuple[IPAddress, ...] = ()  # the underlay addresses of the peers, as far as known
     bridge_name: str = "podnet0"
-    vxlan_device: str = "podnet-vx"
-    vxlan_vni: int = 84
-    vxlan_port: int = 4789
+    dataplane: str = "vxlan"  # one of carrier.CARRIERS
+    devices: tuple[str, ...] = ("podnet-vx",)  # names, in the order of the dataplane's variables
+    port: int | None = 4789  # UDP
+    vni: int | None = 84
     mtu: int = 0  # 0: as large as fits
     pools: tuple[str, ...] = ()
     nexthop_objects: str = "auto"
@@ -120,6 +122,8 @@ class Seen(NamedTuple):
     leaves_us_alone: frozenset[str] = frozenset()  # network daemons that are configured not to touch our devices
     ifupdown: frozenset[str] = frozenset()  # interfaces that /etc/network/interfaces configures
     udp_ports: frozenset[int] = frozenset()  # ports that some socket holds
+    tcp_ports: frozenset[int] = frozenset()  # ports that some program listens on
+    dataplanes: tuple[str, ...] = ()  # that the node declares
     dropping: tuple[Firewall, ...] = ()
     filters: frozenset[str] = frozenset()  # flavours of iptables that hold rules: "legacy", "nft"
 

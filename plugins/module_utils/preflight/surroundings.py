@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.carrier import CARRIERS
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Finding, Seen, Wanted
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.underlay import Choice, Underlay
 
@@ -22,19 +23,30 @@ _LEFTOVERS = {
 }
 # A daemon that takes network devices over -> how to keep it from ours.
 _MANAGERS = {
-    "NetworkManager": (
-        "unmanaged-devices=interface-name:{bridge};interface-name:{vxlan};interface-name:veth* in section [keyfile] "
-        "of a file in /etc/NetworkManager/conf.d"
-    ),
+    "NetworkManager": ("unmanaged-devices={matches} in section [keyfile] of a file in /etc/NetworkManager/conf.d"),
     "systemd-networkd": (
-        "a .network file in /etc/systemd/network with [Match] Name={bridge} {vxlan} veth* and [Link] Unmanaged=yes, "
+        "a .network file in /etc/systemd/network with [Match] Name={names} and [Link] Unmanaged=yes, "
         "and ManageForeignRoutes=no, ManageForeignRoutingPolicyRules=no in networkd.conf"
     ),
 }
 _FIREWALLS = {
-    "firewalld": "firewall-cmd --permanent --zone=trusted --add-interface={bridge} --add-interface={vxlan}",
-    "ufw": "ufw allow in on {bridge}; ufw route allow in on {bridge}; ufw allow {port}/udp",
+    "firewalld": "firewall-cmd --permanent --zone=trusted {added}",
+    "ufw": "ufw allow in on {bridge}; ufw route allow in on {bridge}",
 }
+# What the outer packets are -> what lets them in. The names of IP protocols are those of /etc/protocols.
+_LET_IN = {
+    "firewalld": {
+        "UDP port": "firewall-cmd --permanent --add-port={}/udp",
+        "TCP port": "firewall-cmd --permanent --add-port={}/tcp",
+        "IP protocol": "firewall-cmd --permanent --add-protocol={}",
+    },
+    "ufw": {
+        "UDP port": "ufw allow {}/udp",
+        "TCP port": "ufw allow {}/tcp",
+        "IP protocol": "-A ufw-before-input -p {} -j ACCEPT in /etc/ufw/before.rules (ipv6: ufw6-..., before6.rules)",
+    },
+}
+_PROTOCOLS = {4: "ipencap", 41: "ipv6"}
 
 
 def check_forwarding(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
@@ -94,7 +106,8 @@ def check_rp_filter(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Find
     if 4 not in wanted.families:
         return
     everywhere = "net.ipv4.conf.all.rp_filter"
-    names = {"net.ipv4.conf.default.rp_filter": wanted.vxlan_device}
+    # New devices begin with the default; of several the first one carries IPv4.
+    names = {"net.ipv4.conf.default.rp_filter": wanted.devices[0]} if wanted.devices else {}
     if isinstance(choice, Underlay) and choice.family == 4:
         names[f"net.ipv4.conf.{choice.interface.replace('.', '/')}.rp_filter"] = choice.interface
     general = _number(seen.sysctl.get(everywhere))
@@ -112,24 +125,45 @@ def check_rp_filter(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Find
 
 def check_managers(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
     """Daemons that configure or delete devices and routes that they have not made."""
+    devices = [wanted.bridge_name, *wanted.devices]
+    names = [*devices, "veth*"]
     for daemon, cure in _MANAGERS.items():
         if daemon in seen.processes and daemon not in seen.leaves_us_alone:
             yield Finding(
                 "managers",
                 "warning",
                 f"{daemon} runs and is not told to leave our devices alone",
-                f"{wanted.bridge_name}, {wanted.vxlan_device} and the pods' devices unmanaged",
-                cure.format(bridge=wanted.bridge_name, vxlan=wanted.vxlan_device),
+                f"{', '.join(devices)} and the pods' devices unmanaged",
+                cure.format(names=" ".join(names), matches=";".join(f"interface-name:{name}" for name in names)),
             )
+    outer = _outer(wanted)
+    added = " ".join(f"--add-interface={name}" for name in devices)
     for daemon, cure in _FIREWALLS.items():
         if daemon in seen.processes:
             yield Finding(
                 "managers",
                 "warning",
                 f"{daemon} is active",
-                f"pod traffic and UDP port {wanted.vxlan_port} accepted by it",
-                cure.format(bridge=wanted.bridge_name, vxlan=wanted.vxlan_device, port=wanted.vxlan_port),
+                " and ".join(["pod traffic", *(f"{sort} {value}" for sort, value in outer)]) + " accepted by it",
+                "; ".join(
+                    [
+                        cure.format(bridge=wanted.bridge_name, added=added),
+                        *(_LET_IN[daemon][sort].format(value) for sort, value in outer),
+                    ]
+                ),
             )
+
+
+def _outer(wanted: Wanted) -> list[tuple[str, int | str]]:
+    """What carries the pods' packets from node to node, as firewalls name it."""
+    carrier = CARRIERS[wanted.dataplane]
+    found: list[tuple[str, int | str]] = []
+    if wanted.port is not None:
+        found.append(("UDP port", wanted.port))
+    if carrier.tcp_port is not None:
+        found.append(("TCP port", carrier.tcp_port))
+    protocols = [carrier.protocols[family] for family in wanted.families if family in carrier.protocols]
+    return found + [("IP protocol", _PROTOCOLS[protocol]) for protocol in protocols]
 
 
 def check_packet_filters(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:

@@ -1,12 +1,9 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the kernel does, found out by having it done: in a scratch network namespace that only a forked child enters."""
+"""What the kernel does, found out by having it done in a scratch network namespace."""
 
 from __future__ import annotations
 
-import ctypes
-import json
-import os
 from collections.abc import Sequence
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
@@ -19,10 +16,9 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes i
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nexthop import supports_nexthops
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.scratch import NoScratch, in_scratch_namespace
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Trial
 
-# linux/sched.h; os.unshare came with Python 3.12.
-_CLONE_NEWNET = 0x40000000
 # linux/if_link.h
 _RTM_NEWLINK = 16
 _IFINFOMSG = bytes(16)
@@ -31,6 +27,8 @@ _IFLA_LINKINFO = 18
 _IFLA_INFO_KIND = 1
 _IFLA_INFO_DATA = 2
 _IFLA_VXLAN_ID = 1
+# Kinds whose devices take the outer header from the route: linux/if_link.h, linux/if_tunnel.h (COLLECT_METADATA).
+_FLAGS = {"geneve": 6, "ipip": 19, "ip6tnl": 19}
 
 # The same facilities as the collection's own table: sets of prefixes, source NAT with random ports.
 _RULESET = """\
@@ -52,36 +50,18 @@ def try_features(kinds: Sequence[str], nft: str | None) -> dict[str, Trial]:
     :param nft: path of the tool; without it nftables is not tried
     """
     features = [*kinds, "nexthop", *(["nftables"] if nft else [])]
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        # Nothing of the parent may run here a second time, so no way leads out but _exit.
-        try:
-            os.close(reader)
-            os.write(writer, json.dumps(_in_scratch_namespace(kinds, nft)).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as answer:
-        told = answer.read()
-    os.waitpid(child, 0)
-    results = json.loads(told) if told else "the trial's process died"
-    if isinstance(results, str):
-        return {feature: Trial(None, results) for feature in features}
+    try:
+        results = in_scratch_namespace(lambda: _try(kinds, nft))
+    except NoScratch as error:
+        return {feature: Trial(None, str(error)) for feature in features}
     return {feature: Trial(not results[feature], results[feature]) for feature in features}
 
 
-def _in_scratch_namespace(kinds: Sequence[str], nft: str | None) -> dict[str, str] | str:
-    """Feature -> why it does not work, empty when it does; only a text when there is no namespace to try it in."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNET):
-        return f"unshare: {os.strerror(ctypes.get_errno())}"
-    try:
-        with Netlink() as netlink:
-            results = {kind: _try_link(netlink, kind) for kind in kinds}
-            results["nexthop"] = "" if supports_nexthops(netlink) else "the kernel knows no such message"
-    except OSError as error:
-        return f"netlink: {error}"
+def _try(kinds: Sequence[str], nft: str | None) -> dict[str, str]:
+    """Feature -> why it does not work, empty when it does."""
+    with Netlink() as netlink:
+        results = {kind: _try_link(netlink, kind) for kind in kinds}
+        results["nexthop"] = "" if supports_nexthops(netlink) else "the kernel knows no such message"
     if nft:
         results["nftables"] = _try_nftables(nft)
     return results
@@ -89,6 +69,8 @@ def _in_scratch_namespace(kinds: Sequence[str], nft: str | None) -> dict[str, st
 
 def _try_link(netlink: Netlink, kind: str) -> str:
     data = attribute(_IFLA_INFO_DATA, number(_IFLA_VXLAN_ID, 1)) if kind == "vxlan" else b""
+    if kind in _FLAGS:
+        data = attribute(_IFLA_INFO_DATA, attribute(_FLAGS[kind]))
     info = attribute(_IFLA_LINKINFO, text(_IFLA_INFO_KIND, kind) + data)
     failures = netlink.batch(
         [message(_RTM_NEWLINK, VERBS["create"], _IFINFOMSG + text(_IFLA_IFNAME, f"try-{kind}"[:15]) + info)]

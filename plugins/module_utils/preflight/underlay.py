@@ -15,25 +15,26 @@ from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen impor
     Wanted,
 )
 
-# Outer Ethernet 14, IP 20 or 40, UDP 8, VXLAN 8 (RFC 7348, section 5).
-OVERHEAD = {4: 50, 6: 70}
 # Kinds of devices that other networks put on a host; their addresses are not the host's.
 _VIRTUAL = frozenset({"bridge", "vxlan", "dummy", "geneve", "ipip", "sit", "ip6tnl", "gre", "tun", "wireguard"})
 
 
+class Second(NamedTuple):
+    """The address of the other family on the same interface."""
+
+    address: str
+    prefixlen: int
+
+
 class Underlay(NamedTuple):
-    """The interface and address that the node's tunnels use."""
+    """The interface and addresses by which the node reaches the others."""
 
     interface: str
     address: str
     family: int
     prefixlen: int
     mtu: int
-
-    @property
-    def overhead(self) -> int:
-        """Bytes that the tunnel adds to every packet."""
-        return OVERHEAD[self.family]
+    second: Second | None = None
 
 
 Choice = Union[Underlay, Finding]
@@ -41,6 +42,40 @@ Choice = Union[Underlay, Finding]
 
 def choose(seen: Seen, wanted: Wanted) -> Choice:
     """The underlay of the node, or the finding that says what is wrong with the request."""
+    first = _first(seen, wanted)
+    return _with_second(seen, wanted.second, first) if isinstance(first, Underlay) else first
+
+
+def _with_second(seen: Seen, wanted: str, first: Underlay) -> Choice:
+    if wanted == "none":
+        return first
+    here = [
+        held
+        for held in seen.addresses
+        if held.interface == first.interface and held.address.version != first.family and held.usable
+    ]
+    if wanted != "auto":
+        stated = [held for held in here if held.address.ip == ip_address(wanted)]
+        if not stated:
+            return _error(
+                f"{wanted} not among the addresses of the other family on {first.interface} "
+                f"(there are: {_listed(here) or 'none'})",
+                f"podnet_underlay.second_address on the interface that holds {first.address}",
+                f"set it to an address of {first.interface} that is of another family than {first.address}, to auto, "
+                "or to none",
+            )
+        return first._replace(second=_second(stated[0]))
+    # One with a subnet if there is one, and always the same one: the peers know it.
+    lasting = [held for held in here if not held.secondary]
+    lasting.sort(key=lambda held: (held.address.network.num_addresses == 1, int(held.address.ip)))
+    return first._replace(second=_second(lasting[0])) if lasting else first
+
+
+def _second(held: HeldAddress) -> Second:
+    return Second(str(held.address.ip), held.address.network.prefixlen)
+
+
+def _first(seen: Seen, wanted: Wanted) -> Choice:
     if wanted.interface != "auto" and seen.interface(wanted.interface) is None:
         names = ", ".join(each.name for each in seen.interfaces if each.name != "lo") or "none"
         return _error(

@@ -11,23 +11,16 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_o
     NEXTHOPS,
     ROUTES,
     RT_TABLE_MAIN,
-    RTN_UNICAST,
-    RTNH_F_ONLINK,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.inspection import (
-    Inspection,
-    declared_ip,
-    declared_network,
-)
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.charge import route_via, share_of
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.routing import (
     NO_NEXTHOP_OBJECTS,
-    Via,
     desire,
     foreign_in_the_way,
     metric,
     observe,
-    through,
 )
 
 if TYPE_CHECKING:
@@ -66,24 +59,18 @@ class RouteKind:
         return {"routes": routes, "nexthop_objects": params.get("nexthop_objects") or "auto"}
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
-        vias = [_via(route) for item in items.values() for route in item["routes"]]
+        vias = [route_via(route) for item in items.values() for route in item["routes"]]
         tables = {route["table"] for item in [*items.values(), *former.values()] for route in item["routes"]}
         observed = observe(host, {RT_TABLE_MAIN, *tables})
         objects = host.has_nexthop_objects and all(item["nexthop_objects"] != "never" for item in items.values())
         nexthops, routes = desire(vias, observed, objects)
         # What leads through a device of ours is in the charge of that device's kind.
-        ours = {name for name, link in host.links.items() if link.alias.startswith("podnet:")} - {
-            via[4] for via in vias
-        }
-        share = through(observed, ours)
-        current_nexthops = {key: hop for key, hop in observed.nexthops.items() if key not in share.nexthops}
-        current_routes = {key: found for key, found in share.others.items() if found.type == RTN_UNICAST}
-        current_routes.update((key, found) for key, found in share.routes.items() if key in routes)
+        share = share_of(host, self.name, set(), observed, nexthops, routes)
         notes = [NO_NEXTHOP_OBJECTS] if vias and not host.has_nexthop_objects else []
         return Target(
-            {"nexthops": dict(current_nexthops), "routes": dict(current_routes)},
+            {"nexthops": dict(share.nexthops), "routes": dict(share.routes)},
             {"nexthops": dict(nexthops), "routes": dict(routes)},
-            foreign_in_the_way(host, current_routes, routes),
+            foreign_in_the_way(host, share.routes, routes),
             notes,
         )
 
@@ -112,12 +99,6 @@ def _normal(inspection: Inspection, path: str, route: Any, host: Host) -> dict[s
         "metric": metric(dst.family, route.get("metric", 0)),
         "table": route.get("table", RT_TABLE_MAIN),
     }
-
-
-def _via(route: Mapping[str, Any]) -> Via:
-    family, dst, length = declared_network(route["dst"])
-    flags = RTNH_F_ONLINK if route["onlink"] else 0
-    return family, dst, length, declared_ip(route["via"]), route["dev"], flags, route["metric"], route["table"]
 
 
 KIND = RouteKind()

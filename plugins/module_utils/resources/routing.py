@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from itertools import repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_objects import (
     RT_TABLE_MAIN,
@@ -19,9 +19,10 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.table import
 from ansible_collections.podnet.fabric.plugins.module_utils.ownership import NEXTHOP_IDS, PROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+    from ansible_collections.podnet.fabric.plugins.module_utils.netlink.encap import Encap
 
 IP6_RT_PRIO_USER = 1024
 """The metric that the kernel gives an IPv6 route without one (net/ipv6_route.h)."""
@@ -34,8 +35,9 @@ NO_NEXTHOP_OBJECTS = (
 
 
 # A wanted unicast route: family, packed destination, prefix length, packed gateway, device, flags (RTNH_F_ONLINK or 0),
-# metric, table.
-Via = tuple[int, bytes, int, bytes, str, int, int, int]
+# metric, table, the outer header that a lightweight tunnel puts before the packet or None.
+if TYPE_CHECKING:
+    Via = tuple[int, bytes, int, bytes, str, int, int, int, Encap | None]
 
 
 class Observed(NamedTuple):
@@ -71,32 +73,6 @@ def observe(host: Host, tables: Iterable[int] = (RT_TABLE_MAIN,)) -> Observed:
     return Observed(nexthops, taken, routes)
 
 
-class Share(NamedTuple):
-    """The nexthop objects on some devices, our unicast routes through them, and our other routes."""
-
-    nexthops: dict[Hashable, Nexthop]
-    routes: dict[Hashable, Route]
-    others: dict[Hashable, Route]
-
-    def take_over(self, wanted: dict[Hashable, Route]) -> None:
-        """Count other routes of ours among those through the devices where they are to become such, in place."""
-        self.routes.update((key, route) for key, route in self.others.items() if key in wanted)
-
-
-def through(observed: Observed, devices: set[str]) -> Share:
-    """What of ours leads through these devices, and what does not."""
-    nexthops = {key: nexthop for key, nexthop in observed.nexthops.items() if nexthop[2] in devices}
-    routes: dict[Hashable, Route] = {}
-    others: dict[Hashable, Route] = {}
-    for key, route in observed.routes.items():
-        nhid = route[12]
-        if (nhid in nexthops if nhid else route[9] in devices) and route[7] == RTN_UNICAST:
-            routes[key] = route
-        else:
-            others[key] = route
-    return Share(nexthops, routes, others)
-
-
 def desire(
     wanted: Sequence[Via], observed: Observed, with_objects: bool
 ) -> tuple[dict[Hashable, Nexthop], dict[Hashable, Route]]:
@@ -107,23 +83,23 @@ def desire(
     if not wanted:
         return {}, {}
     # By columns: there may be many thousands, and a row at a time takes three times as long.
-    families, dsts, lengths, gateways, devs, flags, preferences, tables = zip(*wanted)
+    families, dsts, lengths, gateways, devs, flags, preferences, tables, encaps = zip(*wanted)
     metrics = [metric(family, preference) for family, preference in zip(families, preferences)]
     count = len(wanted)
     keys = zip(families, dsts, lengths, repeat(0, count), metrics, tables)
     fixed = (families, dsts, lengths, repeat(0), metrics, tables, repeat(PROTOCOL), repeat(RTN_UNICAST), repeat(0))
     rest = (repeat(b""), repeat(()))
     if not with_objects:
-        return {}, dict(zip(keys, records(Route, *fixed, devs, gateways, flags, repeat(0), *rest)))
-    numbers = _numbered(zip(devs, gateways), observed)
-    hops = records(Nexthop, numbers, families, devs, gateways, flags, repeat(PROTOCOL), repeat(False))
-    routes = records(Route, *fixed, repeat(""), repeat(b""), repeat(0), numbers, *rest)
+        return {}, dict(zip(keys, records(Route, *fixed, devs, gateways, flags, repeat(0), *rest, encaps)))
+    numbers = _numbered(zip(families, devs, gateways, encaps), observed)
+    hops = records(Nexthop, numbers, families, devs, gateways, flags, repeat(PROTOCOL), repeat(False), encaps)
+    routes = records(Route, *fixed, repeat(""), repeat(b""), repeat(0), numbers, *rest, repeat(None))
     return dict(zip(numbers, hops)), dict(zip(keys, routes))
 
 
-def _numbered(places: Iterable[tuple[str, bytes]], observed: Observed) -> list[int]:
-    """The ids of the nexthop objects for these devices and gateways."""
-    ids = {(nexthop[2], nexthop[3]): nexthop[0] for nexthop in reversed(list(observed.nexthops.values()))}
+def _numbered(places: Iterable[tuple[int, str, bytes, Any]], observed: Observed) -> list[int]:
+    """The ids of the nexthop objects for these families, devices, gateways and outer headers."""
+    ids = {(hop[1], hop[2], hop[3], hop[7]): hop[0] for hop in reversed(list(observed.nexthops.values()))}
     used = observed.taken.union(ids.values())
     free = (number for number in NEXTHOP_IDS if number not in used)
     return [ids.get(place) or ids.setdefault(place, next(free)) for place in places]
@@ -145,35 +121,6 @@ def foreign_in_the_way(host: Host, current: dict[Hashable, Route], desired: dict
             if route.protocol != PROTOCOL and route[:6] in keys
         ]
     return lines
-
-
-def astray(host: Host, gateways: set[bytes], wanted: Container[Hashable]) -> list[str]:
-    """A line for each foreign IPv6 route that leads on-link gateways of ours another way.
-
-    Those under the key of a wanted route are foreign_in_the_way's to name.
-
-    The kernel refuses such a gateway, unless the route is the default one or rejects (ip6_route_check_nh_onlink).
-    """
-    if not gateways:
-        return []
-    by_length: dict[int, dict[int, Route]] = {}
-    for route in dump_routes(host.netlink, host.names, AF_INET6):
-        if route.prefixlen and route.type == RTN_UNICAST and (route.protocol == PROTOCOL or route[:6] not in wanted):
-            number = int.from_bytes(route.dst.ljust(16, b"\0"), "big") >> (128 - route.prefixlen)
-            by_length.setdefault(route.prefixlen, {}).setdefault(number, route)
-    lengths = sorted(by_length, reverse=True)
-    found: dict[Route, int] = {}
-    for gateway in gateways:
-        number = int.from_bytes(gateway, "big")
-        covering = (by_length[length].get(number >> (128 - length)) for length in lengths)
-        longest = next((route for route in covering if route), None)
-        if longest and longest.protocol != PROTOCOL:
-            found[longest] = found.get(longest, 0) + 1
-    return [
-        f"{_words(route)} leads {count} gateways of peers another way, and the kernel then refuses them; "
-        "narrow that route, or choose podnet_pools outside of it"
-        for route, count in found.items()
-    ]
 
 
 def _words(route: Route) -> str:

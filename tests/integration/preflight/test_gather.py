@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.preflight.checks imp
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.gather import gather
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Firewall, Trial, Wanted
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.trial import try_features
-from ansible_collections.podnet.fabric.plugins.module_utils.preflight.underlay import Underlay
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.underlay import Second, Underlay
 
 if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.tests.integration.conftest import Namespace
@@ -53,7 +54,7 @@ def test_a_plain_host_is_fine(host: Namespace) -> None:
 
 
 def test_the_underlay_follows_the_routes(host: Namespace) -> None:
-    assert examine(gather(WANTED), WANTED)[0] == Underlay("eth0", "192.168.0.11", 4, 24, 1500)
+    assert examine(gather(WANTED), WANTED)[0] == Underlay("eth0", "192.168.0.11", 4, 24, 1500, Second("fd00:1::11", 64))
     towards = WANTED._replace(towards=(ip_address("172.16.0.12"),))
     assert examine(gather(towards), towards)[0] == Underlay("eth1", "172.16.0.11", 4, 16, 9000)
 
@@ -80,6 +81,20 @@ def test_this_kernel_does_what_is_tried(netns: Namespace) -> None:
     assert tried == {name: Trial(True) for name in ("bridge", "vxlan", "veth", "nexthop", "nftables")}
 
 
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [("geneve", ["external"]), ("ipip", ["external"]), ("ip6tnl", ["external"]), ("wireguard", [])],
+)
+def test_a_tunnel_works_in_the_trial_where_ip_can_make_it(netns: Namespace, kind: str, arguments: list[str]) -> None:
+    made = subprocess.run(
+        ["ip", "link", "add", "tried", "type", kind, *arguments], capture_output=True, text=True, check=False
+    )
+    trial = try_features((kind,), None)[kind]
+    assert trial.works is (made.returncode == 0), (trial, made.stderr)
+    # The trial had a namespace of its own.
+    assert "try-" not in netns.ip("link")
+
+
 def test_what_the_kernel_lacks_is_told_in_its_words(netns: Namespace) -> None:
     tried = try_features(("no-such-kind",), "/bin/false")
     assert tried["no-such-kind"].works is False
@@ -90,8 +105,18 @@ def test_what_the_kernel_lacks_is_told_in_its_words(netns: Namespace) -> None:
 def test_a_port_that_a_program_has_is_found(host: Namespace) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as program:
         program.bind(("127.0.0.1", 4789))
-        assert found() == {"vxlan_port": "UDP port 4789 is taken by another program"}
+        assert found() == {"port": "UDP port 4789 is taken by another program"}
     assert found() == {}
+
+
+def test_a_routing_daemon_is_found_by_its_port(host: Namespace) -> None:
+    bgp = WANTED._replace(dataplane="bgp", devices=(), port=None, vni=None)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as daemon:
+        daemon.bind(("127.0.0.1", 179))
+        assert found(bgp) == {}, "a port that nobody listens on"
+        daemon.listen()
+        assert found(bgp) == {"port": "TCP port 179 is taken by another program"}
+    assert found(bgp) == {}
 
 
 def test_a_foreign_vxlan_device_is_found_and_ours_is_not(host: Namespace) -> None:
@@ -102,7 +127,7 @@ def test_a_foreign_vxlan_device_is_found_and_ours_is_not(host: Namespace) -> Non
     assert found() == {}
     host.ip("link", "del", "podnet-vx")
     host.ip("link", "add", "flannel.1", "type", "vxlan", "id", "84", "dstport", "4789", "dev", "eth1")
-    assert found()["vxlan_port"] == "flannel.1 has VNI 84 on port 4789 already"
+    assert found()["port"] == "flannel.1 has VNI 84 on port 4789 already"
 
 
 def test_filters_that_drop_are_found_in_both_flavours(host: Namespace) -> None:

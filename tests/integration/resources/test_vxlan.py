@@ -114,7 +114,7 @@ def drifts() -> dict[str, list[str]]:
         "an FDB entry is added": ["bridge fdb append 00:00:00:00:00:00 dev podnet-vx dst 192.0.2.9 self"],
         "a neighbour is deleted": ["ip neigh del 10.244.2.0 dev podnet-vx"],
         "a neighbour has another MAC": [
-            "ip neigh replace fd00:10:244:2:: lladdr 02:00:00:00:09:09 dev podnet-vx nud permanent"
+            "ip neigh replace fe80::ff:fe00:102 lladdr 02:00:00:00:09:09 dev podnet-vx nud permanent"
         ],
         "a neighbour is added": ["ip neigh add 10.9.9.9 lladdr 02:00:00:00:09:09 dev podnet-vx nud permanent"],
         "a route is deleted": ["ip route del 10.244.2.0/24"],
@@ -177,20 +177,13 @@ def test_a_foreign_route_in_the_way_is_named_and_nothing_changes(node: Node) -> 
     assert not node.declarations.directory.exists()
 
 
-def test_a_foreign_route_that_leads_gateways_another_way_is_named(node: Node) -> None:
+def test_a_foreign_route_that_covers_the_blocks_of_peers_is_no_hindrance(node: Node) -> None:
     node.namespace.ip("-6", "route", "add", "default", "via", "2001:db8::fe", "dev", "eth0")
-    node.namespace.ip("-6", "route", "add", "unreachable", "fd00:10::/32")
-    node.declare(KIND, DEVICE, params(2))
     node.namespace.ip("-6", "route", "add", "fd00:10:244::/56", "via", "2001:db8::fe", "dev", "eth0")
-    assert not node.declare(KIND, DEVICE, params(2)).changed
-    before = node.snapshot()
-    with pytest.raises(Conflict) as refused:
-        node.declare(KIND, DEVICE, params(2, 3, 4))
-    assert refused.value.conflicts == [
-        "route fd00:10:244::/56 via 2001:db8::fe dev eth0 metric 1024 proto boot leads 2 gateways of peers another "
-        "way, and the kernel then refuses them; narrow that route, or choose podnet_pools outside of it"
-    ]
-    assert node.snapshot() == before
+    node.declare(KIND, DEVICE, params(2, 3))
+    (route,) = node.namespace.ip_json("-6", "route", "get", "fd00:10:244:3::9")
+    assert (route["dev"], route["gateway"]) == (DEVICE, "fe80::ff:fe00:103")
+    assert not node.declare(KIND, DEVICE, params(2, 3)).changed
 
 
 def test_a_foreign_device_in_the_way_is_named_and_nothing_changes(node: Node) -> None:
@@ -203,6 +196,16 @@ def test_a_foreign_device_in_the_way_is_named_and_nothing_changes(node: Node) ->
     assert first.startswith("interface podnet-vx exists and is not ours (kind bridge, alias none)")
     assert second.startswith("VXLAN device vx9 is not ours and holds VNI 84 on port 4789 already")
     assert node.snapshot() == before
+
+
+def test_a_declaration_of_version_0_1_0_is_understood(node: Node) -> None:
+    node.declare(KIND, DEVICE, params(2))
+    path = node.declarations.path("vxlan")
+    old = [line for line in path.read_text().splitlines() if '"second_local"' not in line and '"standby"' not in line]
+    path.write_text("\n".join(old).replace("}\n ],\n", "}\n ]\n") + "\n")
+    assert node.declarations.read("vxlan")[DEVICE]["port"] == 4789
+    result = node.declare(KIND, DEVICE, params(2))
+    assert (result.changed, result.operations) == (True, [])  # the file says more now
 
 
 def test_an_immutable_attribute_makes_the_device_anew_and_everything_on_it(node: Node) -> None:
@@ -263,8 +266,7 @@ def test_every_wrong_value_is_named_at_once_and_nothing_changes(node: Node) -> N
         "vni: 16777216 is not allowed; give a whole number from 1 to 16777215",
         "port: 0 is not allowed; give a whole number from 1 to 65535",
         "underlay: interface eth9 does not exist on this node; found are cable, eth0, foreign, lo",
-        "addresses[0]: 'x' is no prefix; write it as 10.244.1.0/24 or fd00:10:244:1::/64",
-        "peers[0].colour: unknown; known are blocks, mac, name, underlay",
+        "peers[0].colour: unknown; known are blocks, direct, mac, name, second, underlay",
         "peers[0].mac: 'ff:ff:ff:ff:ff:ff' is no unicast MAC address; write it as 02:00:5e:10:00:01",
         "peers[1].blocks[0]: 10.244.3.1/24 has bits set right of its prefix length; give the network's own address",
         "peers[2].underlay: 192.0.2.1; this is the node's own address (local)",
@@ -272,6 +274,7 @@ def test_every_wrong_value_is_named_at_once_and_nothing_changes(node: Node) -> N
         "peers[4].blocks[0]: 10.244.5.0/24; the same as peers[3].blocks[0]",
         "peers[4].blocks[1]: fd00:10:244:5::/64; the same as peers[3].blocks[1]",
         "peers[5]: 'node7'; give a peer with name, underlay, mac, blocks",
+        "addresses[0]: 'x' is no prefix; write it as 10.244.1.0/24 or fd00:10:244:1::/64",
     ]
     with pytest.raises(InvalidInput, match="mtu: 1451 is not allowed; give a whole number from 1280 to 1450"):
         node.declare(KIND, DEVICE, params(mtu=1451))

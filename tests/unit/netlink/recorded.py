@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Answers of a kernel (Linux 6.18, little-endian), byte for byte, and what they say. Device 4 is vx.
+r"""Answers of a kernel (Linux 6.18, little-endian), byte for byte, and what they say. Device 4 is vx.
 
 They were made by
 
@@ -14,6 +14,12 @@ They were made by
     ip route add blackhole 10.244.0.0/24 proto 84
     ip route add 10.9.0.0/24 proto 84 nexthop via 10.1.0.0 dev vx onlink nexthop via 10.2.0.0 dev vx onlink weight 3
     ip rule add from 10.244.0.0/16 lookup 77 priority 100 protocol 84
+
+and, where vx is `external`,
+
+    ip nexthop add id 9 via fe80::7 dev vx onlink proto 84 encap ip id 7 dst 192.0.2.12
+    ip nexthop add id 10 via 10.0.0.1 dev vx onlink proto 84 encap ip6 id 7 \
+        dst 2001:db8::1 src 2001:db8::2 hoplimit 5 tc 3
 """
 
 from __future__ import annotations
@@ -23,6 +29,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import Address, dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.answer import Answer
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.encap import Encap
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.fdb import FdbEntry, dump_fdb
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.link import dump_links
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.neighbour import Neighbour, dump_neighbours
@@ -57,6 +64,19 @@ FDB = bytes.fromhex(
 )
 NEXTHOP = bytes.fromhex(
     "30000000 6800 0200 54000000 89030000 02 fd 54 00 040000000800 0100 01000054 0800 0500 04000000 0800 0600 0a010000"
+)
+NEXTHOP_WITH_HEADER = bytes.fromhex(
+    "7c000000 6800 0200 54000000 89030000 0a fd 54 00 04000000 0800 0100 09000000 0800 0500 04000000"
+    "1400 0600 fe800000000000000000000000000007"
+    "3800 0800 0c00 0100 0000000000000007 0800 0200 c000020c 0800 0300 00000000 0500 0500 00 000000"
+    "0500 0400 00 000000 0600 0600 0000 0000 0600 0700 0200 0000"
+)
+NEXTHOP_WITH_IPV6_HEADER = bytes.fromhex(
+    "88000000 6800 0200 54000000 89030000 02 fd 54 00 04000000 0800 0100 0a000000 0800 0500 04000000"
+    "0800 0600 0a000001"
+    "5000 0800 0c00 0100 0000000000000007 1400 0200 20010db8000000000000000000000001"
+    "1400 0300 20010db8000000000000000000000002 0500 0500 03 000000 0500 0400 05 000000 0600 0600 0000 0000"
+    "0600 0700 0400 0000"
 )
 ROUTE_BY_NEXTHOP = bytes.fromhex(
     "44000000 1800 2200 54000000 89030000 02 18 00 00 fe 54 00 01 04000000"
@@ -98,6 +118,7 @@ DATAGRAMS = {
     "neighbours": NEIGHBOUR * 2,
     "fdb": FDB * 2,
     "nexthops": NEXTHOP * 2,
+    "headers": NEXTHOP_WITH_HEADER * 2 + NEXTHOP + NEXTHOP_WITH_IPV6_HEADER,
     "routes": ROUTE_BY_NEXTHOP * 2 + ROUTE_BY_GATEWAY + ROUTE_OF_TWO_WAYS + BLACKHOLE,
     "rules": RULE,
 }
@@ -105,11 +126,19 @@ DATAGRAMS = {
 GATEWAY = bytes((10, 1, 0, 0))
 OTHER_GATEWAY = bytes((10, 2, 0, 0))
 MAC = bytes((2, 0, 0, 0, 0, 2))
+LINK_LOCAL = bytes.fromhex("fe800000000000000000000000000007")
+PEER = bytes.fromhex("20010db8000000000000000000000001")
+NODE = bytes.fromhex("20010db8000000000000000000000002")
 SAID: dict[str, Sequence[object]] = {
     "addresses": [Address("vx", 2, bytes((10, 244, 0, 0)), 32, 0, 0x80)],
     "neighbours": [Neighbour("vx", GATEWAY, MAC, 0x80, 0)] * 2,
     "fdb": [FdbEntry("vx", MAC, bytes((192, 0, 2, 2)), 0xC0, 2)] * 2,
     "nexthops": [Nexthop(0x54000001, 2, "vx", GATEWAY, 4, 84)] * 2,
+    "headers": [
+        *[Nexthop(9, 10, "vx", LINK_LOCAL, 4, 84, encap=Encap("ip", 7, bytes((192, 0, 2, 12))))] * 2,
+        Nexthop(0x54000001, 2, "vx", GATEWAY, 4, 84),
+        Nexthop(10, 2, "vx", bytes((10, 0, 0, 1)), 4, 84, encap=Encap("ip6", 7, PEER, NODE, 5, 3)),
+    ],
     "routes": [
         *[Route(2, GATEWAY, 24, protocol=84, nhid=0x54000001)] * 2,
         Route(2, OTHER_GATEWAY, 24, protocol=84, dev="vx", gateway=OTHER_GATEWAY, flags=4),
@@ -147,6 +176,7 @@ READERS: dict[str, Callable[[Netlink], Sequence[object]]] = {
     "neighbours": lambda nl: dump_neighbours(nl, NAMES),
     "fdb": lambda nl: dump_fdb(nl, NAMES, 4),
     "nexthops": lambda nl: dump_nexthops(nl, NAMES),
+    "headers": lambda nl: dump_nexthops(nl, NAMES),
     "routes": lambda nl: dump_routes(nl, NAMES, 2, 84),
     "rules": lambda nl: dump_rules(nl, 2, 84),
 }

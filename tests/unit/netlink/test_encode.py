@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import Address, encode_address
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.encap import Encap
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.fdb import FdbEntry, encode_fdb
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.neighbour import Neighbour, encode_neighbour
@@ -86,6 +87,24 @@ CASES: dict[str, tuple[Callable[..., bytes], str, Any, str]] = {
         Nexthop(7, 10, "", b"", 0, 84, blackhole=True),
         "24000000 6800 0105 00000000 00000000 0a 00 54 00 00000000 0800 0100 07000000 0400 0400",
     ),
+    "nexthop, outer header": (
+        encode_nexthop,
+        "create",
+        Nexthop(0x54000001, 2, "vx", GATEWAY, 4, 84, encap=Encap("ip", 84, OTHER_GATEWAY, NETWORK, 9, 4, 0x0104)),
+        "70000000 6800 0106 00000000 00000000 02 00 54 00 04000000"
+        "0800 0100 01000054 0800 0500 04000000 0800 0600 0a010000 0600 0700 0200 0000 3800 0880"
+        "0c00 0100 0000000000000054 0800 0200 0a020000 0800 0300 0af40000 0500 0400 09 000000 0500 0500 04 000000"
+        "0600 0600 0104 0000",
+    ),
+    "nexthop, IPv6 outer header, no gateway": (
+        encode_nexthop,
+        "replace",
+        Nexthop(7, 10, "vx", b"", 0, 84, encap=Encap("ip6", 0, V6)),
+        "80000000 6800 0105 00000000 00000000 0a 00 54 00 00000000 0800 0100 07000000 0800 0500 04000000"
+        "0600 0700 0400 0000 5000 0880"
+        "0c00 0100 0000000000000000 1400 0200 fd000000000000000000000000000001"
+        "1400 0300 00000000000000000000000000000000 0500 0400 00 000000 0500 0500 00 000000 0600 0600 0000 0000",
+    ),
     "nexthop, to delete": (
         encode_nexthop,
         "delete",
@@ -112,6 +131,15 @@ CASES: dict[str, tuple[Callable[..., bytes], str, Any, str]] = {
         Route(2, OTHER_GATEWAY, 24, 0, 9, 1000, 84, dev="vx", gateway=OTHER_GATEWAY, flags=4),
         "44000000 1800 0105 00000000 00000000 02 18 00 00 00 54 00 01 04000000"
         "0800 0f00 e8030000 0800 0600 09000000 0800 0100 0a020000 0800 0400 04000000 0800 0500 0a020000",
+    ),
+    "route, outer header": (
+        encode_route,
+        "create",
+        Route(2, OTHER_GATEWAY, 24, protocol=84, dev="vx", encap=Encap("ip", 84, GATEWAY)),
+        "7c000000 1800 0106 00000000 00000000 02 18 00 00 fe 54 00 01 00000000"
+        "0800 0f00 fe000000 0800 0600 00000000 0800 0100 0a020000 0800 0400 04000000 0600 1500 0200 0000 3800 1680"
+        "0c00 0100 0000000000000054 0800 0200 0a010000 0800 0300 00000000 0500 0400 00 000000 0500 0500 00 000000"
+        "0600 0600 0000 0000",
     ),
     "route, IPv6, default metric": (
         encode_route,

@@ -59,6 +59,18 @@ def test_a_thousand_nodes_with_one_mistake_make_one_line(host: Any, report: Any)
     ]
 
 
+def test_host_gw_over_a_hundred_subnets_makes_one_line(host: Any, report: Any) -> None:
+    pools = [{"name": "default", "cidr": "10.244.0.0/16", "block_size": 28}]
+    told = [{"interface": "eth0", "address": f"192.0.{n // 20}.{n % 20 + 1}", "prefixlen": 24} for n in range(2000)]
+    hosts = [host(f"node{n:04}", one["address"], one, dataplane="host_gw", pools=pools) for n, one in enumerate(told)]
+    (line,) = report(hosts)
+    assert line.startswith(
+        "podnet_dataplane: found host_gw with nodes in 100 subnets (node0000, node0001, node0002 and 17 more in "
+        "192.0.0.0/24, node0020, node0021, node0022 and 17 more in 192.0.1.0/24, node0040, node0041, node0042 and 17 "
+        "more in 192.0.2.0/24 and 97 more), wanted all nodes in one subnet"
+    )
+
+
 def test_the_text_of_the_failed_task(host: Any) -> None:
     problems = planner.draft([host("node1", vxlan_vni=0)]).problems
     assert problem.render(problems) == (

@@ -18,7 +18,8 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils.hardware_address imp
 @pytest.fixture
 def plan(tmp_path: Path, host: Any) -> dict[str, Any]:
     """The plan of two nodes; the first one has been asked."""
-    told = {"interface": "eth0", "address": "192.0.2.11", "prefixlen": 24, "mtu": 1500}
+    second = {"address": "2001:db8::11", "prefixlen": 64}
+    told = {"interface": "eth0", "address": "192.0.2.11", "prefixlen": 24, "mtu": 1500, "second": second}
     hosts = [host("b-node", "192.0.2.11", told), host("a-node", "192.0.2.12", underlay={"interface": "eth1"})]
     outcome = planning.run(hosts, [], str(tmp_path), allocate=True)
     assert outcome.problems == []
@@ -55,8 +56,13 @@ def test_defaults_make_a_two_line_inventory_work(plan: dict[str, Any], tmp_path:
     assert list(plan["nodes"]) == ["b-node", "a-node"]
     assert plan["nodes"]["b-node"] == {
         "name": "b-node",
-        "underlay": {"address": "192.0.2.11", "interface": "eth0", "source": "node", "second": None},
-        "subnets": ["192.0.2.0/24"],
+        "underlay": {
+            "address": "192.0.2.11",
+            "interface": "eth0",
+            "source": "node",
+            "second": {"address": "2001:db8::11", "prefixlen": 64},
+        },
+        "subnets": ["192.0.2.0/24", "2001:db8::/64"],
         "family": 4,
         "vtep_mac": vtep_mac("podnet", "b-node"),
         "bridge_mac": bridge_mac("podnet", "b-node"),
@@ -126,8 +132,8 @@ def test_a_host_outside_the_plan(plan: dict[str, Any], view: Any) -> None:
 def test_the_table_shows_nodes_pools_and_mtu(plan: dict[str, Any]) -> None:
     one, other = vtep_mac("podnet", "b-node"), vtep_mac("podnet", "a-node")
     assert plan_table.lines({**plan, "ledger": "podnet-ledger.json"}) == [
-        "cluster podnet: 2 nodes, vxlan, VNI 84, UDP port 4789",
-        "MTU of the pods: 1450 (the tunnel takes 50 bytes)",
+        "cluster podnet: 2 nodes, vxlan, VNI 84, UDP port 4789, encapsulation always",
+        "MTU of the pods: 1450 (the dataplane takes 50 bytes)",
         "ledger: podnet-ledger.json",
         "",
         "pool      range             blocks of  owned       resting  free   NAT outward",
@@ -135,13 +141,30 @@ def test_the_table_shows_nodes_pools_and_mtu(plan: dict[str, Any]) -> None:
         "default   10.244.0.0/16     /24        2 of 256    0        254    yes",
         "default6  fd00:10:244::/48  /64        2 of 65536  0        65534  yes",
         "",
-        "node    underlay    interface  block               gateway           tunnel end",
-        "------  ----------  ---------  ------------------  ----------------  -----------------",
-        f"b-node  192.0.2.11  eth0       10.244.0.0/24       10.244.0.1        {one}",
-        "                               fd00:10:244::/64    fd00:10:244::1",
-        f"a-node  192.0.2.12  eth1       10.244.1.0/24       10.244.1.1        {other}",
-        "                               fd00:10:244:1::/64  fd00:10:244:1::1",
+        "node    underlay    interface  second        block               gateway           tunnel end",
+        "------  ----------  ---------  ------------  ------------------  ----------------  -----------------",
+        f"b-node  192.0.2.11  eth0       2001:db8::11  10.244.0.0/24       10.244.0.1        {one}",
+        "                                             fd00:10:244::/64    fd00:10:244::1",
+        f"a-node  192.0.2.12  eth1                     10.244.1.0/24       10.244.1.1        {other}",
+        "                                             fd00:10:244:1::/64  fd00:10:244:1::1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"dataplane": "host_gw"}, "cluster podnet: 1 nodes, host_gw"),
+        ({"dataplane": "wireguard"}, "cluster podnet: 1 nodes, wireguard, UDP port 51820, encapsulation always"),
+        (
+            {"dataplane": "ipip", "encapsulation": "cross_subnet"},
+            "cluster podnet: 1 nodes, ipip, encapsulation cross_subnet",
+        ),
+    ],
+)
+def test_the_table_tells_the_dataplane(tmp_path: Path, host: Any, settings: dict[str, Any], line: str) -> None:
+    plan = planning.run([host("node1", "192.0.2.11", **settings)], [], str(tmp_path), allocate=False).plan
+    assert plan is not None
+    assert plan_table.lines(plan)[0] == line
 
 
 def test_hardware_addresses_are_stable_local_and_unicast() -> None:

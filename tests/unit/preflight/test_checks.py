@@ -138,19 +138,19 @@ def test_nothing_is_found_on_a_host_that_is_fine() -> None:
         pytest.param(
             FINE._replace(interfaces=(ETH0, Interface("flannel.84", "vxlan", vni=84, port=4789))),
             WANTED,
-            ("vxlan_port", "error", "flannel.84 has VNI 84 on port 4789 already"),
+            ("port", "error", "flannel.84 has VNI 84 on port 4789 already"),
             id="vni-taken",
         ),
         pytest.param(
             FINE._replace(udp_ports=frozenset({4789})),
             WANTED,
-            ("vxlan_port", "error", "UDP port 4789 is taken by another program"),
+            ("port", "error", "UDP port 4789 is taken by another program"),
             id="port-taken",
         ),
         pytest.param(
             FINE,
-            WANTED._replace(vxlan_port=40000),
-            ("vxlan_port", "warning", "port 40000 lies in net.ipv4.ip_local_port_range 32768-60999"),
+            WANTED._replace(port=40000),
+            ("port", "warning", "port 40000 lies in net.ipv4.ip_local_port_range 32768-60999"),
             id="port-that-programs-get",
         ),
         pytest.param(

@@ -15,7 +15,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen impor
     Seen,
     Wanted,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.preflight.underlay import Underlay, choose
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight.underlay import Second, Underlay, choose
 
 LAN = HeldAddress("eth0", ip_interface("192.168.0.11/24"))
 LAN6 = HeldAddress("eth0", ip_interface("fd00:1::11/64"))
@@ -56,12 +56,12 @@ def test_an_address_tells_its_interface() -> None:
 
 
 def test_an_interface_tells_its_address_and_ipv4_goes_first() -> None:
-    assert chosen(SEEN, interface="eth0") == Underlay("eth0", "192.168.0.11", 4, 24, 1500)
+    assert chosen(SEEN, interface="eth0") == Underlay("eth0", "192.168.0.11", 4, 24, 1500, Second("fd00:1::11", 64))
 
 
 def test_an_interface_with_ipv6_alone_will_do() -> None:
     underlay = chosen(SEEN._replace(addresses=(LAN6,)), interface="eth0")
-    assert (underlay.address, underlay.family, underlay.overhead) == ("fd00:1::11", 6, 70)
+    assert (underlay.address, underlay.family, underlay.second) == ("fd00:1::11", 6, None)
 
 
 @pytest.mark.parametrize(
@@ -141,3 +141,41 @@ def test_peers_behind_different_addresses_are_ambiguous() -> None:
 )
 def test_what_is_wrong_is_said_with_what_was_seen(seen: Seen, request_: dict[str, str], found: str) -> None:
     assert refused(seen, **request_) == found
+
+
+def second(*addresses: str, wanted: str = "auto", **flags: bool) -> Second | None:
+    """The second address of a node with 192.168.0.11/24 and these on eth0."""
+    held = tuple(HeldAddress("eth0", ip_interface(text), **flags) for text in addresses)
+    return chosen(SEEN._replace(addresses=(LAN, *held)), interface="eth0", second=wanted).second
+
+
+def test_the_second_address_is_of_the_other_family_on_the_same_interface() -> None:
+    assert second("fd00:1::11/64") == Second("fd00:1::11", 64)
+    assert second() is None
+    elsewhere = HeldAddress("eth1", ip_interface("fd00:2::11/64"))
+    assert chosen(SEEN._replace(addresses=(LAN, elsewhere)), interface="eth0").second is None
+    six = chosen(SEEN, address="fd00:1::11")
+    assert (six.address, six.second) == ("fd00:1::11", Second("192.168.0.11", 24))
+
+
+def test_of_several_second_addresses_the_same_one_is_taken_whatever_their_order() -> None:
+    assert second("fd00:1::12/64", "2001:db8::11/64", "fd00:1::11/64") == Second("2001:db8::11", 64)
+    assert second("fd00:1::11/64", "fd00:1::12/64", "2001:db8::11/64") == Second("2001:db8::11", 64)
+    # A host address gives way to one that has a subnet.
+    assert second("2001:db8::5/128", "fd00:1::12/64") == Second("fd00:1::12", 64)
+
+
+def test_a_second_address_that_does_not_last_is_passed_over() -> None:
+    assert second("2001:db8::11/64", usable=False) is None
+    assert second("2001:db8::11/64", secondary=True) is None
+
+
+def test_the_operator_has_the_last_word_on_the_second_address() -> None:
+    assert second("fd00:1::11/64", wanted="none") is None
+    assert second("2001:db8::11/64", "fd00:1::12/64", wanted="fd00:1::12") == Second("fd00:1::12", 64)
+    # Even a temporary one.
+    assert second("2001:db8::11/64", wanted="2001:db8::11", secondary=True) == Second("2001:db8::11", 64)
+    for wanted in ("fd00:1::99", "192.168.0.11", "172.16.0.11"):
+        assert refused(SEEN, interface="eth0", second=wanted) == (
+            f"{wanted} not among the addresses of the other family on eth0 (there are: fd00:1::11/64 on eth0)"
+        )

@@ -1,0 +1,34 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What VXLAN and Geneve share: tunnels with Ethernet inside, whose neighbours are all known (RFC 7348, RFC 8926)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_objects import NUD_PERMANENT
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.neighbour import Neighbour, dump_neighbours
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Sequence
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+    from ansible_collections.podnet.fabric.plugins.module_utils.resources.peers import Block
+
+MAX_VNI = (1 << 24) - 1
+
+
+def neighbours(host: Host, names: Sequence[str]) -> dict[Hashable, Neighbour]:
+    """What was set by hand or by us on our devices; what the kernel found out by itself passes by itself."""
+    return {
+        neighbour[:2]: neighbour
+        for name in names
+        for neighbour in dump_neighbours(host.netlink, host.names, host.links[name].index)
+        if neighbour[3] & NUD_PERMANENT
+    }
+
+
+def wanted_neighbours(name: str, blocks: Iterable[Block]) -> dict[Hashable, Neighbour]:
+    """A permanent neighbour for the gateway of each peer and family."""
+    places = {(block[3], block[4]) for block in blocks}
+    return {(name, gateway): Neighbour(name, gateway, mac) for gateway, mac in places}

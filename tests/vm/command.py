@@ -1,0 +1,144 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a command as root in a kernel that has ipip, ip6tnl, geneve and wireguard.
+
+    tests/vm/run [--provider auto|native|uml|tcg] [--timeout SECONDS] [--cpu N] [--writable DIR]... -- COMMAND...
+
+The command sees the host's files; what it writes stays in the guest's memory and is gone with it, except in the folders named
+with --writable. It gets the current folder, PATH, ANSIBLE_CONFIG, PYTHONDONTWRITEBYTECODE, LANG, PODNET_* and PODNET_VM=1. Its
+output, both channels in one, comes out here as it is written, and its exit status is this command's; 124 is "the time was up",
+125 is "no kernel could be started". `auto` takes the first that starts:
+
+  native  this machine's kernel, if it makes links of all these kinds (the command then runs in place, and does write to the host)
+  uml     user-mode Linux; built at first use, which takes five minutes, and kept in ~/.cache/podnet.fabric
+  tcg     qemu without KVM and Debian's cloud kernel; slow, for a handful of checks
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ansible_collections.podnet.fabric.tests.vm import cpus, native, uml, watch
+from ansible_collections.podnet.fabric.tests.vm import job as jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ansible_collections.podnet.fabric.tests.vm.job import Job
+
+EXPIRED, NO_KERNEL = 124, 125
+GUESTS = {"uml": uml}
+ORDER = ("native", *GUESTS)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command of a command line; its exit status."""
+    options = parse(arguments)
+    if os.geteuid() != 0:
+        return complain("run as root: it makes namespaces and mounts")
+    watch.listen()
+    job = jobs.Job(
+        argv=tuple(options.command),
+        cwd=Path.cwd(),
+        environment=jobs.environment(os.environ),
+        writable=tuple(path.resolve() for path in options.writable),
+        seconds=options.timeout,
+        cpu=options.cpu,
+    )
+    for path in job.writable:
+        path.mkdir(parents=True, exist_ok=True)
+    try:
+        return first_that_starts(ORDER if options.provider == "auto" else (options.provider,), job)
+    except watch.Expired:
+        complain(f"not done after {job.seconds:g} s, and killed: {' '.join(job.argv)}")
+        return EXPIRED
+    except watch.Stopped as stopped:
+        complain(f"stopped by {stopped}; the command was killed")
+        return 128 + stopped.number
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The options of a command line. Ends the process with status 2 on a wrong one."""
+    parser = argparse.ArgumentParser(
+        prog="tests/vm/run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage=argparse.SUPPRESS,
+    )
+    parser.add_argument("--provider", choices=("auto", *ORDER), default=os.environ.get("PODNET_VM_PROVIDER", "auto"))
+    parser.add_argument("--timeout", type=positive, default=3600.0, metavar="SECONDS", help="of the command; 3600")
+    parser.add_argument("--cpu", type=int, metavar="N", help="the processor to stay on; one that no other guest is on")
+    parser.add_argument("--writable", type=Path, action="append", default=[], metavar="DIR", help="made when missing")
+    parser.add_argument("command", nargs="+", metavar="COMMAND")
+    return parser.parse_args(arguments)
+
+
+def positive(text: str) -> float:
+    """A number of seconds."""
+    seconds = float(text)
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"{text}: more than 0 is wanted")
+    return seconds
+
+
+def first_that_starts(providers: tuple[str, ...], job: Job) -> int:
+    """The exit status of the job under the first provider that starts. Raises watch.Expired and watch.Stopped."""
+    reasons: list[str] = []
+    for provider in providers:
+        try:
+            if provider == "native":
+                native.prepare()
+                return native.run(job)
+            return run_in_guest(provider, job)
+        except jobs.Unavailable as error:
+            reasons.append(f"{provider}: {error}")
+    return complain("no kernel could be started\n" + "\n".join(reasons))
+
+
+def run_in_guest(provider: str, job: Job) -> int:
+    """The exit status of the job in a guest. Raises job.Unavailable when it does not come up."""
+    guest = GUESTS[provider]
+    kernel = guest.prepare()
+    with exchange() as folder, (folder / "boot.log").open("wb") as log, cpus.reserved(job.cpu) as cpu:
+        jobs.write(job, folder, guest.SHARE, guest.CONSOLE)
+        try:
+            watch.run(lambda output: guest.argv(kernel, folder, cpu, output), seconds=job.seconds, log=log.fileno())
+        except watch.Expired:
+            if not jobs.started(folder):
+                complain(f"{provider}: the guest did not come up:\n{(folder / 'boot.log').read_text(errors='replace')}")
+            raise
+        status = jobs.status(folder)
+        if status is not None:
+            return status
+        boot = (folder / "boot.log").read_text(errors="replace")
+        if not jobs.started(folder):
+            raise jobs.Unavailable(f"the guest did not come up:\n{boot}")
+        complain(f"{provider}: the guest ended without an exit status of the command:\n{boot}")
+        return NO_KERNEL
+
+
+@contextlib.contextmanager
+def exchange() -> Iterator[Path]:
+    """A folder for host and guest, which goes with the guest."""
+    folder = Path(tempfile.mkdtemp(prefix="podnet-vm-", dir="/var/tmp"))  # noqa: S108 - /tmp may be the guest's own
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def complain(text: str) -> int:
+    """Say what is wrong; the status of a run that could not begin."""
+    sys.stderr.write(f"tests/vm/run: {text}\n")
+    return NO_KERNEL
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,99 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Debian's packages: what is to be had, installed, or only unpacked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from ansible_collections.podnet.fabric.tests.vm.cache import say
+from ansible_collections.podnet.fabric.tests.vm.job import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_SECONDS = 600.0
+_APT = ("apt-get", "-q", "-o", "DPkg::Lock::Timeout=300")
+
+
+def run(argv: Sequence[str], *, cwd: Path | None = None, seconds: float = _SECONDS) -> str:
+    """What a program prints. Raises Unavailable with all that it says when it fails, is missing or takes too long."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    try:
+        done = subprocess.run(
+            argv,
+            cwd=cwd,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+            stdin=subprocess.DEVNULL,
+        )
+    except FileNotFoundError as error:
+        raise Unavailable(f"{argv[0]} is not installed; Debian is wanted here") from error
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"{' '.join(argv)}: not done after {seconds:g} s") from error
+    if done.returncode != 0:
+        raise Unavailable(f"{' '.join(argv)}: exit status {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def candidate(package: str) -> str:
+    """The version of a package that would be installed; the lists are fetched when it is not on them. Raises Unavailable."""
+    version = _listed(package)
+    if version is None:
+        run([*_APT, "update"])
+        version = _listed(package)
+    if version is None:
+        raise Unavailable(f"no package {package} is to be had here: bookworm-security has it")
+    return version
+
+
+def _listed(package: str) -> str | None:
+    for line in run(["apt-cache", "policy", package]).splitlines():
+        key, _, value = line.strip().partition(": ")
+        if key == "Candidate" and value != "(none)":
+            return value
+    return None
+
+
+def install(packages: Sequence[str]) -> None:
+    """Install those that are missing. Raises Unavailable."""
+    missing = [package for package in packages if not _installed(package)]
+    if not missing:
+        return
+    say(f"installing Debian packages: {' '.join(missing)}")
+    argv = [*_APT, "--yes", "--no-install-recommends", "install", *missing]
+    try:
+        run(argv)
+    except Unavailable:
+        # The lists of a fresh machine are empty, those of an old one name packages that are gone.
+        run([*_APT, "update"])
+        run(argv)
+
+
+def _installed(package: str) -> bool:
+    argv = ["dpkg-query", "-W", "-f", "${db:Status-Status}", package]
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout == "installed"
+
+
+def unpack(package: str, folder: Path) -> None:
+    """Fetch a package's newest version and put its files below a folder, without installing it. Raises Unavailable."""
+    fetched = folder / "fetched"
+    fetched.mkdir(parents=True)
+    say(f"fetching {package}")
+    # Without a user of its own, which may not write here.
+    argv = [*_APT, "-o", "APT::Sandbox::User=root", "download", package]
+    try:
+        run(argv, cwd=fetched)
+    except Unavailable:
+        run([*_APT, "update"])
+        run(argv, cwd=fetched)
+    for file in fetched.iterdir():
+        run(["dpkg-deb", "--extract", str(file), str(folder)])
+        file.unlink()
+    fetched.rmdir()

@@ -1,0 +1,193 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Process 1 of the guest: lays a memory over the host's files, runs the job, writes its exit status, switches off.
+
+    /usr/bin/python3 -ISB guest.py EXCHANGE
+
+EXCHANGE is a folder of the host that holds job.json and gets `started` and `status`. Only Debian's own interpreter is
+certain to be seen in the guest, without site packages; hence the standard library, Python 3.9, and calls of libc in place of
+programs, each of which would cost a user-mode kernel 10 ms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import select
+import signal
+import sys
+import termios
+import traceback
+from pathlib import Path
+from typing import Any
+
+# linux/mount.h, linux/reboot.h
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_MOVE = 1, 2, 4, 8, 4096, 8192
+POWER_OFF = 0x4321FEDC
+NEW_ROOT = "/run/root"
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def mount(kind: str, target: str, *, source: str = "none", flags: int = 0, options: str = "") -> None:
+    """mount(2) on a folder that is made first."""
+    Path(target).mkdir(parents=True, exist_ok=True)
+    if LIBC.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode()) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"mount -t {kind} -o {options} {source}: {os.strerror(number)}", target)
+
+
+def lay_memory_over_host(job: dict[str, Any]) -> None:
+    """Make `/` the host's files with everything written to them kept in memory, except in the job's folders.
+
+    Raises OSError where the kernel lacks a file system.
+    """
+    mount("tmpfs", "/run", options="mode=755,size=80%")
+    for folder in ("upper", "work"):
+        Path("/run", folder).mkdir()
+    mount("overlay", NEW_ROOT, options="lowerdir=/,upperdir=/run/upper,workdir=/run/work")
+    for folder in job["folders"]:
+        if job["share"] == "hostfs":
+            mount("hostfs", NEW_ROOT + folder, options=folder)
+        else:
+            mount("none", NEW_ROOT + folder, source=job["share"] + folder, flags=MS_BIND)
+    # As switch_root does it, so that the guest's processes may unshare and pivot.
+    os.chdir(NEW_ROOT)
+    mount("none", "/", source=".", flags=MS_MOVE)
+    os.chroot(".")
+    os.chdir("/")
+    quiet = MS_NOSUID | MS_NODEV | MS_NOEXEC
+    mount("proc", "/proc", source="proc", flags=quiet)
+    mount("sysfs", "/sys", source="sysfs", flags=quiet)
+    mount("devtmpfs", "/dev", source="devtmpfs", flags=MS_NOSUID, options="mode=755")
+    mount("devpts", "/dev/pts", source="devpts", flags=MS_NOSUID | MS_NOEXEC, options="ptmxmode=666,mode=620,gid=5")
+    mount("tmpfs", "/dev/shm", source="shm", flags=MS_NOSUID | MS_NODEV, options="mode=1777,size=80%")  # noqa: S108
+    mount("tmpfs", "/run", source="run", flags=MS_NOSUID | MS_NODEV, options="mode=755")
+    Path("/run/lock").mkdir()
+    if job["fresh_tmp"]:
+        mount("tmpfs", "/tmp", source="tmp", options="mode=1777,size=80%")  # noqa: S108
+    mount("cgroup2", "/sys/fs/cgroup", source="cgroup2", flags=quiet)
+    mount("bpf", "/sys/fs/bpf", source="bpf", flags=quiet, options="mode=700")
+    for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
+        link = Path("/dev", name)
+        if not link.is_symlink():
+            link.symlink_to(target)
+
+
+def switch_loopback_on() -> None:
+    """As every booted machine has it."""
+    import fcntl
+    import socket
+    import struct
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        # SIOCSIFFLAGS of IFF_UP on struct ifreq, netdevice(7)
+        fcntl.ioctl(control, 0x8914, struct.pack("16sh22x", b"lo", 1))
+
+
+def start(job: dict[str, Any], output: int) -> int:
+    """The process id of the job, whose output goes to a descriptor."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        os.setsid()
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        for number in (1, 2):
+            os.dup2(output, number)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.chdir(job["cwd"])
+        os.execvpe(job["argv"][0], job["argv"], job["environment"])
+    except OSError as error:
+        os.write(2, f"tests/vm/run: {job['argv'][0]}: {error.strerror}\n".encode())
+        os._exit(127 if error.errno == errno.ENOENT else 126)
+
+
+def pass_on(source: int, console: int) -> None:
+    """Everything that a pipe holds right now, to the console."""
+    while True:
+        try:
+            data = os.read(source, 65536)
+        except BlockingIOError:
+            return
+        if not data:
+            return
+        while data:
+            data = data[os.write(console, data) :]
+
+
+def drain(wake: int) -> None:
+    """Forget what woke us."""
+    try:
+        os.read(wake, 4096)
+    except BlockingIOError:
+        return
+
+
+def run(job: dict[str, Any], console: int) -> int:
+    """The exit status of the job as a shell gives it, once it has ended; its orphans are reaped meanwhile."""
+    wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    signal.set_wakeup_fd(woken)
+    source, output = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(source, False)
+    child = start(job, output)
+    while True:
+        select.select([source, wake], [], [], 1)
+        pass_on(source, console)
+        drain(wake)
+        while True:
+            try:
+                ended, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if not ended:
+                break
+            if ended == child:
+                pass_on(source, console)
+                code = os.waitstatus_to_exitcode(status)
+                return 128 - code if code < 0 else code
+
+
+def raw_console(device: str) -> int:
+    """A terminal that changes nothing in what is written to it."""
+    console = os.open(device, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    attributes = termios.tcgetattr(console)
+    attributes[1] &= ~termios.OPOST
+    termios.tcsetattr(console, termios.TCSANOW, attributes)
+    return console
+
+
+def main(exchange: Path) -> None:
+    """Run the job of a folder of exchange."""
+    job = json.loads((exchange / "job.json").read_text())
+    lay_memory_over_host(job)
+    (exchange / "started").write_text("")
+    console = raw_console(job["console"])
+    Path("/proc/sys/kernel/hostname").write_text(job["hostname"])
+    switch_loopback_on()
+    status = run(job, console)
+    termios.tcdrain(console)
+    (exchange / "status").write_text(str(status))
+    # What was written through to the host's folders lies in the guest's memory still.
+    os.sync()
+
+
+def tell_kernel_log(text: str) -> None:
+    """The host keeps what the kernel prints; `quiet` lets errors pass, which are of priority 3."""
+    with contextlib.suppress(OSError), Path("/dev/kmsg").open("w", buffering=1) as log:
+        for line in text.splitlines():
+            log.write(f"<3>{line}\n")
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except Exception:  # noqa: BLE001 - without process 1 the kernel panics, and what it says then helps nobody
+        tell_kernel_log(traceback.format_exc())
+    finally:
+        LIBC.reboot(POWER_OFF)
