@@ -31,6 +31,33 @@ _DATAPLANE = {
 _ETHERNET = {**_DATAPLANE, "vni": range(1, 2**24), "port": range(1, 65536), "mac": str, "addresses": [str]}
 
 SHAPES: dict[str, dict[str, Any]] = {
+    "bgp": {
+        "router_id": str,
+        "asn": range(1, 2**32),
+        "mode": str,
+        "reflector": bool,
+        "cluster_id": str,
+        "port": range(1, 65536),
+        "routed": bool,
+        "standby": bool,
+        "blocks": [str],
+        "pools": [str],
+        "sessions": [
+            {
+                "name": str,
+                "peer": str,
+                "local": str,
+                "address": str,
+                "asn": range(1, 2**32),
+                "relation": str,
+                "on_link": bool,
+                "secret": str,
+                "port": range(1, 65536),
+            }
+        ],
+        "peers": [{"name": str, "blocks": [str]}],
+        "made": [str],
+    },
     "bridge": {"mtu": _MTU, "mac": str, "addresses": [str]},
     "cni_network": {
         "path": str,

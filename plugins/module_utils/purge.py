@@ -12,6 +12,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.declaration import R
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict, PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
+    bgp,
     bridge,
     cni_network,
     geneve,
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
-_MODULES = (bridge, cni_network, geneve, host_gw, ipam_block, ipam_pool, ipip, pod, route, sysctl, tunnel_filter, vxlan)
+_MODULES = (
+    *(bridge, cni_network, ipam_block, ipam_pool, pod, route, sysctl, tunnel_filter),
+    *(bgp, geneve, host_gw, ipip, vxlan),
+)
 KINDS: Sequence[Kind] = sorted((module.KIND for module in _MODULES), key=lambda kind: -kind.rank)
 
 

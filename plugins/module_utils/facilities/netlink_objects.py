@@ -36,7 +36,7 @@ RTN_UNICAST = 1
 RTN_NAMES = {1: "", 2: "local", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 RT_TABLE_MAIN = 254
 TUNNEL_NAMES = {TUNNEL_KEY: "key", TUNNEL_CSUM: "csum", TUNNEL_SEQ: "seq"}
-PROTOCOL_NAMES = {2: "kernel", 3: "boot", 4: "static", 9: "ra", PROTOCOL: "podnet"}
+PROTOCOL_NAMES = {2: "kernel", 3: "boot", 4: "static", 9: "ra", 12: "bird", PROTOCOL: "podnet"}
 
 # What a deletion finds missing is what it wanted: the device, the neighbour, the route, the address went before it.
 ALREADY_GONE = {errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV}
