@@ -2,26 +2,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Responders as processes: started detached, found again by a record under /run, ended exactly.
 
-A record holds the process id and its start time, which together with its name are one process of this boot and never
-another.
+A record holds the process id and its start time: see detached.py.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from ansible_collections.podnet.fabric.plugins.module_utils import detached
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, remove_empty, write_atomically
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import message, namespace, responder
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
 
 FOLDER = RUN / "probes"
@@ -114,11 +111,11 @@ def _start(want: Wanted, folder: Path) -> None:
             _forget(want.name, folder)
 
     try:
-        pid = _detach(life, listeners)
+        pid = detached.detach(life, listeners, COMM)
     finally:
         for listener in listeners:
             listener.close()
-    start = _start_time(pid)
+    start = detached.start_time(pid, COMM)
     if start is None:
         raise responder.ResponderError(f"responder {want.name}: ended at once; is there memory left on the node?")
     record = Record(want.name, pid, start, identity, want.port, digest.hex(), time.time() + want.lifetime)
@@ -127,47 +124,6 @@ def _start(want: Wanted, folder: Path) -> None:
 
 def _path(name: str, folder: Path) -> Path:
     return folder / f"{name}.json"
-
-
-def _detach(life: Callable[[], None], keep: Sequence[socket.socket]) -> int:
-    """Runs `life` in a process of its own session that holds nothing of ours but the sockets; returns its id.
-
-    Ansible waits until every holder of the module's pipes has ended, so none of them may stay open.
-    """
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(write_end)
-        os.waitpid(child, 0)
-        with os.fdopen(read_end, "rb") as stream:
-            told = stream.read()
-        if not told:
-            raise responder.ResponderError("a responder did not start; is the node out of processes?")
-        return int(told)
-    try:
-        os.setsid()
-        if os.fork() == 0:  # no session leader any more: cannot come by a terminal
-            _let_go(keep, write_end)
-            os.write(write_end, str(os.getpid()).encode())
-            os.close(write_end)
-            life()
-    finally:
-        os._exit(0)
-
-
-def _let_go(keep: Sequence[socket.socket], also: int) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    os.chdir("/")
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(nowhere, standard)
-    kept = {0, 1, 2, also, *(listener.fileno() for listener in keep)}
-    for descriptor in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
-        if descriptor not in kept:
-            with contextlib.suppress(OSError):  # the one that listed the folder
-                os.close(descriptor)
-    Path("/proc/self/comm").write_text(COMM, encoding="utf-8")
 
 
 def _records(folder: Path) -> list[Record]:
@@ -185,38 +141,12 @@ def _records(folder: Path) -> list[Record]:
     return records
 
 
-def _start_time(pid: int) -> int | None:
-    """Start time of a running responder, None when the process is gone, a zombie or something else."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    # The name in parentheses may hold anything, so count from the last one (proc(5)).
-    before, _parenthesis, after = stat.rpartition(")")
-    fields = after.split()
-    if before.partition("(")[2] != COMM or fields[0] in "ZX":
-        return None
-    return int(fields[19])
-
-
 def _alive(record: Record) -> bool:
-    return _start_time(record.pid) == record.start
+    return detached.start_time(record.pid, COMM) == record.start
 
 
 def _end(record: Record) -> None:
-    """Ends exactly the process of the record; one that has taken over its number is left alone."""
-    for number, patience in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0)):
-        if not _alive(record):
-            return
-        try:
-            os.kill(record.pid, number)
-        except ProcessLookupError:
-            return
-        limit = time.monotonic() + patience
-        while _alive(record) and time.monotonic() < limit:
-            time.sleep(0.005)
-    if _alive(record):
-        raise responder.ResponderError(f"responder {record.name}: process {record.pid} does not end")
+    detached.end(record.pid, record.start, COMM, f"responder {record.name}")
 
 
 def _forget(name: str, folder: Path) -> None:

@@ -177,7 +177,7 @@ def _answer_datagram(udp: socket.socket, name: str, digest: bytes) -> None:
     for answer in answers:
         # EMSGSIZE for an echo, no route back: the prober notices the silence.
         with contextlib.suppress(OSError):
-            udp.sendmsg([message.encode_reply(answer)], _from_where_it_was_asked(ancillary), 0, source)
+            udp.sendmsg([message.encode_reply(answer)], from_where_it_was_asked(ancillary), 0, source)
 
 
 def arrival(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
@@ -189,7 +189,7 @@ def arrival(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
     return time.time_ns()
 
 
-def _from_where_it_was_asked(ancillary: Sequence[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
+def from_where_it_was_asked(ancillary: Sequence[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
     for level, kind, data in ancillary:
         if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
             # struct in_pktinfo: ifindex, local address, destination of the header. The route chooses the interface.

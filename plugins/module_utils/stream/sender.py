@@ -1,0 +1,86 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sending end: a tick of a monotonic clock for every number, whatever else the machine does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.stream.flow import Bytes, Numbers
+    from ansible_collections.podnet.fabric.plugins.module_utils.stream.orders import Orders
+
+# Numbers in a row after a late wake-up: a longer burst would itself be lost in some queue.
+BURST = 16
+# Seconds of lateness that are made up for; what is beyond is not sent at all, and the rate shows it.
+ARREARS = 0.25
+_BREATH = 1_000_000  # nanoseconds between bursts
+_PUMP = 20_000_000  # nanoseconds between looks at the TCP buffers
+_FAREWELL = 0.02  # seconds between farewells
+_LATE = 1.0  # seconds for packets that are still under way
+_LATE_TRANSFER = 5.0  # and for the rest of a transfer
+
+
+def send(numbers: Sequence[Numbers], transfers: Sequence[Bytes], rate: float, orders: Orders) -> None:
+    """Sends until it is told to stop, then takes leave.
+
+    :param rate: numbers per second, of every flow
+    """
+    _before_others()
+    interval = 1e9 / rate
+    begin = time.monotonic_ns()
+    ticks = 0  # that are over
+    pump = begin
+    while not orders.over():
+        if orders.asked():
+            orders.answer(results(numbers, transfers))
+        now = time.monotonic_ns()
+        due = int((now - begin) / interval) + 1 - ticks
+        allowed = max(int(ARREARS * rate), BURST)
+        if due > allowed:
+            begin += int((due - allowed) * interval)
+            due = allowed
+        for _number in range(min(due, BURST)):
+            for flow in numbers:
+                flow.next(now)
+        ticks += min(due, BURST)
+        if now >= pump:
+            pump = now + _PUMP
+            for transfer in transfers:
+                transfer.pump(now)
+        wake = min(begin + int(ticks * interval), pump) if numbers else pump
+        pause = max(wake - time.monotonic_ns(), _BREATH if due > BURST else 0)
+        if pause > 0:
+            time.sleep(pause / 1e9)
+    _take_leave(numbers, transfers)
+
+
+def results(numbers: Sequence[Numbers], transfers: Sequence[Bytes]) -> list[dict[str, Any]]:
+    """What was sent, flow by flow."""
+    return [*(flow.result() for flow in numbers), *(transfer.result() for transfer in transfers)]
+
+
+def _take_leave(numbers: Sequence[Numbers], transfers: Sequence[Bytes]) -> None:
+    begun = time.monotonic()
+    pending: list[Numbers | Bytes] = [*numbers, *transfers]
+    while pending:
+        for flow in pending:
+            flow.part()
+        waited = time.monotonic() - begun
+        pending = [flow for flow in transfers if not flow.done] if waited < _LATE_TRANSFER else []
+        pending += [flow for flow in numbers if not flow.done] if waited < _LATE else []
+        time.sleep(_FAREWELL)
+
+
+def _before_others() -> None:
+    """A turn at once when it is due: it needs little, and a pause of its own would look like one of the network."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except OSError:  # a container, or a kernel with RT_GROUP_SCHED
+        with contextlib.suppress(OSError):
+            os.nice(-15)
