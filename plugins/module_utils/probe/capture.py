@@ -75,23 +75,31 @@ def filter_program() -> bytes:
 
 def watch(interface: str) -> socket.socket:
     """A packet socket on `interface` that receives probes, both directions."""
+    return listen(interface, filter_program())
+
+
+def listen(interface: str, instructions: bytes) -> socket.socket:
+    """A packet socket on `interface`, on all of them when it is empty, that receives what the program accepts."""
     try:
-        # Protocol 0 receives nothing until bind(), so no packet comes in before the filter is there.
-        watcher = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        # Protocol 0 receives nothing until bind(), so no packet comes in before the filter is there. Without an
+        # interface there is no bind(), and what comes in before is read and passed over like anything else.
+        protocol = 0 if interface else socket.htons(_ETH_P_ALL)
+        watcher = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, protocol)
     except OSError as error:
         raise CaptureError(f"packet socket: {error.strerror}; is this root?") from error
     try:
-        program = ctypes.create_string_buffer(filter_program())
-        count = (len(program) - 1) // 8
+        program = ctypes.create_string_buffer(instructions, len(instructions))
+        count = len(instructions) // 8
         # struct sock_fprog: unsigned short, padding, pointer
         watcher.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", count, ctypes.addressof(program)))
         watcher.setsockopt(socket.SOL_SOCKET, responder.SO_RCVBUFFORCE, 4 << 20)
         watcher.setblocking(False)
-        watcher.bind((interface, _ETH_P_ALL))
+        if interface:
+            watcher.bind((interface, _ETH_P_ALL))
     except OSError as error:
         watcher.close()
         raise CaptureError(
-            f"capture on {interface}: {error.strerror}; `ip link` shows the interfaces there are"
+            f"capture on {interface or 'all interfaces'}: {error.strerror}; `ip link` shows the interfaces there are"
         ) from error
     return watcher
 

@@ -1,0 +1,76 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which implementation turns a service's address into an endpoint's, by the traces of kube-proxy and its likes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ansible_collections.podnet.fabric.plugins.module_utils.evidence.traces import Traces
+
+NONE = "none"
+_SERVICE_DEVICES = {"kube-ipvs0": "kube-proxy", "kube-dummy-if": "kube-router"}
+
+
+class Services(NamedTuple):
+    """What handles services. ``also`` lists what others have left beside it."""
+
+    implementation: str  # "iptables", "ipvs", "nftables", "ebpf" or NONE
+    evidence: tuple[str, ...]
+    also: tuple[str, ...]
+
+
+def recognise(traces: Traces) -> Services:
+    """The implementation with the strongest traces.
+
+    kube-proxy in IPVS mode keeps a chain KUBE-SERVICES too, but no chain per service (KUBE-SVC-); and the kubelet makes
+    chains of its own (KUBE-FIREWALL, KUBE-KUBELET-CANARY), which handle no service.
+    """
+    found = {
+        "ipvs": _ipvs(traces),
+        "nftables": _nftables(traces),
+        "iptables": _iptables(traces),
+        "ebpf": _ebpf(traces),
+    }
+    found = {name: evidence for name, evidence in found.items() if evidence}
+    if not found:
+        return Services(NONE, ("no chain, table, device or BPF map of a service proxy",), ())
+    chosen = next(iter(found))
+    return Services(
+        chosen,
+        tuple(found[chosen]),
+        tuple(f"{name}: {'; '.join(texts)}" for name, texts in found.items() if name != chosen),
+    )
+
+
+def _ipvs(traces: Traces) -> list[str]:
+    texts = [
+        f"device {device.name} of {_SERVICE_DEVICES[device.name]} with {len(device.addresses)} addresses"
+        for device in traces.devices
+        if device.name in _SERVICE_DEVICES
+    ]
+    if traces.virtual_services:
+        texts.append(f"{traces.virtual_services} virtual services in /proc/net/ip_vs")
+    return texts
+
+
+def _nftables(traces: Traces) -> list[str]:
+    tables = sorted({(chain.family, chain.table) for chain in traces.chains if chain.table == "kube-proxy"})
+    return [f"nft table {family} {table}" for family, table in tables]
+
+
+def _iptables(traces: Traces) -> list[str]:
+    nat = [chain for chain in traces.chains if chain.table == "nat" and chain.family in ("ip", "ip6")]
+    entries = sorted((chain.flavour, chain.family) for chain in nat if chain.name == "KUBE-SERVICES")
+    per_service = sum(chain.name.startswith(("KUBE-SVC-", "KUBE-EXT-")) for chain in nat)
+    by_ipvs = bool(_ipvs(traces)) and not per_service
+    if not entries or by_ipvs:
+        return []
+    texts = [f"chain KUBE-SERVICES in {family} nat (iptables-{flavour})" for flavour, family in entries]
+    return [*texts, f"{per_service} chains of services (KUBE-SVC-)"] if per_service else texts
+
+
+def _ebpf(traces: Traces) -> list[str]:
+    maps = ("cilium_lb4_services_v2", "cilium_lb6_services_v2", "cali_v4_nat_fe3", "cali_v6_nat_fe3")
+    return [f"BPF map /sys/fs/bpf/{pin}" for pin in sorted(traces.pins) if pin.rpartition("/")[2] in maps]
