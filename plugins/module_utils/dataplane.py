@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.podnet.fabric.plugins.module_utils.evidence import claims as claiming
 from ansible_collections.podnet.fabric.plugins.module_utils.evidence import ways
 from ansible_collections.podnet.fabric.plugins.module_utils.evidence.inquiry import Probing, inquire
+from ansible_collections.podnet.fabric.plugins.module_utils.evidence.sieve import SLOTS
 from ansible_collections.podnet.fabric.plugins.module_utils.evidence.traces import ROOT
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.links import LINKS, observed
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_objects import (
@@ -36,18 +37,41 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.evidence.ways import Kernel, Way
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
+LONGEST = 60
+"""Seconds that packets may be watched for: whoever waits for the module should not take it for dead."""
+
 # What the ways of ours are called after the dataplane that makes them; the others are called after themselves.
 _DATAPLANE_OF = {"ip6ip6": "ipip", "ip4ip6": "ipip"}
 
 
-def addresses_of(texts: Sequence[str], path: str = "to") -> list[str]:
+def addresses_of(texts: Sequence[str]) -> list[str]:
     """The addresses to look up, without prefix lengths; raises InvalidInput with every one that is none."""
     inspection = Inspection()
     bare = [text.partition("/")[0] for text in texts]
     for position, text in enumerate(bare):
-        inspection.ip(f"{path}[{position}]", text)
+        inspection.ip(f"to[{position}]", text)
     inspection.conclude()
     return bare
+
+
+def probing_of(option: Mapping[str, Any] | None) -> Probing | None:
+    """What packets to send; raises InvalidInput with everything that cannot be."""
+    if option is None:
+        return None
+    inspection = Inspection()
+    to, source = ([text.partition("/")[0] for text in option[field]] for field in ("to", "source"))
+    for field, texts in (("to", to), ("source", source)):
+        for position, text in enumerate(texts):
+            inspection.ip(f"probe.{field}[{position}]", text)
+    if len(to) > SLOTS:
+        inspection.refuse("probe.to", f"{len(to)} addresses", f"give at most {SLOTS}")
+    if not 0 < option["seconds"] <= LONGEST:
+        inspection.refuse("probe.seconds", str(option["seconds"]), f"give more than 0 and at most {LONGEST}")
+    interface = "" if option["underlay"] == "auto" else option["underlay"]
+    if interface:
+        inspection.interface("probe.underlay", interface)
+    inspection.conclude()
+    return Probing(tuple(to), tuple(source), option["seconds"], interface)
 
 
 def describe(

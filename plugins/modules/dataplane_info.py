@@ -17,7 +17,10 @@ description:
   - Follows addresses of one's choice the way a packet would go, the route the kernel takes, the dataplane that it
     means, and in a tunnel the gateway's MAC address and the underlay address behind it. What is missing on that way is
     said.
-  - Reads only.
+  - Gathers the evidence of which dataplane the node uses, what is declared, what the kernel's tables say, what packets
+    look like when they leave (with O(probe)), and says in a sentence for each peer whether these agree.
+  - Recognises the pod networks and the service proxies of others by their traces, with or without one of ours.
+  - Reads only. With O(probe) it sends a few packets.
 extends_documentation_fragment: [podnet.fabric.attributes]
 attributes:
   check_mode:
@@ -31,6 +34,33 @@ options:
     type: list
     elements: str
     default: []
+  probe:
+    description:
+      - Send real packets, three to each address, and watch them through the interfaces of the node. An empty dictionary
+        takes all the defaults. They go to UDP port 9, where nobody listens.
+      - Not given, no packet is sent.
+    type: dict
+    suboptions:
+      to:
+        description:
+          - Addresses to send to, with or without prefix length, at most 48. Those of the bridges of the declared peers
+            (of the first 48 blocks) when none is given.
+        type: list
+        elements: str
+        default: []
+      source:
+        description: Addresses of the node to send from, one for each address family. Those of its own pod bridge when not given.
+        type: list
+        elements: str
+        default: []
+      seconds:
+        description: How long to watch, at most. It ends sooner when the packets to all addresses have left.
+        type: float
+        default: 2
+      underlay:
+        description: The interface to watch, or V(auto) for all of them.
+        type: str
+        default: auto
 seealso:
   - module: podnet.fabric.reachability
   - module: podnet.fabric.node_facts
@@ -45,6 +75,19 @@ EXAMPLES = r"""
 - name: Stop where it would not
   ansible.builtin.assert:
     that: dataplane.lookups | selectattr('problem') | length == 0
+
+- name: Which dataplane do the packets to the other nodes use?
+  podnet.fabric.dataplane_info:
+    probe: {}
+  register: dataplane
+
+- name: Show what they look like, and whether that is what is declared
+  ansible.builtin.debug:
+    msg: "{{ [dataplane.verdict.summary] + dataplane.verdict.findings | map(attribute='text') | list }}"
+
+- name: Look at a node with somebody else's network
+  podnet.fabric.dataplane_info:
+    probe: {to: [10.42.1.1], source: [10.42.0.1]}
 """
 
 RETURN = r"""
@@ -117,8 +160,8 @@ lookups:
       type: str
     dataplane:
       description:
-        - V(vxlan) to a pod of another node, V(bridge) to one of this node, V(local) for the node itself, V(other) for a
-          way that is not ours, null for nowhere.
+        - V(vxlan), V(geneve), V(ipip), V(wireguard), V(host_gw) or V(bgp) to a pod of another node, V(bridge) to one of
+          this node, V(local) for the node itself, V(other) for a way that is not ours, null for nowhere.
       type: str
     dev:
       description: The interface.
@@ -151,6 +194,135 @@ lookups:
       peer: node2
       route: {dst: 10.244.1.0/24, nhid: 1409286144, proto: podnet}
       problem: null
+declarations:
+  description: The dataplanes that the node declares, in short.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {kind: vxlan, name: podnet-vx, standby: false, peers: 1, vni: 84, port: 4789, underlay: eth0, local: 192.0.2.11}
+kernel:
+  description: What the kernel's tables say of packets to the peers' bridges, and to the addresses of O(to) and O(probe.to).
+  returned: success
+  type: dict
+  contains:
+    carriers:
+      description:
+        - The number of ways by address family and by what carries them. V(vxlan), V(geneve), V(ipip), V(ip6ip6),
+          V(ip4ip6), V(wireguard), V(gre) and V(sit) are tunnels. V(host_gw) is a direct route of ours, V(bgp) one of BIRD
+          or FRR, V(routed) one of anybody else. V(on-link), V(bridge), V(local) and V(none) need no node in between.
+      type: dict
+    ways:
+      description: Each way. RV(kernel.ways[].outer) is where the outer packet goes, or without a tunnel the next hop.
+      type: list
+      elements: dict
+    left_out:
+      description: The number of the peers' blocks that were not looked up; 256 are.
+      type: int
+    tunnels:
+      description: The tunnel devices, ours and others'.
+      type: list
+      elements: dict
+  sample:
+    carriers: {ipv4: {vxlan: 1}}
+    ways:
+      - to: 10.244.1.1
+        carrier: vxlan
+        ours: true
+        owner: podnet
+        dev: podnet-vx
+        kind: vxlan
+        via: 10.244.1.0
+        lladdr: "02:aa:bb:cc:dd:ee"
+        outer: 192.0.2.12
+        vni: 84
+        port: 4789
+        protocol: 84
+        route: {dst: 10.244.1.0/24, nhid: 1409286144, proto: podnet}
+        several: false
+        problem: null
+    left_out: 0
+    tunnels: [{name: podnet-vx, kind: vxlan, ours: true, vni: 84, port: 4789, up: true}]
+capture:
+  description: What the packets looked like. Null without O(probe).
+  returned: success
+  type: dict
+  contains:
+    interface:
+      description: The interface that was watched. Null for all.
+      type: str
+    probes:
+      description:
+        - For each address what was sent, whether the other side answered, how it left, and every interface that it was
+          seen to leave by. The inside of WireGuard does not show, its packets are known by their lengths.
+      type: list
+      elements: dict
+  sample:
+    interface: null
+    probes:
+      - to: 10.244.1.1
+        source: 10.244.0.1
+        sent: 3
+        answered: true
+        error: null
+        left: VXLAN, VNI 84, port 4789 to 192.0.2.12 through eth0
+        sights:
+          - dev: eth0
+            tunnel: vxlan
+            vni: 84
+            port: 4789
+            outer_src: 192.0.2.11
+            outer_dst: 192.0.2.12
+            inner_src: 10.244.0.1
+            inner_dst: 10.244.1.1
+            fragmented: false
+foreign:
+  description: Pod networks of others, with what they were recognised by, and how they carry packets where that shows.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{name: flannel, evidence: ["device flannel.1 (vxlan, VNI 1, port 8472)"], dataplane: vxlan}]
+services:
+  description:
+    - What handles the addresses of Kubernetes services, V(iptables), V(ipvs), V(nftables), V(ebpf) or V(none), by which
+      traces, and what else has left some.
+  returned: success
+  type: dict
+  sample: {implementation: iptables, evidence: [chain KUBE-SERVICES in ip nat (iptables-nft)], also: []}
+unknown:
+  description: What could not be looked at, and why.
+  returned: success
+  type: list
+  elements: str
+  sample: ["nft is not installed, so its rules were not looked at"]
+verdict:
+  description: Whether declarations, tables and packets agree.
+  returned: success
+  type: dict
+  contains:
+    agreement:
+      description: Whether nothing contradicts.
+      type: bool
+    summary:
+      description: The node in a sentence.
+      type: str
+    contradictions:
+      description: A sentence for each address where they do not.
+      type: list
+      elements: str
+    findings:
+      description: A sentence for each address.
+      type: list
+      elements: dict
+  sample:
+    agreement: true
+    summary: VXLAN is declared; all 1 ways that were looked at are as they should be.
+    contradictions: []
+    findings:
+      - to: 10.244.1.1
+        peer: node2
+        agreement: true
+        text: "node2 (10.244.1.1): VXLAN, VNI 84, port 4789 to 192.0.2.12; declared, in the kernel's tables through podnet-vx and seen on eth0."
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -161,17 +333,28 @@ from ansible_collections.podnet.fabric.plugins.module_utils.errors import Podnet
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import refuse
 
+PROBE = {
+    "to": {"type": "list", "elements": "str", "default": []},
+    "source": {"type": "list", "elements": "str", "default": []},
+    "seconds": {"type": "float", "default": 2},
+    "underlay": {"type": "str", "default": "auto"},
+}
+
 
 def main() -> None:
     """Parse, look, exit."""
     module = AnsibleModule(
-        argument_spec={"to": {"type": "list", "elements": "str", "default": []}},
+        argument_spec={
+            "to": {"type": "list", "elements": "str", "default": []},
+            "probe": {"type": "dict", "options": PROBE},
+        },
         supports_check_mode=True,
     )
     try:
         addresses = dataplane.addresses_of(module.params["to"])
+        probing = dataplane.probing_of(module.params["probe"])
         with Host() as host:
-            found = dataplane.describe(host, Declarations(), addresses)
+            found = dataplane.describe(host, Declarations(), addresses, probing)
     except PodnetError as error:
         refuse(module, error)
     else:

@@ -50,6 +50,15 @@ BGP_PROTOCOLS = (12, 186)
 _ZERO_MAC = bytes(6)
 
 
+class Endpoint(NamedTuple):
+    """Where a WireGuard device sends packets for a prefix."""
+
+    address: bytes
+    prefixlen: int
+    outer: bytes  # empty as long as the peer has none
+    port: int
+
+
 class Kernel(NamedTuple):
     """What ways are worked out from."""
 
@@ -59,6 +68,7 @@ class Kernel(NamedTuple):
     neighbours: Mapping[tuple[str, bytes], Neighbour]  # on our links and on all tunnels, by device and address
     entries: Sequence[FdbEntry]  # of all tunnels that have an FDB
     fdb: Mapping[tuple[str, bytes], FdbEntry]  # the same by device and MAC
+    endpoints: Mapping[str, Sequence[Endpoint]]  # of the peers of all WireGuard devices, by device
 
 
 class Way(NamedTuple):
@@ -98,7 +108,31 @@ def read(host: Host) -> Kernel:
         },
         entries,
         {(entry.dev, entry.lladdr): entry for entry in entries},
+        _endpoints([link.name for link in host.links.values() if link.kind == "wireguard"]),
     )
+
+
+def _endpoints(devices: Sequence[str]) -> dict[str, list[Endpoint]]:
+    """The peers' endpoints by what they may be sent; of no device where the kernel does not tell."""
+    found: dict[str, list[Endpoint]] = {}
+    if not devices:
+        return found
+    # A protocol of its own, which few nodes need.
+    from ansible_collections.podnet.fabric.plugins.module_utils.netlink import wireguard
+    from ansible_collections.podnet.fabric.plugins.module_utils.netlink.generic import family_id, open_generic
+
+    with open_generic() as generic:
+        try:
+            family = family_id(generic, wireguard.FAMILY)
+            for name in devices:
+                found[name] = [
+                    Endpoint(address, length, peer.endpoint, peer.port)
+                    for peer in wireguard.get_device(generic, family, name).peers
+                    for _family, address, length in peer.allowed_ips
+                ]
+        except NetlinkError:
+            return found
+    return found
 
 
 def _our_kind(link: Link) -> str:
@@ -170,11 +204,34 @@ def _tunnelled(kernel: Kernel, link: Link, way: Way, next_hop: bytes, encap: Any
         seen = mac_text(near.lladdr) if near is not None and near.lladdr else ""
         return way._replace(outer=ip_text(getattr(encap, "dst", b"")), vni=vni, lladdr=seen)
     if link.kind == "wireguard":
-        return way  # the peer's endpoint is WireGuard's own to tell
+        return _by_key(kernel, link.name, way)
     if link.kind in IP_TUNNELS:
         # Without a remote end of its own, a tunnel takes the gateway for it (ip_tunnel_xmit).
         return way._replace(outer=ip_text(remote if any(remote) else next_hop))
     return _by_mac(kernel, link, way, next_hop, remote)
+
+
+def _by_key(kernel: Kernel, dev: str, way: Way) -> Way:
+    """The peer that the packet's own destination belongs to; no gateway counts."""
+    packed = packed_ip(way.to) or b""
+    if dev not in kernel.endpoints:
+        return way
+    fitting = [
+        end
+        for end in kernel.endpoints[dev]
+        if len(end.address) == len(packed) and _same_prefix(end.address, packed, end.prefixlen)
+    ]
+    if not fitting:
+        return way._replace(problem=f"no peer of {dev} is allowed {way.to}")
+    best = max(fitting, key=lambda end: end.prefixlen)
+    if not best.outer:
+        return way._replace(problem=f"the peer of {dev} that is allowed {way.to} has no endpoint yet")
+    return way._replace(outer=ip_text(best.outer), port=best.port)
+
+
+def _same_prefix(one: bytes, other: bytes, length: int) -> bool:
+    spare = 8 * len(one) - length
+    return int.from_bytes(one, "big") >> spare == int.from_bytes(other, "big") >> spare
 
 
 def _by_mac(kernel: Kernel, link: Link, way: Way, next_hop: bytes, remote: bytes) -> Way:
