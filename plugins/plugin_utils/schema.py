@@ -53,6 +53,11 @@ def cluster_wide() -> list[str]:
     return [name for name, part in variables().items() if part["x-scope"] == "cluster"]
 
 
+def is_secret(name: str) -> bool:
+    """Whether a variable's value may be in no message and in no plan."""
+    return bool(variables()[name].get("x-secret"))
+
+
 def complete(name: str, value: Any) -> Any:
     """Return a variable's value, or its default, with the defaults of its keys filled in."""
     part = variables()[name]
