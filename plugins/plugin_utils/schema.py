@@ -68,7 +68,7 @@ def _fill(value: Any, part: Mapping[str, Any]) -> Any:
     part = resolve(part)
     if isinstance(value, dict) and "properties" in part:
         filled = {key: copy.deepcopy(sub["default"]) for key, sub in part["properties"].items() if "default" in sub}
-        return {**filled, **value}
+        return {**filled, **{key: _fill(item, part["properties"].get(key, {})) for key, item in value.items()}}
     if isinstance(value, list) and "items" in part:
         return [_fill(item, part["items"]) for item in value]
     return value
