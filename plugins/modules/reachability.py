@@ -95,9 +95,13 @@ options:
         suboptions:
           type:
             description:
-              - V(vxlan) is in this tunnel, V(plain) in none, V(local) not at all, V(any) does not matter.
+              - V(vxlan), V(geneve), V(ipip) and V(ip6ip6) are in this tunnel, V(direct) is as they are, V(local) is not
+                at all, V(plain) is in no tunnel, if they leave by this interface, V(any) does not matter.
+              - V(wireguard) is in this tunnel, of which only the outside can be seen. That it carried the packets
+                follows from the answers, from data having left to the peer's address meanwhile, and from none of the
+                packets having been seen outside of it.
             type: str
-            choices: [vxlan, plain, local, any]
+            choices: [vxlan, geneve, ipip, ip6ip6, wireguard, direct, plain, local, any]
             default: any
           vni:
             description: The network identifier.
@@ -233,6 +237,10 @@ results:
     over_mtu_blocked:
       description: Whether one byte more did not pass. Null when it was not tried.
       type: bool
+    expected:
+      description: How they should have left it, the type of the target's encapsulation.
+      type: str
+      sample: vxlan
     encapsulation:
       description: How the packets left the underlay interface; null when it was not in a tunnel, or not watched.
       type: dict
@@ -261,7 +269,11 @@ from ansible_collections.podnet.fabric.plugins.module_utils.errors import Podnet
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import session
 
 TUNNEL = {
-    "type": {"type": "str", "choices": ["vxlan", "plain", "local", "any"], "default": "any"},
+    "type": {
+        "type": "str",
+        "choices": ["vxlan", "geneve", "ipip", "ip6ip6", "wireguard", "direct", "plain", "local", "any"],
+        "default": "any",
+    },
     "vni": {"type": "int"},
     "outer_src": {"type": "str"},
     "outer_dst": {"type": "str"},

@@ -8,11 +8,11 @@ import difflib
 import json
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.plugin_utils import on_link
+from ansible_collections.podnet.fabric.plugins.plugin_utils import travel
 from ansible_collections.podnet.fabric.plugins.plugin_utils.dataplanes import DATAPLANES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 
 class NotInPlan(Exception):
@@ -39,46 +39,12 @@ def peers(plan: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     To a direct peer packets travel as they are, between addresses of their own family; where its second address is not
     in a subnet of this node, a direct peer has none.
     """
-    way = _ways(plan, _found(plan, name))
-    return [_seen(peer, way) for peer in json.loads(plan["peers"]) if peer["name"] != name]
+    sight = travel.sight(plan, _found(plan, name))
+    return [_seen(peer, sight) for peer in json.loads(plan["peers"]) if peer["name"] != name]
 
 
-def _ways(plan: Mapping[str, Any], own: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], tuple[bool, bool]]:
-    """Return what tells of a peer whether the way to it is direct, and whether its second address is on-link."""
-    settings = plan["settings"]
-    dataplane = DATAPLANES[settings["dataplane"]]
-    second = own["underlay"]["second"]
-    addresses = {"underlay": own["underlay"]["address"], "second": second and second["address"]}
-    mine = _by_family({**addresses, "subnets": own["subnets"]})
-    first, other = own["family"], 10 - own["family"]
-    # What carries both families goes direct with those that it can; the others need all that the pods have.
-    needed = {first} if dataplane.carries_both else {first, *(pool["family"] for pool in plan["pools"])}
-
-    def never(_peer: Mapping[str, Any]) -> tuple[bool, bool]:
-        return False, False
-
-    def way(peer: Mapping[str, Any]) -> tuple[bool, bool]:
-        theirs = _by_family(peer)
-        shared = {
-            family for family, foothold in mine.items() if family in theirs and on_link.share(foothold, theirs[family])
-        }
-        return needed <= shared, other in shared
-
-    return way if dataplane.may_go_direct(settings["encapsulation"]) else never
-
-
-def _by_family(peer: Mapping[str, Any]) -> dict[int, tuple[str, str]]:
-    """Return address and subnet by address family."""
-    subnets = {":" in subnet: subnet for subnet in peer["subnets"]}
-    return {
-        6 if ":" in address else 4: (address, subnets.get(":" in address, ""))
-        for address in (peer["underlay"], peer["second"])
-        if address
-    }
-
-
-def _seen(peer: dict[str, Any], way: Callable[[Mapping[str, Any]], tuple[bool, bool]]) -> dict[str, Any]:
-    direct, second_on_link = way(peer)
+def _seen(peer: dict[str, Any], sight: travel.Sight) -> dict[str, Any]:
+    direct, second_on_link = sight(peer)
     del peer["subnets"]
     if direct and not second_on_link:
         peer["second"] = None

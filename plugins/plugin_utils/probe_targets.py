@@ -8,6 +8,8 @@ import random
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.plugin_utils import travel
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -35,11 +37,12 @@ def of_all_nodes(plan: Mapping[str, Any], pods: Mapping[str, Pods]) -> dict[str,
             *(
                 target
                 for peer in (_sample(names, place, plan["cluster"]) if sampled else names)
-                for target in _pods(plan, name, peer, pods[peer])
+                for target in _pods(way, name, peer, pods[peer])
             ),
             *_outside(plan, pods[name], outside),
         ]
         for place, name in enumerate(names)
+        for way in [travel.ways(plan, name)]
     }
 
 
@@ -56,20 +59,13 @@ def _sample(names: Sequence[str], place: int, seed: str) -> list[str]:
     return sorted(ring | set(chooser.sample(names, min(RANDOM_PEERS, len(names)))))
 
 
-def _pods(plan: Mapping[str, Any], asking: str, asked: str, pods: Pods) -> Targets:
-    settings, nodes = plan["settings"], plan["nodes"]
-    if asking == asked:
-        travels: dict[str, Any] = {"type": "local"}
-    else:
-        travels = {
-            "type": "vxlan",
-            "vni": settings["vxlan_vni"],
-            "port": settings["vxlan_port"],
-            "outer_src": nodes[asking]["underlay"]["address"],
-            "outer_dst": nodes[asked]["underlay"]["address"],
-        }
+def _pods(way: travel.Way, asking: str, asked: str, pods: Pods) -> Targets:
     return [
-        {"name": f"{asked}/{pod['name']}", "address": _bare(address), "encapsulation": travels}
+        {
+            "name": f"{asked}/{pod['name']}",
+            "address": _bare(address),
+            "encapsulation": {"type": "local"} if asking == asked else way(asked, ip_address(_bare(address)).version),
+        }
         for pod in pods
         for address in pod["addresses"]
     ]

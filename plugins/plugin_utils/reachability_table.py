@@ -19,6 +19,10 @@ Results = dict[str, list[Result]]  # by the node that asked
 # A matrix of more pods than this does not fit on a screen.
 WIDEST = 12
 DIGIT = {"ipv4": "4", "ipv6": "6"}
+DIRECT = "direct"  # as the targets of podnet.fabric.reachability have it
+WAYS_LEGEND = (
+    "seen leaving for another node's pods: the tunnel, or direct without one; -: nothing; 4:, 6: in IPv4, IPv6"
+)
 LEGEND = "4, 6: reached over IPv4, IPv6; !: reached, but not as it should be; -: not reached; blank: not asked"
 
 
@@ -32,7 +36,8 @@ def lines(results: Results, missing: Sequence[str] = ()) -> list[str]:
     outward = [(node, one) for node, found in results.items() for one in found if one["to"] == OUTSIDE]
     report = []
     if between:
-        report += [*_who_reached_whom(between), "", *_promises([one for _node, one in between])]
+        report += [*_who_reached_whom(between), "", *_how_it_travelled(between)]
+        report += _promises([one for _node, one in between])
     for address in sorted({one["address"] for _node, one in outward}):
         report.append(_outside(address, [one for _node, one in outward if one["address"] == address]))
     report += [f"{node}: no result, see its errors above" for node in missing]
@@ -55,6 +60,38 @@ def _who_reached_whom(between: Sequence[tuple[str, Result]]) -> list[str]:
     titles = ["from / to", *pods]
     rows = [[row, *("." if row == column else _cell(cells.get((row, column), {})) for column in pods)] for row in pods]
     return [*_drawn(titles, rows), "", LEGEND]
+
+
+def _how_it_travelled(between: Sequence[tuple[str, Result]]) -> list[str]:
+    """From node to node, in what the underlay saw the packets."""
+    cells: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for node, one in between:
+        peer = one["to"].partition("/")[0]
+        if peer != node and one["plain_on_underlay"] is not None:
+            cells[node, peer][_way(one)].add(DIGIT[one["family"]])
+    nodes = sorted({node for pair in cells for node in pair}, key=_natural)
+    if not nodes or len(nodes) > WIDEST:
+        return []
+    titles = ["from / to", *nodes]
+    rows = [
+        [row, *("." if row == column else _ways(cells.get((row, column), {})) for column in nodes)] for row in nodes
+    ]
+    return [*_drawn(titles, rows), "", WAYS_LEGEND, ""]
+
+
+def _way(one: Result) -> str:
+    found = ([one["encapsulation"]["type"]] if one["encapsulation"] is not None else []) + (
+        [DIRECT] if one["plain_on_underlay"] else []
+    )
+    return "+".join(found) or "-"
+
+
+def _ways(found: Mapping[str, set[str]]) -> str:
+    """One word where all packets travelled alike, else a word with the families that it counts for."""
+    if len(found) < 2:
+        return "".join(found)
+    told = [f"{''.join(sorted(families))}:{way}" for way, families in found.items()]
+    return " ".join(sorted(told))
 
 
 def _by_node(between: Sequence[tuple[str, Result]]) -> list[str]:
@@ -87,9 +124,9 @@ def _promises(between: Sequence[Result]) -> list[str]:
     total = len(between)
     reached = [one for one in between if one["reachable"]]
     watched = [one for one in reached if one["plain_on_underlay"] is not None]
-    # Whether a target is on the same node is not in a result: what is in no tunnel and has no failure, is.
     tunnelled = [one for one in watched if one["encapsulation"] is not None]
-    local = [one for one in watched if one["encapsulation"] is None and not one["plain_on_underlay"]]
+    as_they_are = [one for one in watched if one["plain_on_underlay"] and one["encapsulation"] is None]
+    unseen = [one for one in watched if one["encapsulation"] is None and not one["plain_on_underlay"]]
     sizes = ", ".join(str(size) for size in sorted({one["mtu"] for one in reached if one["mtu"] is not None}))
     rows = [
         ["reached by UDP and TCP", _of(between, lambda one: one["reachable"], total)],
@@ -102,8 +139,11 @@ def _promises(between: Sequence[Result]) -> list[str]:
         for outside in sorted({_outside_of(one) for one in tunnelled})
     ]
     if watched:
-        rows.append(["not on the underlay at all", str(len(local))])
-        rows += _unless_zero("on the underlay without a tunnel", sum(one["plain_on_underlay"] for one in watched))
+        direct = [one for one in as_they_are if one["expected"] == DIRECT]
+        rows += _unless_zero("on the underlay as they are", len(direct))
+        rows.append(["not on the underlay at all", str(len(unseen))])
+        stray = sum(one["plain_on_underlay"] and one["expected"] != DIRECT for one in watched)
+        rows += _unless_zero("on the underlay without a tunnel, against the plan", stray)
         rows += _unless_zero("in fragments on the underlay", sum(one["fragmented"] for one in watched))
     times = [one["rtt_ms"] for one in reached if one["rtt_ms"] is not None]
     if times:

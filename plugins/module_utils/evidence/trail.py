@@ -209,13 +209,15 @@ def sight(dev: str, ethertype: int, packet: bytes, run: bytes, targets: Mapping[
 
 def _encrypted(dev: str, ethertype: int, packet: bytes, targets: Mapping[int, str]) -> tuple[int, Sight] | None:
     """A WireGuard data message that carries a packet of exactly a probe's length."""
+    found = decode.sealed(ethertype, packet)
     plain = decode.untagged(ethertype, packet)
     outer = decode.ip(*plain) if plain else None
     segment = decode.udp(outer) if outer else None
-    if outer is None or segment is None or segment.payload[:4] != b"\x04\0\0\0":
+    if found is None or found.encapsulation is None or segment is None:
         return None
     slot = sieve.slot_of(len(segment.payload) - sieve.WIREGUARD)
-    if slot is None or slot not in targets or outer.destination == packed_ip(targets[slot]):
+    if slot is None or slot not in targets or found.destination == packed_ip(targets[slot]):
         return None
-    ends = (ip_text(outer.source), ip_text(outer.destination))
-    return slot, Sight(dev, "wireguard", None, segment.port, *ends, "", "", outer.fragment)
+    around = found.encapsulation
+    ends = (ip_text(around.outer_source), ip_text(around.outer_destination))
+    return slot, Sight(dev, around.type, None, around.port, *ends, "", "", found.fragmented)

@@ -54,28 +54,36 @@ def magic_offsets() -> tuple[int, ...]:
     return tuple(sorted(plain | tunnelled))
 
 
-def filter_program() -> bytes:
+def sealed_offsets() -> tuple[int, ...]:
+    """Where WireGuard's messages can begin, counted from the network header, ascending."""
+    return tuple(sorted({header + _UDP_HEADER for header in (*_IP_HEADERS, 40 + _FRAGMENT_HEADER)}))
+
+
+def filter_program(sealed: bool = False) -> bytes:
     """Instructions (struct sock_filter: code, jump if true, jump if false, constant) that accept probes only.
 
     A load behind the end of a packet ends the program with "drop"; so a probe is at least message.SMALLEST long and the
     offsets ascend.
+
+    :param sealed: accept WireGuard's data, too: probes cannot be told in it
     """
-    offsets = magic_offsets()
-    magic = int.from_bytes(message.MAGIC, "big")
+    words = [(offset, message.MAGIC) for offset in magic_offsets()]
+    if sealed:
+        words = sorted(words + [(offset, decode.WIREGUARD_DATA) for offset in sealed_offsets()])
     program = []
-    for number, offset in enumerate(offsets):
-        remaining = len(offsets) - number - 1
+    for number, (offset, word) in enumerate(words):
+        remaining = len(words) - number - 1
         program.append((_LOAD_WORD, 0, 0, offset))
         # If equal, jump over the remaining pairs and over the "drop".
-        program.append((_JUMP_EQUAL, 2 * remaining + 1, 0, magic))
+        program.append((_JUMP_EQUAL, 2 * remaining + 1, 0, int.from_bytes(word, "big")))
     program.append((_RETURN, 0, 0, 0))
     program.append((_RETURN, 0, 0, _SNAP))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
-def watch(interface: str) -> socket.socket:
-    """A packet socket on `interface` that receives probes, both directions."""
-    return listen(interface, filter_program())
+def watch(interface: str, sealed: bool = False) -> socket.socket:
+    """A packet socket on `interface` that receives probes, and WireGuard's data if wanted, both directions."""
+    return listen(interface, filter_program(sealed))
 
 
 def listen(interface: str, instructions: bytes) -> socket.socket:
@@ -114,7 +122,7 @@ def drain(watcher: socket.socket) -> list[Seen]:
             return seen
         except OSError:  # ENETDOWN: the interface went down; the probes will tell
             return seen
-        sighting = decode.sighting(address[1], packet, message.MAGIC)
+        sighting = decode.sighting(address[1], packet, message.MAGIC) or decode.sealed(address[1], packet)
         if sighting is not None:
             seen.append(Seen(address[2] == _PACKET_OUTGOING, sighting))
 

@@ -6,7 +6,8 @@ Everything here takes bytes from a network: whatever they are, the answer is a v
 
 A tunnel is one function that takes what it finds behind its outer header and returns what it carries, and one entry in
 a table: TUNNELS_BY_UDP for those with a UDP port, TUNNELS_BY_PROTOCOL for those with an IP protocol of their own.
-UDP tunnels are recognised by their form, not by the port, so that a wrong port can be reported as such.
+UDP tunnels are recognised by their form, not by the port, so that a wrong port can be reported as such. WireGuard's
+packets are known by their form, too; nobody can look into them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 ETHERTYPE_IPV4 = 0x0800
 ETHERTYPE_IPV6 = 0x86DD
 _VLAN_TAGS = (0x8100, 0x88A8)
+# RFC 8926, 3.4: an Ethernet frame is inside.
+_ETHERTYPE_BRIDGED = 0x6558
+# WireGuard paper, 5.4.6: a transport message begins with the type 4 and three bytes of zero; receiver and counter (12
+# bytes) follow, then what is encrypted, and a tag of 16. Without data it is a keepalive (6.5).
+WIREGUARD_DATA = b"\x04\0\0\0"
+_WIREGUARD_KEEPALIVE = 16 + 16
 _UDP = 17
 _FRAGMENT = 44
 # Hop-by-hop, routing, destination options: each begins with next header and length in units of 8 bytes (RFC 8200, 4.2).
@@ -56,7 +63,7 @@ class Carried(NamedTuple):
 class Encapsulation(NamedTuple):
     """The outside of a tunnelled packet."""
 
-    type: str
+    type: str  # a name in TUNNEL_HEADERS, or "wireguard"
     vni: int | None
     outer_source: bytes
     outer_destination: bytes
@@ -143,11 +150,49 @@ def vxlan(payload: bytes) -> Carried | None:
     return None if inner is None else Carried("vxlan", int.from_bytes(payload[4:7], "big"), *inner)
 
 
-TUNNELS_BY_UDP: Mapping[str, Callable[[bytes], Carried | None]] = {"vxlan": vxlan}
-TUNNELS_BY_PROTOCOL: Mapping[int, Callable[[bytes], Carried | None]] = {}
+def geneve(payload: bytes) -> Carried | None:
+    """RFC 8926, 3.4: version and length of options, flags, protocol type, VNI, 8 reserved bits; then the options."""
+    if len(payload) < 8 or payload[0] >> 6 or payload[1] & 0x3F or payload[7] != 0:
+        return None
+    vni, carried = int.from_bytes(payload[4:7], "big"), payload[8 + (payload[0] & 0x3F) * 4 :]
+    protocol = int.from_bytes(payload[2:4], "big")
+    if protocol == _ETHERTYPE_BRIDGED:
+        inner = ethernet(carried)
+        return None if inner is None else Carried("geneve", vni, *inner)
+    return Carried("geneve", vni, protocol, carried) if protocol in (ETHERTYPE_IPV4, ETHERTYPE_IPV6) else None
 
-# Bytes between the end of the outer IP header and the beginning of the inner one, per tunnel: UDP, VXLAN, Ethernet.
-TUNNEL_HEADERS: Mapping[str, int] = {"vxlan": 8 + 8 + 14}
+
+def ipip(payload: bytes) -> Carried:
+    """RFC 2003: the outer header is followed by the inner one."""
+    return Carried("ipip", None, ETHERTYPE_IPV4, payload)
+
+
+def ip6ip6(payload: bytes) -> Carried:
+    """RFC 2473, 3: as IP in IP; the encapsulation limit is an extension header of the outer one."""
+    return Carried("ip6ip6", None, ETHERTYPE_IPV6, payload)
+
+
+TUNNELS_BY_UDP: Mapping[str, Callable[[bytes], Carried | None]] = {"vxlan": vxlan, "geneve": geneve}
+TUNNELS_BY_PROTOCOL: Mapping[int, Callable[[bytes], Carried | None]] = {4: ipip, 41: ip6ip6}
+
+# Bytes between the end of the outer IP header and the beginning of the inner one, per tunnel: UDP, the tunnel's own
+# header (GENEVE's without options), Ethernet.
+TUNNEL_HEADERS: Mapping[str, int] = {"vxlan": 8 + 8 + 14, "geneve": 8 + 8 + 14, "ipip": 0, "ip6ip6": 0}
+
+
+def sealed(ethertype: int, packet: bytes) -> Sighting | None:
+    """A packet in which WireGuard carries data. Of what is inside, not even the addresses are seen: here they are the
+    nodes'.
+    """
+    plain = untagged(ethertype, packet)
+    outer = None if plain is None else ip(*plain)
+    segment = None if outer is None else udp(outer)
+    if outer is None or segment is None:
+        return None
+    if not segment.payload.startswith(WIREGUARD_DATA) or len(segment.payload) <= _WIREGUARD_KEEPALIVE:
+        return None
+    outside = Encapsulation("wireguard", None, outer.source, outer.destination, segment.port)
+    return Sighting(outer.source, outer.destination, b"", outside, outer.fragment)
 
 
 def sighting(ethertype: int, packet: bytes, magic: bytes) -> Sighting | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import capture, message
 from ansible_collections.podnet.fabric.plugins.module_utils.probe.datagram import Asking
+from ansible_collections.podnet.fabric.plugins.module_utils.probe.question import WIREGUARD
 from ansible_collections.podnet.fabric.plugins.module_utils.probe.stream import Connecting
 
 if TYPE_CHECKING:
@@ -75,9 +76,11 @@ def probe(
     digest = message.digest_of(run)
     answers: list[Answer] = []
     for first in range(0, len(questions), _AT_ONCE):
-        watcher = None if watch_on is None else capture.watch(watch_on)
+        some = questions[first : first + _AT_ONCE]
+        sealed = any(question.target.tunnel.type == WIREGUARD for question in some)
+        watcher = None if watch_on is None else capture.watch(watch_on, sealed)
         try:
-            answers += _ask(questions[first : first + _AT_ONCE], digest, timeout, mtu, watcher)
+            answers += _ask(some, digest, timeout, mtu, watcher)
         finally:
             if watcher is not None:
                 watcher.close()
@@ -178,6 +181,25 @@ def summarise(seen: Sequence[capture.Seen]) -> dict[Pair, Observed]:
     }
 
 
+def _sealed(question: Question, observed: dict[Pair, Observed]) -> list[Observed]:
+    """What WireGuard sent to the target's node meanwhile; that the probes were in it follows from their being answered
+    and not being seen outside it.
+    """
+    wanted = question.target.tunnel
+    if wanted.type != WIREGUARD:
+        return []
+    ends = (
+        wanted.outer_src and ip_address(wanted.outer_src).packed,
+        wanted.outer_dst and ip_address(wanted.outer_dst).packed,
+    )
+    return [
+        found
+        for pair, found in observed.items()
+        if any(one.type == WIREGUARD for one in found.encapsulations)
+        and all(end is None or end == seen for end, seen in zip(ends, pair))
+    ]
+
+
 def _united(parts: Sequence[Observed]) -> Observed:
     return Observed(
         tuple(one for part in parts for one in part.encapsulations),
@@ -195,7 +217,12 @@ def _answer(datagram: Asking, stream: Connecting, observed: dict[Pair, Observed]
         # With NAT the packets were on the underlay under the address that the receiver saw.
         sources = {ip_address(text).packed for text in {source, udp_source, *question.pod.addresses} if text}
         target = ip_address(question.target.address).packed
-        seen = _united([observed[one, target] for one in sorted(sources) if (one, target) in observed])
+        seen = _united(
+            [
+                *(observed[one, target] for one in sorted(sources) if (one, target) in observed),
+                *_sealed(question, observed),
+            ]
+        )
     return Answer(
         question=question,
         mtu=datagram.mtu,

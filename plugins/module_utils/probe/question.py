@@ -16,7 +16,9 @@ NODE = "node"  # the receiver sees an address of the pod's node: outgoing NAT
 ANY = "any"
 
 LOCAL = "local"  # the underlay sees nothing of it: pods of one node
-PLAIN = "plain"  # it travels without a tunnel
+PLAIN = "plain"  # it travels without a tunnel, by whichever interface: to the world outside
+DIRECT = "direct"  # it travels without a tunnel, and the underlay sees it: to a pod of another node
+WIREGUARD = "wireguard"  # the underlay sees that something travels to the peer, and nothing of what
 
 
 class Pod(NamedTuple):
@@ -30,7 +32,7 @@ class Pod(NamedTuple):
 class Tunnel(NamedTuple):
     """How packets to a target should travel on the underlay; what is None may be anything."""
 
-    type: str  # a tunnel of decode.py, LOCAL, PLAIN or ANY
+    type: str  # a tunnel of decode.py, LOCAL, PLAIN, DIRECT or ANY
     vni: int | None = None
     outer_src: str | None = None
     outer_dst: str | None = None

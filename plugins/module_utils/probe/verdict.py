@@ -46,6 +46,7 @@ def judge(
         "mtu": answer.mtu,
         "mtu_ok": answer.full,
         "over_mtu_blocked": None if answer.over is None else not answer.over,
+        "expected": question.target.tunnel.type,
         "encapsulation": _encapsulation(answer.observed),
         "plain_on_underlay": None if answer.observed is None else answer.observed.plain,
         "fragmented": None if answer.observed is None else answer.observed.fragmented,
@@ -91,14 +92,29 @@ def _where_it_ends(answer: Answer, watch_on: str) -> str:
     if observed is None or wanted.type in (asked.ANY, asked.PLAIN):
         return "look at the route to it (`ip route get`) and for a packet filter on the way"
     if observed.encapsulations:
-        outside = _told(observed.encapsulations[0])
-        return f"it leaves {watch_on} in {outside}: look for a packet filter between the nodes, then at the other node"
-    if observed.plain:
-        return f"it leaves {watch_on} without a tunnel: the route to it is missing or another one is preferred"
-    return (
-        f"nothing of it leaves {watch_on}: look at the route to it, its neighbour and its FDB entry "
-        "(podnet.fabric.dataplane_info shows them, site.yml repairs them)"
-    )
+        return _where_the_tunnel_ends(_told(observed.encapsulations[0]), wanted.type, watch_on)
+    if not observed.plain:
+        return (
+            f"nothing of it leaves {watch_on}: look at the route to it, its neighbour and its FDB entry "
+            "(podnet.fabric.dataplane_info shows them, site.yml repairs them)"
+        )
+    if wanted.type == asked.DIRECT:
+        return (
+            f"it leaves {watch_on} as it is: look for a packet filter and for the routes of routers between the nodes, "
+            "then at the other node"
+        )
+    return f"it leaves {watch_on} without a tunnel: the route to it is missing or another one is preferred"
+
+
+def _where_the_tunnel_ends(outside: str, wanted: str, watch_on: str) -> str:
+    if wanted == asked.WIREGUARD:
+        return (
+            f"packets leave {watch_on} in {outside}, whether it is among them cannot be seen: "
+            "look at the session with that node (podnet.fabric.wireguard_sessions), then at the other node"
+        )
+    if wanted == asked.DIRECT:
+        return f"it leaves {watch_on} in {outside}: the direct route to it is missing or another one is preferred"
+    return f"it leaves {watch_on} in {outside}: look for a packet filter between the nodes, then at the other node"
 
 
 def _source(answer: Answer, is_own: Callable[[str], bool]) -> list[str]:
@@ -165,23 +181,32 @@ def _underlay(answer: Answer, watch_on: str) -> list[str]:
         failures += [f"left {watch_on} in {_told(one)}, wanted no tunnel" for one in observed.encapsulations]
         if wanted.type == asked.LOCAL and observed.plain:
             failures.append(f"left {watch_on} though both ends are on this node; see `ip route get` for the address")
+    elif wanted.type == asked.DIRECT:
+        failures += [
+            f"left {watch_on} in {_told(one)}, wanted no tunnel; the direct route to it is missing"
+            for one in observed.encapsulations
+        ]
+        if not observed.plain and not observed.encapsulations:
+            failures.append(_unseen(answer, watch_on, "it there without a tunnel"))
     elif wanted.type != asked.ANY:
         if observed.plain:
             failures.append(
                 f"left {watch_on} without a tunnel, wanted {_told_wanted(wanted)}; another route is preferred"
             )
         elif not observed.encapsulations:
-            lost = f"; the capture lost {answer.missed} packets, try again" if answer.missed else ""
-            failures.append(
-                f"not seen on {watch_on}, wanted {_told_wanted(wanted)} there; "
-                f"it takes another interface (`ip route get` for the peer's address){lost}"
-            )
+            failures.append(_unseen(answer, watch_on, f"{_told_wanted(wanted)} there"))
         failures += [
             f"left {watch_on} in {_told(one)}, wanted {_told_wanted(wanted)}"
             for one in observed.encapsulations
             if not _matches(one, wanted)
         ]
     return failures
+
+
+def _unseen(answer: Answer, watch_on: str, wanted: str) -> str:
+    lost = f"; the capture lost {answer.missed} packets, try again" if answer.missed else ""
+    where = "it takes another interface (`ip route get` for the peer's address)"
+    return f"not seen on {watch_on}, wanted {wanted}; {where}{lost}"
 
 
 def _matches(found: Encapsulation, wanted: asked.Tunnel) -> bool:

@@ -33,8 +33,9 @@ def _run(program: bytes, packet: bytes) -> int:
 
 
 def test_the_offsets_are_those_of_every_combination_of_headers() -> None:
-    # IPv4 28, IPv6 48; VXLAN over IPv4 20+30+28 and +48; over IPv6 40+30+28 and +48; the same behind a fragment header.
-    assert capture.magic_offsets() == (28, 48, 78, 98, 106, 118, 126)
+    # IPv4 28, IPv6 48; VXLAN or GENEVE over IPv4 20+30+28 and +48, over IPv6 40+30+28 and +48, both behind a fragment
+    # header; IP in IP 20+28 and 20+48, IP in IPv6 40+28 and 40+48, and behind a fragment header 48+28 and 48+48.
+    assert capture.magic_offsets() == (28, 48, 68, 76, 78, 88, 96, 98, 106, 118, 126)
 
 
 def test_the_shortest_probe_is_long_enough_for_every_load() -> None:
@@ -54,6 +55,20 @@ def test_the_filter_drops_everything_else() -> None:
     assert _run(program, bytes(29) + message.MAGIC + bytes(200)) == 0
     assert _run(program, b"") == 0
     assert _run(program, bytes(28) + message.MAGIC[:3]) == 0
+
+
+@pytest.mark.parametrize("offset", capture.sealed_offsets())
+def test_the_filter_accepts_what_is_sealed_only_when_it_is_asked_for(offset: int) -> None:
+    packet = bytes(offset) + decode.WIREGUARD_DATA + bytes(128)
+    assert _run(capture.filter_program(sealed=True), packet) > 0
+    assert _run(capture.filter_program(), packet) == 0
+
+
+@pytest.mark.parametrize("offset", capture.magic_offsets())
+def test_probes_are_accepted_beside_what_is_sealed(offset: int) -> None:
+    packet = bytes(offset) + message.MAGIC + bytes(message.SMALLEST)
+    assert _run(capture.filter_program(sealed=True), packet) > 0
+    assert _run(capture.filter_program(sealed=True), bytes(200)) == 0
 
 
 def _seen(source: bytes, destination: bytes, *, outgoing: bool, tunnel: bool, fragmented: bool = False) -> capture.Seen:

@@ -24,6 +24,7 @@ def _result(asking: str, asked: str, /, **changes: Any) -> dict[str, Any]:
         "mtu": 1450,
         "mtu_ok": True,
         "over_mtu_blocked": True,
+        "expected": "vxlan",
         "encapsulation": TUNNEL,
         "plain_on_underlay": False,
         "fragmented": False,
@@ -66,6 +67,13 @@ def test_a_good_network_in_full() -> None:
         "",
         "4, 6: reached over IPv4, IPv6; !: reached, but not as it should be; -: not reached; blank: not asked",
         "",
+        "from / to  node1  node2",
+        "---------  -----  -----",
+        "node1      .      vxlan",
+        "node2      vxlan  .",
+        "",
+        "seen leaving for another node's pods: the tunnel, or direct without one; -: nothing; 4:, 6: in IPv4, IPv6",
+        "",
         "reached by UDP and TCP                        4 of 4",
         "source address kept (no NAT)                  4 of 4",
         "full-size packet with DF (1450 bytes) passes  4 of 4",
@@ -89,16 +97,49 @@ def test_a_broken_network_shows_where() -> None:
     }
     table = reachability_table.lines(results, ["node3"])
     assert "node1/one  .          -          6!" in table
-    assert "reached by UDP and TCP                        2 of 3" in table
-    assert "source address kept (no NAT)                  1 of 3" in table
-    assert "on the underlay without a tunnel              1" in table
-    assert "in fragments on the underlay                  1" in table
+    told = [" ".join(line.split()) for line in table]
+    assert "node2 direct ." in told
+    assert "reached by UDP and TCP 2 of 3" in told
+    assert "source address kept (no NAT) 1 of 3" in told
+    assert "on the underlay without a tunnel, against the plan 1" in told
+    assert "in fragments on the underlay 1" in told
     assert table[-1] == "node3: no result, see its errors above"
     assert reachability_table.failures(results, ["node3"]) == [
         "node1/one -> node1/one (10.0.0.2): not reached within 5 s (UDP: no answer, TCP: no answer); look",
         "node1/one -> node3/one (10.0.0.2): by UDP and TCP the receiver saw 10.0.0.9 ...",
         "node3: its pods asked nobody, see the errors above",
     ]
+
+
+def test_every_pair_of_nodes_tells_how_its_packets_travelled() -> None:
+    ipip = {"type": "ipip", "vni": None, "outer_src": "192.0.2.1", "outer_dst": "192.0.2.3", "port": None}
+    direct: dict[str, Any] = {"expected": "direct", "encapsulation": None, "plain_on_underlay": True}
+    results = {
+        "node1": [
+            _result("one", "node1/two", expected="local", encapsulation=None),
+            _result("one", "node2/one", **direct),
+            _result("two", "node2/one", **direct),
+            _result("one", "node3/one", expected="ipip", encapsulation=ipip),
+            _result("one", "node3/one", expected="ip6ip6", family="ipv6", encapsulation={**ipip, "type": "ip6ip6"}),
+        ],
+        "node2": [
+            _result("one", "node1/one", **direct),
+            _result("one", "node1/one", family="ipv6", expected="vxlan"),
+            _result("one", "node3/one", **{**direct, "plain_on_underlay": False}),
+        ],
+    }
+    table = reachability_table.lines(results)
+    start = table.index("from / to  node1             node2   node3")
+    assert table[start + 2 : start + 5] == [
+        "node1      .                 direct  4:ipip 6:ip6ip6",
+        "node2      4:direct 6:vxlan  .       -",
+        "node3                                .",
+    ]
+    told = [" ".join(line.split()) for line in table]
+    assert "on the underlay as they are 3" in told
+    assert "on the underlay in IPIP 1" in told
+    assert "not on the underlay at all 2" in told
+    assert not any("against the plan" in line for line in told)
 
 
 def test_many_nodes_have_a_line_each_in_the_order_of_their_numbers() -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -11,17 +12,44 @@ import pytest
 from ansible_collections.podnet.fabric.plugins.plugin_utils import probe_targets
 
 
-def _plan(nodes: int, *, scope: str = "auto", outside: tuple[str, ...] = (), nat: bool = True) -> dict[str, Any]:
+def _plan(
+    nodes: int,
+    *,
+    scope: str = "auto",
+    outside: tuple[str, ...] = (),
+    nat: bool = True,
+    dataplane: str = "vxlan",
+    encapsulation: str = "always",
+) -> dict[str, Any]:
+    """Nodes in subnets of two; the last one has no IPv6 address."""
     return {
         "cluster": "test",
-        "settings": {"verify_scope": scope, "verify_outside": outside, "vxlan_vni": 84, "vxlan_port": 4789},
-        "pools": [
-            {"name": "default", "cidr": "10.244.0.0/16", "nat_outgoing": nat},
-            {"name": "default6", "cidr": "fd00:10:244::/48", "nat_outgoing": False},
-        ],
-        "nodes": {
-            f"node{n}": {"underlay": {"address": f"192.0.2.{n}", "interface": "eth0"}} for n in range(1, nodes + 1)
+        "settings": {
+            "verify_scope": scope,
+            "verify_outside": outside,
+            "dataplane": dataplane,
+            "encapsulation": encapsulation,
+            "vxlan_vni": 84,
+            "vxlan_port": 4789,
+            "geneve_vni": 85,
+            "geneve_port": 6081,
+            "wireguard_port": 51820,
         },
+        "pools": [
+            {"name": "default", "family": 4, "cidr": "10.244.0.0/16", "nat_outgoing": nat},
+            {"name": "default6", "family": 6, "cidr": "fd00:10:244::/48", "nat_outgoing": False},
+        ],
+        "nodes": {f"node{n}": _node(n, n < nodes) for n in range(1, nodes + 1)},
+    }
+
+
+def _node(number: int, six: bool) -> dict[str, Any]:
+    first = f"192.0.2.{number}"
+    second = {"address": f"2001:db8::{number}", "prefixlen": 64} if six else None
+    return {
+        "family": 4,
+        "underlay": {"address": first, "interface": "eth0", "second": second},
+        "subnets": [str(ip_network(f"{first}/31", strict=False)), *(["2001:db8::/64"] if six else [])],
     }
 
 
@@ -57,6 +85,63 @@ def test_packets_to_a_peer_travel_in_the_tunnel_and_those_at_home_do_not() -> No
         "outer_src": "192.0.2.1",
         "outer_dst": "192.0.2.2",
     }
+
+
+TUNNELS: dict[tuple[str, int], dict[str, Any]] = {
+    ("vxlan", 4): {"type": "vxlan", "vni": 84, "port": 4789},
+    ("vxlan", 6): {"type": "vxlan", "vni": 84, "port": 4789},
+    ("geneve", 4): {"type": "geneve", "vni": 85, "port": 6081},
+    ("geneve", 6): {"type": "geneve", "vni": 85, "port": 6081},
+    ("wireguard", 4): {"type": "wireguard", "port": 51820},
+    ("wireguard", 6): {"type": "wireguard", "port": 51820},
+    ("ipip", 4): {"type": "ipip"},
+    ("ipip", 6): {"type": "ip6ip6"},
+}
+
+
+def _travels(plan: dict[str, Any], asking: str, asked: str, family: int) -> dict[str, Any]:
+    """How packets between the nodes' pods should travel."""
+    targets = probe_targets.of_all_nodes(plan, _pods(len(plan["nodes"])))[asking]
+    (found,) = (
+        target["encapsulation"]
+        for target in targets
+        if target["name"] == f"{asked}/one" and (":" in target["address"]) == (family == 6)
+    )
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize(("dataplane", "family"), TUNNELS)
+def test_each_tunnel_has_its_outside(dataplane: str, family: int) -> None:
+    first, second = (
+        {"outer_src": "192.0.2.2", "outer_dst": "192.0.2.3"},
+        {
+            "outer_src": "2001:db8::2",
+            "outer_dst": "2001:db8::3",
+        },
+    )
+    outer = second if (dataplane, family) == ("ipip", 6) else first
+    plan = _plan(5, dataplane=dataplane)
+    assert _travels(plan, "node2", "node3", family) == {**TUNNELS[dataplane, family], **outer}
+    if dataplane != "wireguard":
+        plan = _plan(5, dataplane=dataplane, encapsulation="cross_subnet")
+        # IPv6 on-link or not: nodes 1 and 2 are not in one subnet of IPv4, by which they are named.
+        assert _travels(plan, "node1", "node2", family)["type"] == TUNNELS[dataplane, family]["type"]
+        assert _travels(plan, "node2", "node3", family) == {"type": "direct"}
+
+
+@pytest.mark.parametrize("dataplane", ["host_gw", "bgp"])
+@pytest.mark.parametrize("peer", ["node1", "node3"])
+def test_without_a_tunnel_packets_travel_as_they_are_by_whichever_router(dataplane: str, peer: str) -> None:
+    for family in (4, 6):
+        assert _travels(_plan(5, dataplane=dataplane), "node2", peer, family) == {"type": "direct"}
+
+
+def test_a_family_without_addresses_stays_in_the_tunnel() -> None:
+    plan = _plan(3, encapsulation="cross_subnet")
+    assert _travels(plan, "node2", "node3", 4) == {"type": "direct"}
+    for asking, asked in (("node2", "node3"), ("node3", "node2")):
+        assert _travels(plan, asking, asked, 6)["type"] == "vxlan"
 
 
 def test_a_node_that_attached_no_pods_is_not_asked() -> None:

@@ -79,6 +79,7 @@ def test_a_good_answer_has_no_failures() -> None:
         "mtu": 1450,
         "mtu_ok": True,
         "over_mtu_blocked": True,
+        "expected": "vxlan",
         "encapsulation": WANTED,
         "plain_on_underlay": False,
         "fragmented": False,
@@ -101,6 +102,30 @@ def test_every_part_of_the_outside_counts(wanted: dict[str, Any], says: str) -> 
     (failure,) = _judged(_answer({"name": "c", "address": "10.0.1.2", "encapsulation": wanted}))["failures"]
     assert failure.startswith("a -> c (10.0.1.2): left eth0 in vxlan")
     assert says in failure
+
+
+def test_a_direct_way_is_seen_and_in_no_tunnel() -> None:
+    direct = {"name": "c", "address": "10.0.1.2", "encapsulation": {"type": "direct"}}
+    assert _judged(_answer(direct, observed=prober.Observed(plain=True)))["failures"] == []
+    (failure,) = _judged(_answer(direct))["failures"]
+    assert "left eth0 in vxlan VNI 84 from 192.0.2.1 to 192.0.2.2 port 4789, wanted no tunnel; the direct" in failure
+    (failure,) = _judged(_answer(direct, observed=prober.Observed()))["failures"]
+    assert "not seen on eth0, wanted it there without a tunnel; it takes another interface" in failure
+
+
+def test_what_is_sealed_must_go_to_the_peer_and_nothing_beside_it() -> None:
+    sealed = Encapsulation("wireguard", None, b"\xc0\0\x02\x01", b"\xc0\0\x02\x02", 51820)
+    wanted = {"type": "wireguard", "port": 51820, "outer_src": "192.0.2.1", "outer_dst": "192.0.2.2"}
+    target = {"name": "c", "address": "10.0.1.2", "encapsulation": wanted}
+    result = _judged(_answer(target, observed=prober.Observed((sealed,))))
+    assert result["failures"] == []
+    assert result["encapsulation"] == {**wanted, "vni": None}
+    (failure,) = _judged(_answer(target, observed=prober.Observed()))["failures"]
+    assert "not seen on eth0, wanted wireguard from 192.0.2.1 to 192.0.2.2 port 51820 there" in failure
+    (failure,) = _judged(_answer(target, observed=prober.Observed((sealed,), plain=True)))["failures"]
+    assert "left eth0 without a tunnel, wanted wireguard" in failure
+    (failure,) = _judged(_answer(target, observed=prober.Observed((sealed._replace(port=7),))))["failures"]
+    assert "left eth0 in wireguard from 192.0.2.1 to 192.0.2.2 port 7, wanted" in failure
 
 
 def test_what_a_capture_lost_is_said() -> None:
@@ -137,6 +162,17 @@ def test_sizes_count_only_when_asked_for() -> None:
         (WANTED, prober.Observed(plain=True), "it leaves eth0 without a tunnel: the route to it is missing"),
         (WANTED, None, "look at the route to it"),
         ({"type": "local"}, prober.Observed(), "both are on this node: look at the bridge"),
+        ({"type": "direct"}, prober.Observed(plain=True), "it leaves eth0 as it is: look for a packet filter"),
+        (
+            {"type": "direct"},
+            prober.Observed((TUNNEL,)),
+            "it leaves eth0 in vxlan VNI 84 from 192.0.2.1 to 192.0.2.2 port 4789: the direct route to it is missing",
+        ),
+        (
+            {"type": "wireguard"},
+            prober.Observed((Encapsulation("wireguard", None, b"\xc0\0\x02\x01", b"\xc0\0\x02\x02", 51820),)),
+            "packets leave eth0 in wireguard from 192.0.2.1 to 192.0.2.2 port 51820, whether it is among them cannot",
+        ),
     ],
 )
 def test_an_unreachable_target_has_one_failure_that_says_where_to_look(
