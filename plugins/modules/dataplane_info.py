@@ -313,7 +313,7 @@ verdict:
       type: list
       elements: str
     findings:
-      description: A sentence for each address.
+      description: A sentence for each address, what the witnesses agree on, and who of them was asked.
       type: list
       elements: dict
   sample:
@@ -324,6 +324,8 @@ verdict:
       - to: 10.244.1.1
         peer: node2
         agreement: true
+        how: VXLAN, VNI 84, port 4789 to 192.0.2.12
+        witnesses: [declared, tables, packets]
         text: >-
           node2 (10.244.1.1): VXLAN, VNI 84, port 4789 to 192.0.2.12; declared, in the kernel's tables through podnet-vx
           and seen on eth0.
