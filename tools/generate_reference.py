@@ -112,6 +112,8 @@ def _option(schema: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any
         option["choices"] = part["enum"]
     if "default" in part:
         option["default"] = part["default"]
+    if part.get("x-secret"):
+        option["no_log"] = True
     if "items" in part:
         item = _option(schema, part["items"])
         option["elements"] = item["type"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.podnet.fabric.plugins.plugin_utils import plan_table, plan_view
+from ansible_collections.podnet.fabric.plugins.plugin_utils import bgp_view, plan_table, plan_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +23,11 @@ def node(plan: Mapping[str, Any], name: str) -> dict[str, Any]:
 def peers(plan: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """Return what a node needs to know of all the others."""
     return _viewed(plan_view.peers, plan, name)
+
+
+def bgp_speaker(plan: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return with whom a node speaks BGP, and as what."""
+    return _viewed(bgp_view.speaker, plan, name)
 
 
 def pools(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -52,4 +57,11 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters."""
-        return {"node": node, "peers": peers, "pools": pools, "dataplane": dataplane, "plan_lines": plan_lines}
+        return {
+            "bgp_speaker": bgp_speaker,
+            "node": node,
+            "peers": peers,
+            "pools": pools,
+            "dataplane": dataplane,
+            "plan_lines": plan_lines,
+        }

@@ -154,6 +154,7 @@ class Draft:
     nodes: tuple[Node, ...]
     mtu: int | None
     overhead: int
+    speakers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # with BGP: podnet_bgp_node, by node
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,7 @@ class Plan:
             "vtep_mac": vtep_mac(self.draft.cluster, node.name),
             "bridge_mac": bridge_mac(self.draft.cluster, node.name),
             "blocks": [block.as_dict() for block in self.blocks.get(node.name, ())],
+            **({"bgp": dict(self.draft.speakers[node.name])} if node.name in self.draft.speakers else {}),
         }
 
 

@@ -7,7 +7,13 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.plugin_utils import crosscheck, dataplane_check, ledger_text, node_check
+from ansible_collections.podnet.fabric.plugins.plugin_utils import (
+    bgp_check,
+    crosscheck,
+    dataplane_check,
+    ledger_text,
+    node_check,
+)
 from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Draft, Network, Plan, Pool, ServiceRange
 from ansible_collections.podnet.fabric.plugins.plugin_utils.dataplanes import DATAPLANES
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import (
@@ -20,7 +26,7 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import (
     usage_by_pool,
 )
 from ansible_collections.podnet.fabric.plugins.plugin_utils.problem import Problem, names
-from ansible_collections.podnet.fabric.plugins.plugin_utils.schema import PREFIX
+from ansible_collections.podnet.fabric.plugins.plugin_utils.schema import PREFIX, is_secret
 from ansible_collections.podnet.fabric.plugins.plugin_utils.settings import Host, settle_settings
 
 if TYPE_CHECKING:
@@ -58,6 +64,8 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     problems += crosscheck.outside_problems(cluster.get("podnet_verify_outside", []), pools)
     problems += crosscheck.device_problems(cluster, nodes)
     problems += dataplane_check.problems(cluster, nodes, pools)
+    speakers = bgp_check.speakers(cluster, settings.node)
+    problems += bgp_check.problems(cluster, speakers, nodes, pools)
     problems += node_check.identity_problems(str(cluster.get("podnet_cluster", "")), nodes)
     families = {pool.family for pool in pools}
     dataplane = DATAPLANES[cluster.get("podnet_dataplane", "vxlan")]
@@ -68,9 +76,9 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     problems += mtu_problems
     if problems:
         return Drafted(None, cluster, problems, warnings)
-    short = {name.removeprefix(PREFIX): value for name, value in cluster.items()}
+    short = {name.removeprefix(PREFIX): value for name, value in cluster.items() if not is_secret(name)}
     short["pools"] = [{key: pool.as_dict()[key] for key in pool.as_dict() if key != "family"} for pool in pools]
-    drawn = Draft(short["cluster"], short, pools, tuple(nodes), mtu, overhead)
+    drawn = Draft(short["cluster"], short, pools, tuple(nodes), mtu, overhead, speakers)
     return Drafted(drawn, cluster, [], warnings)
 
 

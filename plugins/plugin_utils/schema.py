@@ -53,6 +53,11 @@ def cluster_wide() -> list[str]:
     return [name for name, part in variables().items() if part["x-scope"] == "cluster"]
 
 
+def is_secret(name: str) -> bool:
+    """Whether a variable's value may be in no message and in no plan."""
+    return bool(variables()[name].get("x-secret"))
+
+
 def complete(name: str, value: Any) -> Any:
     """Return a variable's value, or its default, with the defaults of its keys filled in."""
     part = variables()[name]
@@ -63,7 +68,7 @@ def _fill(value: Any, part: Mapping[str, Any]) -> Any:
     part = resolve(part)
     if isinstance(value, dict) and "properties" in part:
         filled = {key: copy.deepcopy(sub["default"]) for key, sub in part["properties"].items() if "default" in sub}
-        return {**filled, **value}
+        return {**filled, **{key: _fill(item, part["properties"].get(key, {})) for key, item in value.items()}}
     if isinstance(value, list) and "items" in part:
         return [_fill(item, part["items"]) for item in value]
     return value

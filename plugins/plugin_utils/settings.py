@@ -85,7 +85,9 @@ def _complete(name: str, value: Any, part: Mapping[str, Any]) -> Any:
 
 def _difference(name: str, one: Host, other: Host) -> Problem:
     found = " and ".join(
-        f"{_brief(host.variables[name])} on {host.name}" if name in host.variables else f"the default on {host.name}"
+        f"{'a secret' if schema.is_secret(name) else _brief(host.variables[name])} on {host.name}"
+        if name in host.variables
+        else f"the default on {host.name}"
         for host in (one, other)
     )
     return Problem(name, found, "one value for the whole cluster", "set it once, in the group_vars of all nodes")

@@ -99,6 +99,8 @@ def _path(parts: Iterable[str | int]) -> str:
 
 
 def _found(value: Any, part: Mapping[str, Any]) -> str:
+    if part.get("x-secret"):
+        return "a secret that is none"
     if part.get("format") == "interface-name" and isinstance(value, str):
         return f"{show(value)} ({len(value.encode())} bytes)"
     return show(value)

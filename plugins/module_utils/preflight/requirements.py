@@ -21,7 +21,9 @@ _OPTIONS = {
     "ip6tnl": "CONFIG_IPV6_TUNNEL",
     "wireguard": "CONFIG_WIREGUARD",
 }
-_TOOL_PACKAGES = {"ip": "iproute2", "nft": "nftables"}
+_TOOL_PACKAGES = {"ip": "iproute2", "nft": "nftables", "bird": "bird2"}
+# Tools that only one dataplane runs.
+_TOOLS_OF = {"bird": "bgp"}
 _CNI_PACKAGE = "containernetworking-plugins"
 # pyroute2 0.7.2 is Debian 12's; 0.9.3 was withdrawn by its authors.
 _OLDEST_PYROUTE2 = (0, 7, 2)
@@ -76,7 +78,8 @@ def check_kernel(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
 def check_tools(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
     """The tools that are run on the node."""
     for tool, path in seen.tools.items():
-        if path is None and tool in _TOOL_PACKAGES:
+        needed = tool in _TOOL_PACKAGES and _TOOLS_OF.get(tool, wanted.dataplane) == wanted.dataplane
+        if path is None and needed:
             package = _TOOL_PACKAGES[tool]
             yield Finding("tools", "error", f"no {tool} on PATH", f"{tool}", f"install {package}", package)
 

@@ -57,15 +57,8 @@ class Ipip:
         inspection.interface("device6", params["device6"])
         if name == params["device6"]:
             inspection.refuse("device6", name, "the IPv4 device has that name; give another one")
-        # One MTU for both families, so the wider header counts where both travel.
-        wide = ":" in str(params["local"]) or params.get("second_local")
         item = {
-            **tunnel.normal(
-                inspection,
-                params,
-                dict.fromkeys((4, 6), max(BYTES[self.name].values())) if wide else BYTES[self.name],
-                host,
-            ),
+            **tunnel.normal(inspection, params, _overhead(params), host),
             "device6": params["device6"],
             "addresses": inspect_addresses(inspection, params.get("addresses") or []),
         }
@@ -93,6 +86,15 @@ class Ipip:
         return Target(
             {**current, **found.current}, {**desired, **found.desired}, [*conflicts, *found.conflicts], found.notes
         )
+
+
+def _overhead(params: Mapping[str, Any]) -> Mapping[int, int]:
+    """By the family of the underlay address. Pods have one MTU, so IPv6 pods' wider header counts for all."""
+    peers = params["peers"] if isinstance(params["peers"], list) else []
+    blocks = [str(block) for peer in peers if isinstance(peer, dict) for block in peer.get("blocks") or ()]
+    if any(":" in text for text in (*blocks, *(params.get("addresses") or ()))):
+        return dict.fromkeys((4, 6), BYTES["ipip"][6])
+    return BYTES["ipip"]
 
 
 def _families(inspection: Inspection, item: Mapping[str, Any]) -> None:

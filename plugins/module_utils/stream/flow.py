@@ -23,8 +23,8 @@ from ansible_collections.podnet.fabric.plugins.module_utils.stream import messag
 # Linux values that Python's socket module lacks (asm-generic/socket.h).
 _SO_SNDBUFFORCE = 32
 _SO_MAX_PACING_RATE = 47
-# Bytes of TCP that wait in the kernel, which doubles it: 0.4 seconds at the usual rate, in case this process waits for its turn.
-_WAITING = 256 << 10
+# Bytes of TCP that wait in the kernel, which doubles it: 1.6 seconds at the usual rate, while this process waits.
+_WAITING = 1 << 20
 _CHUNK = bytes(64 << 10)
 _AGAIN = 0.1  # seconds between greetings
 # The datagram never left because a queue of this host was full: its number is used again.

@@ -39,6 +39,8 @@ route add default via 192.168.0.1
 def host(netns: Namespace) -> Namespace:
     """A namespace with two uplinks; the default route leaves by eth0."""
     netns.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
+    # Without it link-local addresses are tentative for a second or two, and what was seen before differs from after.
+    netns.run("sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0")
     netns.run("ip", "-batch", "-", stdin=_HOST)
     return netns
 
