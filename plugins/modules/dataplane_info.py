@@ -318,7 +318,7 @@ verdict:
       elements: dict
   sample:
     agreement: true
-    summary: VXLAN is declared; all 1 ways that were looked at are as they should be.
+    summary: VXLAN is declared; the one way looked at is without contradiction.
     contradictions: []
     findings:
       - to: 10.244.1.1

@@ -109,9 +109,12 @@ def summarise(findings: Sequence[Finding], kinds: Collection[str], foreign: Coll
     start = f"{named} is declared" if named else "No dataplane is declared"
     others = f" Other pod networks are here: {', '.join(sorted(foreign))}." if foreign else ""
     if contradictions:
-        middle = f"{len(contradictions)} of {len(findings)} ways contradict it or each other"
+        middle = f"{len(contradictions)} of {len(findings)} ways that were looked at are contradictory"
     elif findings:
-        middle = f"all {len(findings)} ways that were looked at are as they should be"
+        counted = (
+            f"all {len(findings)} ways that were looked at are" if len(findings) > 1 else "the one way looked at is"
+        )
+        middle = f"{counted} without contradiction"
     else:
         middle = "no way was looked at"
     if len(kinds) > 1:
