@@ -102,7 +102,7 @@ def argv(kernel: Path, exchange: Path, cpu: int, output: int) -> list[str]:
     virtiofsd gives the host's files out, and goes with the process namespace when qemu has ended.
     """
     socket = exchange / "files"
-    server = [VIRTIOFSD, f"--socket-path={socket}", "-o", "source=/", "-o", "cache=always"]
+    server = [VIRTIOFSD, f"--socket-path={socket}", "-o", "source=/", "-o", "cache=always", "-o", "sandbox=chroot"]
     told = f"quiet panic=-1 console=ttyS0 fb_tunnels=none -- {GUEST} {exchange}"
     machine = [
         "qemu-system-x86_64",
