@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.podnet.fabric.tests.vm import batch, command, job, uml, uml_kernel
+from ansible_collections.podnet.fabric.tests.vm import batch, command, job, tcg, uml, uml_kernel
 from ansible_collections.podnet.fabric.tests.vm.job import Job
 
 
@@ -89,6 +89,21 @@ def test_user_mode_linux_is_pinned_and_keeps_tunnels_out_of_new_namespaces() -> 
     assert words[-1] == "/exchange"
     # Behind the dashes are the words for the first process; a kernel's option there would be lost.
     assert words[words.index("--") + 1] == "-ISB"
+
+
+def test_qemu_becomes_the_first_process_and_its_file_server_goes_with_it() -> None:
+    shell, option, line = tcg.argv(Path("/cache/tcg"), Path("/exchange"), 1, 7)
+    assert (shell, option) == ("sh", "-c")
+    server, _, machine = line.partition(" & ")
+    assert server.startswith(f"{tcg.VIRTIOFSD} --socket-path=/exchange/files -o source=/ ")
+    assert "; exec qemu-system-x86_64 " in machine
+    assert "path=/dev/fd/7" in machine
+    assert machine.endswith(f"-- {tcg.GUEST} /exchange'")
+
+
+def test_modules_are_loaded_once_each_and_in_the_order_of_their_needs() -> None:
+    shown = "insmod /m/a.ko \ninsmod /m/b.ko opt=1\nbuiltin c\ninsmod /m/a.ko \ninsmod /m/d.ko.xz \n"
+    assert tcg.module_files(shown) == ["/m/a.ko", "/m/b.ko", "/m/d.ko.xz"]
 
 
 def test_a_kernel_is_kept_by_its_source_and_by_what_its_options_say() -> None:
