@@ -20,6 +20,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.bgp.config import (
     render_secrets,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.bgp.listeners import strangers
+from ansible_collections.podnet.fabric.plugins.module_utils.bgp.signature import signs
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict, PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import files
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.bird import (
@@ -272,7 +273,9 @@ def _inspect_passwords(inspection: Inspection, params: Mapping[str, Any]) -> Non
         if '"' in text or not text.isprintable():
             inspection.refuse(path, "a quotation mark or a control character", "BIRD takes neither in a password")
         elif len(text.encode()) > speakers.MAX_PASSWORD:
-            inspection.refuse(path, f"{len(text.encode())} bytes", f"give at most {speakers.MAX_PASSWORD} (RFC 2385)")
+            inspection.refuse(path, f"{len(text.encode())} bytes", f"give at most {speakers.MAX_PASSWORD}")
+        elif text and not signs():
+            inspection.refuse(path, "this kernel signs no TCP segments", "get one with CONFIG_TCP_MD5SIG, or use none")
 
 
 def secrets_of(params: Mapping[str, Any]) -> dict[str, str]:

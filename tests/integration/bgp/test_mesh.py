@@ -103,7 +103,8 @@ def test_a_killed_bird_loses_no_route_here_nor_there(nodes: list[Speaker]) -> No
     assert len(one.routes()) == len(two.routes()) == 4
     for watch in watching:
         watch.kill()
-        assert [line for line in watch.communicate()[0].splitlines() if line.startswith("Deleted 10.244")] == []
+        lost = [line for line in watch.communicate()[0].splitlines() if line.startswith("Deleted ") and "bird" in line]
+        assert lost == []
     assert not one.bgp(nodes)["changed"]
 
 
@@ -168,6 +169,28 @@ def test_what_a_killed_bird_left_goes_with_a_purge(nodes: list[Speaker]) -> None
     assert len(one.routes()) == 4
     assert one.module("purge")["changed"]
     assert _picture(one) == before
+
+
+def test_routes_of_another_dataplane_give_way_when_birds_are_there(nodes: list[Speaker]) -> None:
+    one, two, _three = nodes
+    for node in nodes:
+        for peer in nodes:
+            if peer is not node:
+                node.run("ip", "route", "add", peer.blocks[0], "via", peer.local, "proto", "84")
+                node.run("ip", "route", "add", peer.blocks[1], "via", peer.second, "proto", "84")
+    one.run("ip", "route", "add", "10.244.77.0/24", "via", two.local, "proto", "84")
+    _mesh(nodes, standby=True)
+    assert len(one.routes()) == 4
+    assert len(one.run("ip", "route", "show", "proto", "84").splitlines()) == 3
+    # In front of BIRD's until it is told to carry.
+    assert "proto 84" in one.run("ip", "-N", "route", "get", "fibmatch", "10.244.3.1")
+    predicted = one.bgp(nodes, check=True)
+    said = one.bgp(nodes)
+    assert said["operations"] == predicted["operations"] == {"routes": {"delete": 4}}
+    assert "proto bird" in one.run("ip", "route", "get", "fibmatch", "10.244.3.1")
+    # One that BIRD knows nothing of stays.
+    assert one.run("ip", "route", "show", "proto", "84").split()[0] == "10.244.77.0/24"
+    assert not one.bgp(nodes)["changed"]
 
 
 def _picture(node: Speaker) -> list[str]:

@@ -94,6 +94,12 @@ def test_nothing_is_found_on_a_host_that_is_fine() -> None:
             FINE._replace(tools={**FINE.tools, "nft": None}), WANTED, ("tools", "error", "no nft on PATH"), id="no-nft"
         ),
         pytest.param(
+            FINE._replace(tools={**FINE.tools, "bird": None}),
+            WANTED._replace(dataplane="bgp"),
+            ("tools", "error", "no bird on PATH"),
+            id="no-bird",
+        ),
+        pytest.param(
             FINE._replace(pyroute2=None),
             WANTED,
             ("pyroute2", "error", "no pyroute2 for /usr/bin/python3"),
@@ -358,3 +364,10 @@ def test_the_example_names_the_tool_of_the_chain() -> None:
     docker = FINE._replace(dropping=(Firewall("nftables", "ip filter", "FORWARD"),), processes=frozenset({"dockerd"}))
     assert "ip6tables-legacy -I FORWARD -s fd00:10:244::/48" in examine(legacy, WANTED)[1][0].cure
     assert "iptables -I DOCKER-USER -s 10.244.0.0/16" in examine(docker, WANTED)[1][0].cure
+
+
+def test_bird_is_wanted_by_bgp_alone() -> None:
+    bare = FINE._replace(tools={**FINE.tools, "bird": None})
+    assert [finding for finding in examine(bare, WANTED)[1] if finding.check == "tools"] == []
+    (finding,) = [each for each in examine(bare, WANTED._replace(dataplane="bgp"))[1] if each.check == "tools"]
+    assert (finding.cure, finding.package) == ("install bird2", "bird2")
