@@ -152,6 +152,22 @@ def test_what_is_no_address_is_refused_all_at_once() -> None:
     assert len(caught.value.findings) == 2
 
 
+def test_what_cannot_be_probed_is_refused_all_at_once() -> None:
+    sound = {"to": ["10.0.0.1/24"], "source": [], "seconds": 2.0, "underlay": "auto"}
+    assert dataplane.probing_of(None) is None
+    assert dataplane.probing_of(sound) == dataplane.Probing(("10.0.0.1",), (), 2.0, "")
+    with pytest.raises(InvalidInput) as caught:
+        dataplane.probing_of({"to": ["pod"], "source": ["here"], "seconds": 0.0, "underlay": "a/b"})
+    assert [finding.path for finding in caught.value.findings] == [
+        "probe.to[0]",
+        "probe.source[0]",
+        "probe.seconds",
+        "probe.underlay",
+    ]
+    with pytest.raises(InvalidInput, match="at most 48"):
+        dataplane.probing_of({**sound, "to": ["10.0.0.1"] * 49})
+
+
 @pytest.mark.parametrize(
     ("kind", "item"),
     [
