@@ -179,7 +179,7 @@ def change(operation: Operation) -> PeerChange:
         endpoint=(after.endpoint, after.port) if moved else None,
         keepalive=after.keepalive,
         drop_preshared=had.preshared,
-        allowed_ips=[prefix for prefix in after.allowed_ips if prefix not in set(had.allowed_ips)],
+        allowed_ips=tuple(sorted(set(after.allowed_ips).difference(had.allowed_ips))),
     )
 
 
