@@ -23,7 +23,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.stream import messag
 # Linux values that Python's socket module lacks (asm-generic/socket.h).
 _SO_SNDBUFFORCE = 32
 _SO_MAX_PACING_RATE = 47
-# Bytes of TCP that wait in the kernel, which doubles it: 0.4 seconds at the usual rate, in case this process waits for its turn.
+# Bytes of TCP that wait in the kernel, which doubles it, for when this process waits: 0.4 seconds at the usual rate.
 _WAITING = 256 << 10
 _CHUNK = bytes(64 << 10)
 _AGAIN = 0.1  # seconds between greetings
