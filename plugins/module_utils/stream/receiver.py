@@ -160,7 +160,7 @@ class Receiver:
         with selectors.DefaultSelector() as selector:
             for listener in self._listeners:
                 selector.register(listener, selectors.EVENT_READ, None)
-            while not orders.over():
+            while not orders.over(time.monotonic()):
                 if orders.asked():
                     orders.answer(self.result())
                 for key, _events in selector.select(_IDLE):
