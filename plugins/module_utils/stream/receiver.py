@@ -149,8 +149,8 @@ class Receiver:
         self._transfers: list[Transfer] = []
         self._overflown: dict[socket.socket, int] = {}
         for listener in listeners:
-            # A TCP connection inherits its listener's window. A small one would close, and the transfer stall, while this
-            # process waits for its turn.
+            # A TCP connection inherits its listener's window. A small one would close, and the transfer stall, while
+            # this process waits for its turn.
             listener.setsockopt(socket.SOL_SOCKET, responder.SO_RCVBUFFORCE, _BUFFER)
             if listener.type == socket.SOCK_DGRAM:
                 listener.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
