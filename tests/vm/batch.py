@@ -181,8 +181,8 @@ def main(wanted: list[str]) -> int:
             say("no kernel with every tunnel can be started here (see above)")
             return 1
         cpus = sorted(os.sched_getaffinity(0))
-        # On the machine itself, what one has made would be in the other's way.
-        cpus = cpus[: 1 if found == "native" else _GUESTS]
+        # On the machine itself, what one has made would be in the other's way; qemu takes all processors for one guest.
+        cpus = cpus[: _GUESTS if found == "uml" else 1]
         done = run(chosen, found, cpus, float(os.environ.get("PODNET_VM_TIMEOUT", "2400")))
     except watch.Stopped as stopped:
         say(f"stopped by {stopped}; the guests were ended")

@@ -24,9 +24,9 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.tests.vm import cpus, native, uml, watch
+from ansible_collections.podnet.fabric.tests.vm import cpus, native, tcg, uml, watch
 from ansible_collections.podnet.fabric.tests.vm import job as jobs
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.tests.vm.job import Job
 
 EXPIRED, NO_KERNEL = 124, 125
-GUESTS = {"uml": uml}
+GUESTS: dict[str, Any] = {"uml": uml, "tcg": tcg}
 ORDER = ("native", *GUESTS)
 
 
@@ -108,7 +108,7 @@ def run_in_guest(provider: str, job: Job) -> int:
     guest = GUESTS[provider]
     kernel = guest.prepare()
     with exchange() as folder, (folder / "boot.log").open("wb") as log, cpus.reserved(job.cpu) as cpu:
-        jobs.write(job, folder, share=guest.SHARE, console=guest.CONSOLE)
+        jobs.write(job, folder, share=guest.SHARE, console=guest.CONSOLE, modules=guest.modules(kernel))
         try:
             watch.run(lambda output: guest.argv(kernel, folder, cpu, output), seconds=job.seconds, log=log.fileno())
         except watch.Expired:

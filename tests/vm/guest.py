@@ -53,6 +53,8 @@ def lay_memory_over_host(job: dict[str, Any]) -> None:
             mount("hostfs", NEW_ROOT + folder, options=folder)
         else:
             mount("none", NEW_ROOT + folder, source=job["share"] + folder, flags=MS_BIND)
+    if job["modules"]:
+        mount("none", f"{NEW_ROOT}/usr/lib/modules", source=job["share"] + job["modules"], flags=MS_BIND)
     # As switch_root does it, so that the guest's processes may unshare and pivot.
     os.chdir(NEW_ROOT)
     mount("none", "/", source=".", flags=MS_MOVE)

@@ -59,10 +59,11 @@ def hides_nothing(job: Job) -> bool:
     return not any(path.is_relative_to(_TMP) for path in needed)
 
 
-def write(job: Job, exchange: Path, *, share: str, console: str) -> None:
+def write(job: Job, exchange: Path, *, share: str, console: str, modules: Path | None) -> None:
     """Put a job where guest.py reads it.
 
-    ``share`` is how the guest gets at the host's folders, ``console`` the terminal that its output goes to.
+    ``share`` is how the guest gets at the host's folders, ``console`` the terminal that its output goes to,
+    ``modules`` the folder of the host that is its /lib/modules.
     """
     document = {
         "argv": job.argv,
@@ -72,6 +73,7 @@ def write(job: Job, exchange: Path, *, share: str, console: str) -> None:
         "folders": [os.fspath(path) for path in (exchange, *job.writable)],
         "fresh_tmp": hides_nothing(job) and not exchange.is_relative_to(_TMP),
         "hostname": platform.node(),
+        "modules": modules and os.fspath(modules),
         "share": share,
     }
     (exchange / "job.json").write_text(json.dumps(document))

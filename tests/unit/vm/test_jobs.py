@@ -67,7 +67,7 @@ def test_the_guest_has_a_tmp_of_its_own_unless_that_would_hide_something(
     wanted: Job, fresh: bool, tmp_path: Path
 ) -> None:
     assert job.hides_nothing(wanted) is fresh
-    job.write(wanted, tmp_path, share="hostfs", console="/dev/tty0")
+    job.write(wanted, tmp_path, share="hostfs", console="/dev/tty0", modules=None)
     told = json.loads((tmp_path / "job.json").read_text())
     # This folder of exchange may lie below /tmp itself, and then that has to stay.
     assert told["fresh_tmp"] is (fresh and not tmp_path.is_relative_to("/tmp"))  # noqa: S108 - only named
