@@ -34,8 +34,8 @@ lab-down: ready ## Remove the lab and everything in it
 	@.ci/step "removing the lab" $(PLAYBOOK) playbooks/lab.yml -e lab_state=absent
 
 .PHONY: test
-test: ready ## Everything: lint, types, unit, kernel, molecule, sanity
-	@.ci/test lint unit kernel molecule sanity
+test: ready ## Everything: lint, types, unit, kernel, molecule, vm, sanity
+	@.ci/test lint unit kernel molecule test-vm sanity
 
 .PHONY: check
 check: ready ## The fast part of it: lint, types, unit
@@ -61,6 +61,10 @@ kernel: ready ## Tests against this machine's kernel, in namespaces of their own
 .PHONY: molecule
 molecule: ready ## The roles, on namespaces: converge, idempotence, drift, cleanup
 	.ci/molecule
+
+.PHONY: test-vm
+test-vm: ready ## What needs ipip, geneve or wireguard links, in a kernel that has them; T="inside geneve" for some of it
+	@.ci/vm $(T)
 
 .PHONY: sanity
 sanity: ready ## ansible-test sanity and ansible-test units

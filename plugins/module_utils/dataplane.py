@@ -41,7 +41,7 @@ LONGEST = 60
 """Seconds that packets may be watched for: whoever waits for the module should not take it for dead."""
 
 # What the ways of ours are called after the dataplane that makes them; the others are called after themselves.
-_DATAPLANE_OF = {"ip6ip6": "ipip", "ip4ip6": "ipip"}
+_DATAPLANE_OF = {"ip6ip6": "ipip"}
 
 
 def addresses_of(texts: Sequence[str]) -> list[str]:

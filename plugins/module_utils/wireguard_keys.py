@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -127,7 +128,7 @@ def _public_keys(secrets: Sequence[bytes]) -> list[str]:
     with Netlink() as routing, open_generic() as generic:
         info = attribute(18, text(1, FAMILY))
         for _nth, error in routing.batch([message(16, VERBS["create"], bytes(16) + text(3, _SCRATCH) + info)]):
-            raise NetlinkError(error.errno, "this kernel has no WireGuard")
+            raise NetlinkError(error.errno or errno.EOPNOTSUPP, "this kernel has no WireGuard")
         family = family_id(generic, FAMILY)
         for secret in secrets:
             for _nth, error in generic.batch([encode_device(family, _SCRATCH, secret, 0)]):

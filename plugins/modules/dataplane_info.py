@@ -49,7 +49,8 @@ options:
         elements: str
         default: []
       source:
-        description: Addresses of the node to send from, one for each address family. Those of its own pod bridge when not given.
+        description:
+          - Addresses of the node to send from, one for each address family. Those of its own pod bridge when not given.
         type: list
         elements: str
         default: []
@@ -202,15 +203,16 @@ declarations:
   sample:
     - {kind: vxlan, name: podnet-vx, standby: false, peers: 1, vni: 84, port: 4789, underlay: eth0, local: 192.0.2.11}
 kernel:
-  description: What the kernel's tables say of packets to the peers' bridges, and to the addresses of O(to) and O(probe.to).
+  description:
+    - What the kernel's tables say of packets to the peers' bridges, and to the addresses of O(to) and O(probe.to).
   returned: success
   type: dict
   contains:
     carriers:
       description:
         - The number of ways by address family and by what carries them. V(vxlan), V(geneve), V(ipip), V(ip6ip6),
-          V(ip4ip6), V(wireguard), V(gre) and V(sit) are tunnels. V(host_gw) is a direct route of ours, V(bgp) one of BIRD
-          or FRR, V(routed) one of anybody else. V(on-link), V(bridge), V(local) and V(none) need no node in between.
+          V(wireguard) and V(gre) are tunnels. V(host_gw) is a direct route of ours, V(bgp) one of BIRD or FRR,
+          V(routed) one of anybody else. V(on-link), V(bridge), V(local) and V(none) need no node in between.
       type: dict
     ways:
       description: Each way. RV(kernel.ways[].outer) is where the outer packet goes, or without a tunnel the next hop.
@@ -311,18 +313,22 @@ verdict:
       type: list
       elements: str
     findings:
-      description: A sentence for each address.
+      description: A sentence for each address, what the witnesses agree on, and who of them was asked.
       type: list
       elements: dict
   sample:
     agreement: true
-    summary: VXLAN is declared; all 1 ways that were looked at are as they should be.
+    summary: VXLAN is declared; the one way looked at is without contradiction.
     contradictions: []
     findings:
       - to: 10.244.1.1
         peer: node2
         agreement: true
-        text: "node2 (10.244.1.1): VXLAN, VNI 84, port 4789 to 192.0.2.12; declared, in the kernel's tables through podnet-vx and seen on eth0."
+        how: VXLAN, VNI 84, port 4789 to 192.0.2.12
+        witnesses: [declared, tables, packets]
+        text: >-
+          node2 (10.244.1.1): VXLAN, VNI 84, port 4789 to 192.0.2.12; declared, in the kernel's tables through podnet-vx
+          and seen on eth0.
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -163,9 +163,9 @@ ansible_facts:
           type: dict
           sample: {ip: /usr/sbin/ip, nft: /usr/sbin/nft}
         python:
-          description: The interpreter that modules run in, and its version of pyroute2.
+          description: The interpreter that modules run in.
           type: dict
-          sample: {executable: /usr/bin/python3, version: 3.11.2, pyroute2: 0.7.2}
+          sample: {executable: /usr/bin/python3, version: 3.11.2}
         cni:
           description: The folder of CNI plugins that will be used, what is in it, and what it speaks.
           type: dict

@@ -4,12 +4,12 @@
 
     tests/vm/run [--provider auto|native|uml|tcg] [--timeout SECONDS] [--cpu N] [--writable DIR]... -- COMMAND...
 
-The command sees the host's files; what it writes stays in the guest's memory and is gone with it, except in the folders named
-with --writable. It gets the current folder, PATH, ANSIBLE_CONFIG, PYTHONDONTWRITEBYTECODE, LANG, PODNET_* and PODNET_VM=1. Its
-output, both channels in one, comes out here as it is written, and its exit status is this command's; 124 is "the time was up",
-125 is "no kernel could be started". `auto` takes the first that starts:
+The command sees the host's files; what it writes stays in the guest's memory and is gone with it, except in the folders
+named with --writable. It gets the current folder, PATH, ANSIBLE_CONFIG, PYTHONDONTWRITEBYTECODE, LANG, PODNET_* and
+PODNET_VM=1. Its output, both channels in one, comes out here as it is written, and its exit status is this command's;
+124 is "the time was up", 125 is "no kernel could be started". `auto` takes the first that starts:
 
-  native  this machine's kernel, if it makes links of all these kinds (the command then runs in place, and does write to the host)
+  native  this machine's kernel, if it makes links of all these kinds; the command then runs in place, not read-only
   uml     user-mode Linux; built at first use, which takes five minutes, and kept in ~/.cache/podnet.fabric
   tcg     qemu without KVM and Debian's cloud kernel; slow, for a handful of checks
 """
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import shutil
 import sys
@@ -47,7 +48,6 @@ def main(arguments: list[str]) -> int:
     job = jobs.Job(
         argv=tuple(options.command),
         cwd=Path.cwd(),
-        environment=jobs.environment(os.environ),
         writable=tuple(path.resolve() for path in options.writable),
         seconds=options.timeout,
         cpu=options.cpu,
@@ -72,7 +72,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage=argparse.SUPPRESS,
     )
-    parser.add_argument("--provider", choices=("auto", *ORDER), default=os.environ.get("PODNET_VM_PROVIDER", "auto"))
+    parser.add_argument("--provider", choices=("auto", *ORDER), default="auto")
     parser.add_argument("--timeout", type=positive, default=3600.0, metavar="SECONDS", help="of the command; 3600")
     parser.add_argument("--cpu", type=int, metavar="N", help="the processor to stay on; one that no other guest is on")
     parser.add_argument("--writable", type=Path, action="append", default=[], metavar="DIR", help="made when missing")
@@ -93,6 +93,7 @@ def first_that_starts(providers: tuple[str, ...], job: Job) -> int:
     reasons: list[str] = []
     for provider in providers:
         try:
+            job = dataclasses.replace(job, environment=jobs.environment(os.environ, provider))
             if provider == "native":
                 native.prepare()
                 return native.run(job)
@@ -107,7 +108,7 @@ def run_in_guest(provider: str, job: Job) -> int:
     guest = GUESTS[provider]
     kernel = guest.prepare()
     with exchange() as folder, (folder / "boot.log").open("wb") as log, cpus.reserved(job.cpu) as cpu:
-        jobs.write(job, folder, guest.SHARE, guest.CONSOLE)
+        jobs.write(job, folder, share=guest.SHARE, console=guest.CONSOLE)
         try:
             watch.run(lambda output: guest.argv(kernel, folder, cpu, output), seconds=job.seconds, log=log.fileno())
         except watch.Expired:
@@ -127,7 +128,7 @@ def run_in_guest(provider: str, job: Job) -> int:
 @contextlib.contextmanager
 def exchange() -> Iterator[Path]:
     """A folder for host and guest, which goes with the guest."""
-    folder = Path(tempfile.mkdtemp(prefix="podnet-vm-", dir="/var/tmp"))  # noqa: S108 - /tmp may be the guest's own
+    folder = Path(tempfile.mkdtemp(prefix="podnet-vm-", dir="/var/tmp"))  # /tmp may be the guest's own
     try:
         yield folder
     finally:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def reserved(wanted: int | None = None) -> Iterator[int]:
-    """The number of a processor that no other guest of this user has reserved: the one that is wanted, whoever has it, or
-    any; when all are taken, one of those.
+    """The number of a processor that no other guest of this user has reserved.
+
+    The wanted one is given whoever has it; when all are taken, one of those is.
     """
     numbers = sorted(os.sched_getaffinity(0)) if wanted is None else [wanted]
     FOLDER.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ def run(argv: Sequence[str], *, cwd: Path | None = None, seconds: float = _SECON
 
 
 def candidate(package: str) -> str:
-    """The version of a package that would be installed; the lists are fetched when it is not on them. Raises Unavailable."""
+    """The version of a package that would be installed. Raises Unavailable when it is not on fresh lists."""
     version = _listed(package)
     if version is None:
         run([*_APT, "update"])

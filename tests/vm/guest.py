@@ -5,8 +5,8 @@
     /usr/bin/python3 -ISB guest.py EXCHANGE
 
 EXCHANGE is a folder of the host that holds job.json and gets `started` and `status`. Only Debian's own interpreter is
-certain to be seen in the guest, without site packages; hence the standard library, Python 3.9, and calls of libc in place of
-programs, each of which would cost a user-mode kernel 10 ms.
+certain to be seen in the guest, without site packages; hence the standard library, Python 3.9, and calls of libc in
+place of programs, each of which would cost a user-mode kernel 10 ms.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def start(job: dict[str, Any], output: int) -> int:
             os.dup2(output, number)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(job["cwd"])
-        os.execvpe(job["argv"][0], job["argv"], job["environment"])
+        os.execvpe(job["argv"][0], job["argv"], job["environment"])  # noqa: S606 - that is what this is for
     except OSError as error:
         os.write(2, f"tests/vm/run: {job['argv'][0]}: {error.strerror}\n".encode())
         os._exit(127 if error.errno == errno.ENOENT else 126)
@@ -180,8 +180,7 @@ def main(exchange: Path) -> None:
 def tell_kernel_log(text: str) -> None:
     """The host keeps what the kernel prints; `quiet` lets errors pass, which are of priority 3."""
     with contextlib.suppress(OSError), Path("/dev/kmsg").open("w", buffering=1) as log:
-        for line in text.splitlines():
-            log.write(f"<3>{line}\n")
+        log.writelines(f"<3>{line}\n" for line in text.splitlines())
 
 
 if __name__ == "__main__":

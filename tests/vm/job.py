@@ -30,7 +30,7 @@ class Job:
 
     argv: tuple[str, ...]
     cwd: Path
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     # Folders of the host that the command writes through to.
     writable: tuple[Path, ...] = ()
     seconds: float = 3600.0
@@ -38,10 +38,19 @@ class Job:
     cpu: int | None = None
 
 
-def environment(host: Mapping[str, str]) -> dict[str, str]:
-    """What of the host's environment a command gets, and PODNET_VM=1, by which tests know that every tunnel is there."""
+def environment(host: Mapping[str, str], provider: str) -> dict[str, str]:
+    """What of the host's environment a command gets.
+
+    PODNET_VM=1 tells tests that every tunnel is there, PODNET_VM_PROVIDER by which provider.
+    """
     passed = {key: value for key, value in host.items() if key in PASSED_ON or key.startswith(PREFIX)}
-    return {"HOME": host.get("HOME", "/root"), "TERM": "dumb", **passed, "PODNET_VM": "1"}
+    return {
+        "HOME": host.get("HOME", "/root"),
+        "TERM": "dumb",
+        **passed,
+        "PODNET_VM": "1",
+        "PODNET_VM_PROVIDER": provider,
+    }
 
 
 def hides_nothing(job: Job) -> bool:
@@ -50,7 +59,7 @@ def hides_nothing(job: Job) -> bool:
     return not any(path.is_relative_to(_TMP) for path in needed)
 
 
-def write(job: Job, exchange: Path, share: str, console: str) -> None:
+def write(job: Job, exchange: Path, *, share: str, console: str) -> None:
     """Put a job where guest.py reads it.
 
     ``share`` is how the guest gets at the host's folders, ``console`` the terminal that its output goes to.

@@ -22,7 +22,7 @@ def prepare() -> Path:
 
 
 def memory_folder() -> Path:
-    """Where the guest's memory is a file: in the host's memory if that holds it; a file on a disk would be written to it."""
+    """Where the guest's memory is a file: in the host's memory if that holds it, else on a disk, which is slow."""
     shm = Path("/dev/shm")  # noqa: S108
     if shm.is_dir() and shutil.disk_usage(shm).free >= MEMORY << 20:
         return shm

@@ -48,8 +48,8 @@ def run(argv: Callable[[int], Sequence[str]], *, seconds: float, log: int) -> in
     """The exit status of a program that gets a descriptor for its output, which goes on to our standard output.
 
     Its standard output and error go to the descriptor ``log``. Raises Expired after ``seconds``, Stopped on a signal.
-    However this ends, nothing of the program runs on: it is in a process namespace of its own, and when its first process is
-    killed, the kernel kills all the others.
+    However this ends, nothing of the program runs on: it is in a process namespace of its own, and when its first
+    process is killed, the kernel kills all the others.
     """
     until = time.monotonic() + seconds
     source, sink = os.pipe()

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 PLAIN = "plain"
 """Without a tunnel: the packet is on the underlay as the pod has made it."""
 
-_UNTUNNELLED = ("host_gw", "bgp")
-
 
 class Claim(NamedTuple):
     """What is declared of one block of a peer."""
@@ -90,15 +88,21 @@ def index(declared: Mapping[str, Items]) -> Claims:
 
 
 def _of_peer(kind: str, name: str, item: Mapping[str, Any], peer: Any) -> Iterator[tuple[tuple[int, int, int], Claim]]:
-    # A BGP peer can be a router, which has no blocks.
-    for block in pack([peer]) if kind != "bgp" or peer.get("blocks") else ():
+    underlay = str(item.get("underlay") or "")
+    if kind == "bgp":
+        # Where a BGP route leads is the routers' business, so nothing is declared of it.
+        for _family, dst, length in map(declared_network, peer.get("blocks") or ()):
+            claim = Claim(kind, name, str(peer.get("name")), PLAIN, "", None, None, underlay)
+            yield (len(dst), length, _prefix(dst, length)), claim
+        return
+    for block in pack([peer]):
         size = len(block.dst)
-        direct = block.direct or kind in _UNTUNNELLED
+        direct = block.direct or kind == "host_gw"
         tunnel = PLAIN if direct else "ip6ip6" if kind == "ipip" and size == 16 else kind
-        # host_gw goes by the peer's address of the block's family; a BGP route by whichever way the routers say.
-        outer = b"" if kind == "bgp" else block.outer if direct or kind == "ipip" else block.underlay
+        # Direct routes and IP in IP go to the peer's address of the block's own family.
+        outer = block.outer if direct or kind == "ipip" else block.underlay
         numbers = (None, None) if direct else (item.get("vni"), item.get("port"))
-        claim = Claim(kind, name, str(peer["name"]), tunnel, ip_text(outer), *numbers, item.get("underlay") or "")
+        claim = Claim(kind, name, str(peer["name"]), tunnel, ip_text(outer), *numbers, underlay)
         yield (size, block.length, _prefix(block.dst, block.length)), claim
 
 

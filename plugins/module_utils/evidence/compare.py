@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ansible_collections.podnet.fabric.plugins.module_utils.evidence.claims import PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.evidence.claims import Claim
     from ansible_collections.podnet.fabric.plugins.module_utils.evidence.trail import Trail
@@ -23,12 +23,16 @@ NAMES = {
     "geneve": "Geneve",
     "ipip": "IP in IP",
     "ip6ip6": "IPv6 in IPv6",
-    "ip4ip6": "IPv4 in IPv6",
     "wireguard": "WireGuard",
     "gre": "GRE",
-    "sit": "SIT",
     PLAIN: "no tunnel",
 }
+DECLARED, TABLES, PACKETS = "declared", "tables", "packets"
+# How a witness is cited where all agree (with its interface), and where they do not (with its words).
+_SOURCE = {DECLARED: "declared", TABLES: "in the kernel's tables through {}", PACKETS: "seen on {}"}
+_SAYS = {DECLARED: "declared is {}", TABLES: "the kernel's tables say {}", PACKETS: "the packets say {}"}
+# Tunnels that probe/decode.py cannot look into.
+_UNSEEN = ("gre",)
 # Ways that end on this node.
 HERE = ("local", "bridge")
 
@@ -60,6 +64,8 @@ class Finding(NamedTuple):
     to: str
     peer: str | None
     agreement: bool
+    how: str  # what they agree on, in a few words; empty where they do not
+    witnesses: tuple[str, ...]  # "declared", "tables", "packets": who was asked
     text: str
 
 
@@ -73,23 +79,23 @@ def judge(case: Case, inner: Collection[str] = ()) -> Finding:
     peer = claim.peer if claim else None
     who = f"{peer} ({case.to})" if peer else case.to
     if claim is None and case.way.carrier in HERE:
-        return Finding(case.to, None, True, f"{who}: on this node ({case.way.dev or 'an address of its own'}).")
-    witnesses = {"declared": of_claim(claim)} if claim else {}
-    witnesses["the kernel's tables"] = tables
-    if case.trail is not None and case.way.carrier not in HERE:
-        witnesses["the packets"] = of_trail(case.trail, inner)
+        return Finding(case.to, None, True, "this node", (TABLES,), f"{who}: on this node{_through(case.way.dev)}.")
+    witnesses = {DECLARED: of_claim(claim)} if claim else {}
+    witnesses[TABLES] = tables
+    if case.trail is not None and case.way.carrier not in (*HERE, *_UNSEEN):
+        witnesses[PACKETS] = of_trail(case.trail, inner)
     told = list(witnesses.values())
     # What is declared to be ours and is carried by somebody else is no agreement, however alike it looks.
     agreement = not (claim and case.foreign) and all(
         _agree(one, other) for nth, one in enumerate(told) for other in told[nth + 1 :]
     )
     foreign = f" (by {case.foreign})" if case.foreign else ""
-    if agreement and not tables.problem:
-        text = f"{who}: {words(_merged(told))}{foreign}; {_sources(witnesses)}."
+    how = words(_merged(told)) + foreign if agreement else ""
+    if how and not tables.problem:
+        text = f"{who}: {how}; {_list([_SOURCE[name].format(one.dev) for name, one in witnesses.items()])}."
     else:
-        parts = [f"{name} {'is' if name == 'declared' else 'say'} {words(one)}" for name, one in witnesses.items()]
-        text = f"{who}: {'; '.join(parts)}{foreign}."
-    return Finding(case.to, peer, agreement, text)
+        text = f"{who}: {'; '.join(_SAYS[name].format(words(one)) for name, one in witnesses.items())}{foreign}."
+    return Finding(case.to, peer, agreement, how, tuple(witnesses), text)
 
 
 def summarise(findings: Sequence[Finding], kinds: Collection[str], foreign: Collection[str]) -> dict[str, Any]:
@@ -103,9 +109,12 @@ def summarise(findings: Sequence[Finding], kinds: Collection[str], foreign: Coll
     start = f"{named} is declared" if named else "No dataplane is declared"
     others = f" Other pod networks are here: {', '.join(sorted(foreign))}." if foreign else ""
     if contradictions:
-        middle = f"{len(contradictions)} of {len(findings)} ways contradict it or each other"
+        middle = f"{len(contradictions)} of {len(findings)} ways that were looked at are contradictory"
     elif findings:
-        middle = f"all {len(findings)} ways that were looked at are as they should be"
+        counted = (
+            f"all {len(findings)} ways that were looked at are" if len(findings) > 1 else "the one way looked at is"
+        )
+        middle = f"{counted} without contradiction"
     else:
         middle = "no way was looked at"
     if len(kinds) > 1:
@@ -170,7 +179,8 @@ def words(one: Statement) -> str:
     """A statement in words."""
     if one.problem:
         return one.problem
-    parts = [NAMES.get(one.tunnel or "", str(one.tunnel))]
+    name = NAMES.get(one.tunnel or "", str(one.tunnel))
+    parts = ["IPv6 in IPv4" if one.tunnel == "ip6ip6" and one.outer and ":" not in one.outer else name]
     parts += [f"VNI {one.vni}"] if one.vni is not None else []
     parts += [f"port {one.port}"] if one.port is not None else []
     outer = f" {'via' if one.tunnel == PLAIN else 'to'} {one.outer}" if one.outer else ""
@@ -181,10 +191,5 @@ def _through(dev: str | None) -> str:
     return f" through {dev}" if dev else ""
 
 
-def _sources(witnesses: Mapping[str, Statement]) -> str:
-    parts = []
-    for name, one in witnesses.items():
-        parts.append(f"in {name}{_through(one.dev)}" if "kernel" in name else name)
-        if "packets" in name:
-            parts[-1] = f"seen on {one.dev}"
+def _list(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

@@ -60,6 +60,10 @@ def inquire(
         if address not in found:
             found[address] = ways.find(host, kernel, address)
     inner = {name for name, link in kernel.links.items() if link.kind in ways.TUNNELS or link.kind == "bridge"}
+    kinds = claims.active(declared)
+    if "bgp" in kinds:
+        # BIRD marks the routes with its own number; while BGP is declared here, they are those of our BIRD.
+        found = {to: way._replace(ours=way.ours or way.carrier == "bgp") for to, way in found.items()}
     left = traces.gather(host, root)
     networks = foreign.recognise(left)
     trails = {} if probing is None else _follow(host, kernel, probing, targets, inner)
@@ -68,7 +72,6 @@ def inquire(
         for to, way in found.items()
     ]
     findings = [compare.judge(case, inner) for case in cases]
-    kinds = claims.active(declared)
     return {
         "declarations": claims.describe(declared),
         "kernel": _kernel(kernel, cases, len(claimed.blocks), len(gateways)),

@@ -13,7 +13,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
-from ansible_collections.podnet.fabric.plugins.module_utils.probe import capture, message
+from ansible_collections.podnet.fabric.plugins.module_utils.probe import capture, decode, message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ SLOTS = 48
 """As many lengths are there, up to 1,200 bytes: with any tunnel's header below IPv6's least MTU of 1,280."""
 
 _MAGIC = int.from_bytes(message.MAGIC, "big")
-_WIREGUARD_DATA = 0x04000000  # type 4, three zero bytes
+_WIREGUARD_DATA = int.from_bytes(decode.WIREGUARD_DATA, "big")
 _GENEVE = 8  # RFC 8926, 3.4, without options
 _ETHERNET = 14
 _VLAN_TAG = 4

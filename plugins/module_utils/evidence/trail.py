@@ -27,7 +27,7 @@ PORT = 9
 """The discard service (RFC 863), which nobody has: a node that the packet reaches says "port unreachable"."""
 
 _ROUNDS = 3
-_GRACE = 0.1  # seconds that answers and slow queues may take behind the last interface
+_GRACE = 0.3  # seconds that answers and slow queues may take behind the last interface
 _PACKET_OUTGOING = 4
 _LARGEST = 65535
 _DIGEST = message.digest_of("dataplane_info")
@@ -73,13 +73,13 @@ class _Probe:
         six = ":" in to
         overhead = sieve.IP_HEADERS[6 if six else 4] + sieve.UDP
         self._packet = message.encode_request(message.SMALL, nonce, _DIGEST, sieve.length_of(slot) - overhead)
-        self._socket = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            self._socket.setblocking(False)
+            self.socket.setblocking(False)
             if source:
-                self._socket.bind((source, 0))
-            self._socket.connect((to, PORT))
-            self.source = self._socket.getsockname()[0]
+                self.socket.bind((source, 0))
+            self.socket.connect((to, PORT))
+            self.source = self.socket.getsockname()[0]
         except OSError as error:
             self.error = f"from {source or 'any address'}: {error.strerror}"
 
@@ -88,7 +88,7 @@ class _Probe:
             return
         for attempt in range(2):
             try:
-                self._socket.send(self._packet)
+                self.socket.send(self._packet)
             except ConnectionRefusedError:  # the answer to an earlier one
                 self.answered = True
             except OSError as error:
@@ -99,16 +99,19 @@ class _Probe:
                 return
 
     def listen(self) -> None:
+        """Take an answer: the port refused, or whatever somebody there has to say."""
         try:
-            self._socket.recv(1)
+            self.socket.recv(1)
         except ConnectionRefusedError:
             self.answered = True
-        except OSError:
+        except OSError:  # none yet
             return
+        else:
+            self.answered = True
 
     def close(self) -> Trail:
         self.listen()
-        self._socket.close()
+        self.socket.close()
         return Trail(self.to, self.source, self.sent, self.answered, self.error, tuple(self.sights))
 
 
@@ -147,23 +150,25 @@ def follow(
 
 
 def _watch(watcher: socket.socket, probes: Sequence[_Probe], run: bytes, until: float, inner: Collection[str]) -> bool:
-    """Take down what is seen; whether all probes have left."""
+    """Take down what is seen; whether all probes have left, and have been answered or waited for."""
+    ends = until
     while True:
-        left = until - time.monotonic()
         complete = all(probe.error or any(sight.dev not in inner for sight in probe.sights) for probe in probes)
-        ready, _write, _except = select.select([watcher], [], [], max(0.0, min(left, _GRACE) if complete else left))
-        if not ready:
-            for probe in probes:
-                probe.listen()
+        for probe in probes:
+            probe.listen()
+        now = time.monotonic()
+        if complete:
+            ends = min(ends, now + _GRACE)
+        if now >= ends or (complete and all(probe.error or probe.answered for probe in probes)):
             return complete
+        answers = [probe.socket for probe in probes if not probe.error and not probe.answered]
+        select.select([watcher, *answers], [], [], ends - now)
         for packet, address in _received(watcher):
             dev, ethertype, packet_type = address[:3]
             if packet_type == _PACKET_OUTGOING and dev != "lo":
                 found = sight(dev, ethertype, packet, run, {probe.slot: probe.to for probe in probes})
                 if found is not None:
                     probes[found[0]].sights.setdefault(found[1])
-        if time.monotonic() >= until:
-            return False
 
 
 def _received(watcher: socket.socket) -> list[tuple[bytes, Any]]:
@@ -204,13 +209,15 @@ def sight(dev: str, ethertype: int, packet: bytes, run: bytes, targets: Mapping[
 
 def _encrypted(dev: str, ethertype: int, packet: bytes, targets: Mapping[int, str]) -> tuple[int, Sight] | None:
     """A WireGuard data message that carries a packet of exactly a probe's length."""
+    found = decode.sealed(ethertype, packet)
     plain = decode.untagged(ethertype, packet)
     outer = decode.ip(*plain) if plain else None
     segment = decode.udp(outer) if outer else None
-    if outer is None or segment is None or segment.payload[:4] != b"\x04\0\0\0":
+    if found is None or found.encapsulation is None or segment is None:
         return None
     slot = sieve.slot_of(len(segment.payload) - sieve.WIREGUARD)
-    if slot is None or slot not in targets or outer.destination == packed_ip(targets[slot]):
+    if slot is None or slot not in targets or found.destination == packed_ip(targets[slot]):
         return None
-    ends = (ip_text(outer.source), ip_text(outer.destination))
-    return slot, Sight(dev, "wireguard", None, segment.port, *ends, "", "", outer.fragment)
+    around = found.encapsulation
+    ends = (ip_text(around.outer_source), ip_text(around.outer_destination))
+    return slot, Sight(dev, around.type, None, around.port, *ends, "", "", found.fragmented)

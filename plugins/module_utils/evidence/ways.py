@@ -41,9 +41,9 @@ REFUSALS = {
     errno.EACCES: "prohibit",
     errno.EINVAL: "blackhole",
 }
-# Kind of a link (IFLA_INFO_KIND) -> what it makes of a packet. ip6tnl carries both families.
+# Kind of a link (IFLA_INFO_KIND) -> what it makes of a packet, in the words of probe/decode.py.
 ETHERNET_TUNNELS = {"vxlan": "vxlan", "geneve": "geneve", "gretap": "gre", "ip6gretap": "gre"}
-IP_TUNNELS = {"ipip": "ipip", "ip6tnl": "ip6ip6", "sit": "sit", "gre": "gre", "ip6gre": "gre"}
+IP_TUNNELS = {"ipip": "ipip", "ip6tnl": "ip6ip6", "sit": "ip6ip6", "gre": "gre", "ip6gre": "gre"}
 TUNNELS = {**ETHERNET_TUNNELS, **IP_TUNNELS, "wireguard": "wireguard"}
 # Protocol numbers of routing daemons: BIRD, FRR's bgpd (rt_protos of iproute2).
 BGP_PROTOCOLS = (12, 186)
@@ -251,5 +251,5 @@ def _by_mac(kernel: Kernel, link: Link, way: Way, next_hop: bytes, remote: bytes
 
 def _carrier(link: Link, address: str) -> str:
     if link.kind == "ip6tnl" and ":" not in address:
-        return "ip4ip6"
+        return "ipip"  # it takes packets of both families
     return TUNNELS[link.kind]

@@ -35,7 +35,7 @@ def node_facts(options: Mapping[str, Any]) -> dict[str, Any]:
         "ra_uplinks": list(seen.ra_uplinks),
         "features": {feature: trial.works for feature, trial in sorted(seen.trials.items())},
         "tools": dict(seen.tools),
-        "python": {"executable": seen.executable, "version": seen.python, "pyroute2": seen.pyroute2},
+        "python": {"executable": seen.executable, "version": seen.python},
         "cni": _cni(seen),
         "sysctl": dict(seen.sysctl),
         "findings": [{**finding._asdict(), "text": str(finding)} for finding in findings],

@@ -74,7 +74,6 @@ def gather(wanted: Wanted) -> Seen:
         tools=tools,
         executable=sys.executable,
         python=".".join(str(part) for part in sys.version_info[:3]),
-        pyroute2=_pyroute2(),
         cni=look_for_plugins(wanted),
         sysctl=_sysctls(_of_interest(links, {address.dev for address in addresses})),
         processes=running(),
@@ -131,14 +130,6 @@ def _held(address: Address) -> HeldAddress:
 def _search_path() -> str:
     # An ordinary user's PATH, and that of some connections, lacks the folders that the tools are in.
     return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/bin", "/bin"])
-
-
-def _pyroute2() -> str | None:
-    """Version of the library, read from its metadata: importing it takes longer than everything else here."""
-    for folder in sys.path:
-        for metadata in Path(folder or ".").glob("pyroute2-*.*-info"):
-            return metadata.name[len("pyroute2-") :].rpartition(".")[0].partition("-")[0]
-    return None
 
 
 def _of_interest(links: Iterable[Link], with_address: set[str]) -> list[str]:

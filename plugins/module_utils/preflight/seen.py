@@ -116,7 +116,6 @@ class Seen(NamedTuple):
     tools: Mapping[str, str | None] = {}
     executable: str = "/usr/bin/python3"
     python: str = ""
-    pyroute2: str | None = None
     cni: CniDirectory = CniDirectory()
     sysctl: Mapping[str, str] = {}
     processes: frozenset[str] = frozenset()

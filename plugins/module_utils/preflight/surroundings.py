@@ -7,19 +7,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ansible_collections.podnet.fabric.plugins.module_utils.evidence.foreign import DEVICES
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.carrier import CARRIERS
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Finding, Seen, Wanted
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.underlay import Choice, Underlay
 
 # Devices by which another pod network is known.
 _LEFTOVERS = {
-    "Cilium": re.compile(r"cilium_|lxc[0-9a-f]{8,}"),
-    "Calico": re.compile(r"cali[0-9a-f]{9,}|vxlan(-v6)?\.calico|wireguard\.cali|bpfin\.cali|bpfout\.cali"),
-    "flannel": re.compile(r"flannel[.-]|flannel-wg"),
-    "a CNI bridge": re.compile(r"cni\d+|cni-podman\d+|kube-bridge"),
+    **DEVICES,
+    "a CNI bridge": re.compile(r"cni\d+|cni-podman\d+"),
     "kube-proxy": re.compile(r"kube-ipvs0"),
-    "Weave": re.compile(r"weave|vxlan-6784"),
-    "Antrea": re.compile(r"antrea-"),
 }
 # A daemon that takes network devices over -> how to keep it from ours.
 _MANAGERS = {
