@@ -74,6 +74,9 @@ options:
   port:
     description: UDP port of the dataplane, if it has one and it is not the default of the collection's variables.
     type: int
+  tcp_port:
+    description: TCP port of the dataplane, if it has one and it is not the default.
+    type: int
   vni:
     description: Network identifier of the dataplane, if it has one and it is not the default of the variables.
     type: int
@@ -239,6 +242,7 @@ ARGUMENT_SPEC = {
     },
     "devices": {"type": "list", "elements": "str", "default": []},
     "port": {"type": "int"},
+    "tcp_port": {"type": "int"},
     "vni": {"type": "int"},
     "mtu": {"type": "str", "default": "auto"},
     "nexthop_objects": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},

@@ -82,6 +82,7 @@ def wanted_of(options: Mapping[str, Any]) -> Wanted:
         dataplane=options["dataplane"],
         devices=tuple(options["devices"] or carrier.devices),
         port=options["port"] or carrier.port,
+        tcp_port=options["tcp_port"] or carrier.tcp_port,
         vni=options["vni"] or carrier.vni,
         mtu=0 if options["mtu"] == "auto" else int(options["mtu"]),
         pools=tuple(options["pools"]),

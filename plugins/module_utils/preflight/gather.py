@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bgp.instance import processes
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import Address, dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
@@ -80,10 +81,18 @@ def gather(wanted: Wanted) -> Seen:
         ifupdown=ifupdown_interfaces(),
         udp_ports=frozenset(_ports("udp")),
         tcp_ports=frozenset(_ports("tcp", _LISTEN)),
-        dataplanes=tuple(kind for kind in Declarations().kinds() if kind in DATAPLANES),
+        dataplanes=_dataplanes(wanted),
         dropping=dropping,
         filters=filters,
     )
+
+
+def _dataplanes(wanted: Wanted) -> tuple[str, ...]:
+    found = [kind for kind in Declarations().kinds() if kind in DATAPLANES]
+    # A BIRD of ours whose declaration has been lost is ours all the same, and so is the port that it has.
+    if wanted.dataplane == "bgp" and "bgp" not in found and processes():
+        found.append("bgp")
+    return tuple(found)
 
 
 def source_towards(address: IPAddress) -> IPAddress | None:
