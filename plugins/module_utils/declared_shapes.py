@@ -95,6 +95,13 @@ SHAPES: dict[str, dict[str, Any]] = {
     "vxlan": _ETHERNET,
     "geneve": _ETHERNET,
     "ipip": {**_DATAPLANE, "device6": str, "addresses": [str]},
+    "wireguard": {
+        **_DATAPLANE,
+        "port": range(1, 65536),
+        "generation": range(1, 2**31),
+        "standby": bool,
+        "addresses": [str],
+    },
     "host_gw": _DATAPLANE,
 }
 

@@ -25,6 +25,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
     sysctl,
     tunnel_filter,
     vxlan,
+    wireguard,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 _MODULES = (
     *(bridge, cni_network, ipam_block, ipam_pool, pod, route, sysctl, tunnel_filter),
-    *(bgp, geneve, host_gw, ipip, vxlan),
+    *(bgp, geneve, host_gw, ipip, vxlan, wireguard),
 )
 KINDS: Sequence[Kind] = sorted((module.KIND for module in _MODULES), key=lambda kind: -kind.rank)
 

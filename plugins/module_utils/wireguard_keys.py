@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.errors import Podnet
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.generic import family_id, open_generic
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.link import Settings, encode_link
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.scratch import NoScratch, in_scratch_namespace
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.wireguard import (
     FAMILY,
@@ -116,18 +118,11 @@ def observe(devices: Iterable[str]) -> dict[str, Key]:
 
 def _public_keys(secrets: Sequence[bytes]) -> list[str]:
     """The public keys: that of a device follows from its private one, and the kernel works it out."""
-    from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes import (
-        VERBS,
-        attribute,
-        message,
-        text,
-    )
 
     public = []
     with Netlink() as routing, open_generic() as generic:
-        info = attribute(18, text(1, FAMILY))
-        for _nth, error in routing.batch([message(16, VERBS["create"], bytes(16) + text(3, _SCRATCH) + info)]):
-            raise NetlinkError(error.errno, "this kernel has no WireGuard")
+        for _nth, error in routing.batch([encode_link("create", Settings(_SCRATCH, FAMILY), {})]):
+            raise NetlinkError(error.errno or errno.EOPNOTSUPP, "this kernel has no WireGuard")
         family = family_id(generic, FAMILY)
         for secret in secrets:
             for _nth, error in generic.batch([encode_device(family, _SCRATCH, secret, 0)]):

@@ -16,8 +16,6 @@ description:
   - The addresses of the bridge are all in its charge, but for the link-local ones that the kernel makes.
 extends_documentation_fragment:
   - podnet.fabric.attributes
-requirements:
-  - pyroute2 0.7.2 or newer (not 0.9.3), where a link has to be made or changed
 options:
   name:
     description: The bridge's name, at most 15 bytes.

@@ -74,6 +74,9 @@ options:
   port:
     description: UDP port of the dataplane, if it has one and it is not the default of the collection's variables.
     type: int
+  tcp_port:
+    description: TCP port of the dataplane, if it has one and it is not the default.
+    type: int
   vni:
     description: Network identifier of the dataplane, if it has one and it is not the default of the variables.
     type: int
@@ -160,9 +163,9 @@ ansible_facts:
           type: dict
           sample: {ip: /usr/sbin/ip, nft: /usr/sbin/nft}
         python:
-          description: The interpreter that modules run in, and its version of pyroute2.
+          description: The interpreter that modules run in.
           type: dict
-          sample: {executable: /usr/bin/python3, version: 3.11.2, pyroute2: 0.7.2}
+          sample: {executable: /usr/bin/python3, version: 3.11.2}
         cni:
           description: The folder of CNI plugins that will be used, what is in it, and what it speaks.
           type: dict
@@ -239,6 +242,7 @@ ARGUMENT_SPEC = {
     },
     "devices": {"type": "list", "elements": "str", "default": []},
     "port": {"type": "int"},
+    "tcp_port": {"type": "int"},
     "vni": {"type": "int"},
     "mtu": {"type": "str", "default": "auto"},
     "nexthop_objects": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},

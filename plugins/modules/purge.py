@@ -17,8 +17,6 @@ description:
   - It works from the marks as well as from the declarations, so a half-done set-up is removed too.
 extends_documentation_fragment:
   - podnet.fabric.attributes
-requirements:
-  - pyroute2 0.7.2 or newer (not 0.9.3), where links have to be removed
 options:
   force:
     description: Remove the pod bridge although interfaces of pods that we did not attach are still on it.

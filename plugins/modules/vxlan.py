@@ -21,8 +21,6 @@ description:
 extends_documentation_fragment:
   - podnet.fabric.attributes
   - podnet.fabric.dataplane
-requirements:
-  - pyroute2 0.7.2 or newer (not 0.9.3), where a link has to be made or changed
 options:
   name:
     description: The device's name, at most 15 bytes.

@@ -39,8 +39,8 @@ case $number in
     if [ -n "$device" ]; then
       ip link delete dev "$device"
     else
-      ip route flush proto 84
-      ip -6 route flush proto 84
+      # All of them, and the nexthop objects behind them.
+      ip nexthop show proto 84 | awk '{ print $2 }' | while read -r id; do ip nexthop delete id "$id"; done
     fi
     ;;
   2)

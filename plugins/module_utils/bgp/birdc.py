@@ -127,6 +127,16 @@ def reconfigured_at(answer: Sequence[Line]) -> str:
     return next((line.text[len(key) :] for line in answer if line.text.startswith(key)), "")
 
 
+def is_reconfiguring(answer: Sequence[Line]) -> bool:
+    """Whether BIRD is between two configurations, by `show status` (cmd_show_status in nest/cmds.c)."""
+    return any(line.text == "Reconfiguration in progress" for line in answer)
+
+
+def is_recovering(answer: Sequence[Line]) -> bool:
+    """Whether BIRD still waits for neighbours after a restart, by `show status` (graceful_restart_show_status)."""
+    return any(line.text.startswith("Graceful restart recovery in progress") for line in answer)
+
+
 def read_protocols(answer: Sequence[Line]) -> list[Protocol]:
     """The answer to `show protocols all`."""
     found: list[Protocol] = []

@@ -17,7 +17,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.bgp.birdc import Control, NoAnswer, reconfigured_at
+from ansible_collections.podnet.fabric.plugins.module_utils.bgp.birdc import (
+    Control,
+    NoAnswer,
+    is_reconfiguring,
+    reconfigured_at,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.command import run
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import ETC, RUN, write_atomically
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
@@ -97,10 +102,23 @@ def status(wanted: str) -> Status:
         return Status(running=False)
     try:
         with Control(str(SOCKET)) as control:
-            since = reconfigured_at(control.ask("show status"))
+            since = _read_at(control)
     except PodnetError:
         return Status(running=True)
     return Status(running=True, answers=True, current=_loaded() == {"digest": wanted, "since": since})
+
+
+def _read_at(control: Control) -> str:
+    """When BIRD has read what it works by.
+
+    A configuration that is read while BIRD is still leaving a former one has to wait, and counts only then.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        answer = control.ask("show status")
+        if not is_reconfiguring(answer) or time.monotonic() > deadline:
+            return reconfigured_at(answer)
+        time.sleep(0.05)
 
 
 def _loaded() -> object:
@@ -219,7 +237,7 @@ def _note(text: str) -> None:
     while True:
         try:
             with Control(str(SOCKET)) as control:
-                since = reconfigured_at(control.ask("show status"))
+                since = _read_at(control)
             break
         except NoAnswer:
             if time.monotonic() > deadline:

@@ -1,18 +1,28 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Links of our own. They are few, so pyroute2 makes them; they are read by the codec."""
+"""Links of our own."""
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_objects import ip_text, mac_text
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import packed_ip
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.link import (
+    IN6_ADDR_GEN_MODE_EUI64,
+    IN6_ADDR_GEN_MODE_NONE,
+    Settings,
+    encode_link,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.ownership import GROUP, is_ours
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import (
     CREATE,
     DELETE,
     RECREATE,
+    REPLACE,
     Operation,
     Reference,
 )
@@ -23,13 +33,15 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.link import Link
 
-IFF_UP = 0x1
-IN6_ADDR_GEN_MODE_EUI64 = 0
-IN6_ADDR_GEN_MODE_NONE = 1
+ETHERNET_ADDRESS_BYTES = 6
 
 
 class Device(NamedTuple):
-    """A link as we declare it. ``data`` holds the attributes of its kind in pyroute2's names, sorted."""
+    """A link as we declare it.
+
+    ``mac`` is empty for what has none (ipip, ip6tnl, wireguard). ``data`` holds the attributes of its kind that we
+    declare, sorted by name; names and values are those of the codec, but for addresses, which are text.
+    """
 
     name: str
     kind: str
@@ -41,23 +53,32 @@ class Device(NamedTuple):
     data: tuple[tuple[str, Any], ...]
 
 
-# Attributes of a link's kind that we declare, and how the codec's value reads.
+# Attributes of a link's kind that we declare, sorted; and those among them that a link can change.
 MANAGED_DATA = {
-    "bridge": (),
-    "vxlan": ("vxlan_id", "vxlan_local", "vxlan_port", "vxlan_learning"),
+    "vxlan": ("id", "learning", "local", "port"),
+    "geneve": ("external", "port"),
+    "ipip": ("local",),
+    "ip6tnl": ("external", "proto"),
 }
+MUTABLE_DATA = {"ipip": {"local"}}
+ADDRESSES = ("local", "remote")
 
 
 def observed(link: Link) -> Device:
     """A link of the host reduced to what we declare."""
-    data = tuple((key, _value(link.data.get(key.split("_", 1)[1]))) for key in MANAGED_DATA.get(link.kind, ()))
-    return Device(link.name, link.kind, link.alias, link.mtu, mac_text(link.mac), link.up, link.parent, data)
+    data = tuple((name, _value(link.data.get(name))) for name in MANAGED_DATA.get(link.kind, ()))
+    # The link-layer address of a tunnel of IP in IP is its local address.
+    mac = mac_text(link.mac) if len(link.mac) == ETHERNET_ADDRESS_BYTES else ""
+    return Device(link.name, link.kind, link.alias, link.mtu, mac, link.up, link.parent, data)
 
 
 def _value(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return ip_text(value)
-    return int(value) if isinstance(value, bool) else value
+    return ip_text(value) if isinstance(value, bytes) else value
+
+
+def mac_of(text: str) -> bytes:
+    """A link-layer address as the kernel has it."""
+    return bytes.fromhex(text.replace(":", ""))
 
 
 def owned(host: Host, kind: str) -> dict[str, Device]:
@@ -75,6 +96,12 @@ def name_conflicts(host: Host, kind: str, names: Sequence[str], setting: str) ->
     ]
 
 
+def _fixed(device: Device) -> list[tuple[str, Any]]:
+    """The attributes of a device's kind that it keeps for life."""
+    mutable = MUTABLE_DATA.get(device.kind, ())
+    return [(name, value) for name, value in device.data if name not in mutable]
+
+
 class LinkFacility:
     """Creates, changes and deletes links."""
 
@@ -86,65 +113,89 @@ class LinkFacility:
         return ()
 
     def immutable(self, before: Device, after: Device) -> bool:
-        return (before.kind, before.parent, before.data) != (after.kind, after.parent, after.data)
+        return (before.kind, before.parent, _fixed(before)) != (after.kind, after.parent, _fixed(after))
 
     def describe(self, obj: Device) -> dict[str, Any]:
         fields: dict[str, Any] = {"name": obj.name, "type": obj.kind, "address": obj.mac, "mtu": obj.mtu}
         fields.update(dev=obj.parent, alias=obj.alias, state="up" if obj.up else "down")
-        fields.update((key.split("_", 1)[1], value) for key, value in obj.data)
+        fields.update(obj.data)
         return {key: value for key, value in fields.items() if value != ""}
 
     def apply(self, operations: Sequence[Operation], host: Host) -> None:
+        index = host.index
+        steps = [(operation, *step) for operation in operations for step in _steps(operation)]
+        messages = []
+        for operation, verb, settings in steps:
+            try:
+                messages.append(encode_link(verb, settings, index))
+            except NetlinkError as missing:
+                raise ApplyError([self._complaint(operation, missing)]) from missing
         try:
-            from pyroute2 import IPRoute
-        except ImportError as error:
-            raise PodnetError(
-                f"links cannot be changed without the Python library pyroute2 ({error}); "
-                "install Debian's python3-pyroute2, or let role preflight do it (podnet_install_packages: true)"
-            ) from error
-        with IPRoute() as ipr:
-            for operation in operations:
-                self._carry_out(ipr, operation, host.index)
-        host.forget()
+            failures = host.netlink.batch(messages)
+        finally:
+            host.forget()
+        # What comes after the first failure of an operation fails with it, and says nothing more.
+        first: dict[str, str] = {}
+        for position, error in failures:
+            operation, verb, settings = steps[position]
+            if not _harmless(verb, settings, error):
+                first.setdefault(settings.name, self._complaint(operation, error))
+        if first:
+            raise ApplyError(list(first.values()))
 
-    def _carry_out(self, ipr: Any, operation: Operation, index: dict[str, int]) -> None:
-        from pyroute2.netlink.exceptions import NetlinkError
-
+    def _complaint(self, operation: Operation, error: NetlinkError) -> str:
         device = operation.after or operation.before
-        try:
-            if operation.verb in (DELETE, RECREATE):
-                ipr.link("del", index=index[device.name])
-            if operation.verb in (CREATE, RECREATE):
-                ipr.link("add", **_creation(device, index))
-            if operation.verb != DELETE:
-                _settle(ipr, device)
-        except NetlinkError as error:
-            raise ApplyError([f"{self.name}: {operation.verb} {device.name} ({device.kind}): {error}"]) from error
+        return f"{self.name}: {operation.verb} {device.name} ({device.kind}): {error}"
 
 
-def _creation(device: Device, index: dict[str, int]) -> dict[str, Any]:
-    request: dict[str, Any] = {"ifname": device.name, "kind": device.kind, "group": GROUP, "address": device.mac}
-    # A bridge keeps an MTU that is set later; one that comes in this message is forgotten when its last port leaves
-    # (br_mtu_auto_adjust in net/bridge/br_if.c goes by BROPT_MTU_SET_BY_USER, which only br_change_mtu sets).
-    if device.kind != "bridge":
-        request["mtu"] = device.mtu
-    for key, value in device.data:
-        request["vxlan_local6" if key == "vxlan_local" and ":" in value else key] = value
-    if device.parent:
-        request["vxlan_link"] = index[device.parent]
-    return request
+def _harmless(verb: str, settings: Settings, error: NetlinkError) -> bool:
+    if verb == "delete":
+        return error.errno == errno.ENODEV  # it went before
+    # No IPv6 on this node or, below an MTU of 1280, on this link: no link-local address either.
+    return settings.addr_gen_mode is not None and error.errno == errno.EAFNOSUPPORT
 
 
-def _settle(ipr: Any, device: Device) -> None:
-    """Set what can change, in an order that also mends a device which a killed run left half made."""
-    (position,) = ipr.link_lookup(ifname=device.name)
+def _steps(operation: Operation) -> list[tuple[str, Settings]]:
+    """The messages of an operation, in an order that also mends a device which a killed run left half made."""
+    device: Device = operation.after or operation.before
+    steps: list[tuple[str, Settings]] = []
+    if operation.verb in (DELETE, RECREATE):
+        steps.append(("delete", Settings(device.name)))
+    if operation.verb in (CREATE, RECREATE):
+        steps.append(("create", _creation(device)))
+    if operation.verb == REPLACE and operation.before.data != device.data:
+        steps.append(("change", Settings(device.name, device.kind, data=_packed(device))))
+    if operation.verb == DELETE:
+        return steps
     # No link-local address on a tunnel, whose neighbours are all known; a bridge needs one, or it could not
     # send the neighbour solicitations for packets that it forwards (ndisc_send_ns in net/ipv6/ndisc.c).
     mode = IN6_ADDR_GEN_MODE_EUI64 if device.kind == "bridge" else IN6_ADDR_GEN_MODE_NONE
-    family = {"attrs": [["AF_INET6", {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", mode]]}]]}
-    changes: dict[str, Any] = {"mtu": device.mtu, "address": device.mac, "IFLA_IFALIAS": device.alias}
-    ipr.link("set", index=position, IFLA_AF_SPEC=family, **changes)
-    ipr.link("set", index=position, state="up" if device.up else "down")
+    return [
+        *steps,
+        ("change", Settings(device.name, mtu=device.mtu, mac=mac_of(device.mac), alias=device.alias)),
+        ("change", Settings(device.name, addr_gen_mode=mode)),
+        ("change", Settings(device.name, up=device.up)),
+    ]
+
+
+def _creation(device: Device) -> Settings:
+    # A bridge keeps an MTU that is set later; one that comes in this message is forgotten when its last port leaves
+    # (br_mtu_auto_adjust in net/bridge/br_if.c goes by BROPT_MTU_SET_BY_USER, which only br_change_mtu sets).
+    mtu = 0 if device.kind == "bridge" else device.mtu
+    return Settings(
+        device.name,
+        device.kind,
+        mtu,
+        mac_of(device.mac),
+        group=GROUP,
+        parent=device.parent,
+        data=_packed(device),
+    )
+
+
+def _packed(device: Device) -> dict[str, Any]:
+    """The attributes of the device's kind as the kernel has them."""
+    return {name: packed_ip(value) if name in ADDRESSES else value for name, value in device.data}
 
 
 LINKS = LinkFacility()

@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Links, to read; making them is pyroute2's (they are few, and of many kinds)."""
+"""Links (RTM_NEWLINK; linux/if_link.h)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,30 @@ import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes import (
+    NLM_F_REQUEST,
+    VERBS,
+    attribute,
     attributes,
+    index_of_device,
+    message,
     number,
     number_of,
+    text,
     text_of,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import ProtocolError
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.link_data import read_data, write_data
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 
+IN6_ADDR_GEN_MODE_EUI64 = 0
+IN6_ADDR_GEN_MODE_NONE = 1
+
+_RTM_NEWLINK = 16
+_RTM_DELLINK = 17
 _RTM_GETLINK = 18
 # struct ifinfomsg: family, (padding), ARP type, index, flags, change mask.
 _BODY = struct.Struct("=BxHiII")
@@ -32,12 +44,14 @@ _IFLA_LINK = 5
 _IFLA_MASTER = 10
 _IFLA_LINKINFO = 18
 _IFLA_IFALIAS = 20
+_IFLA_AF_SPEC = 26
 _IFLA_GROUP = 27
 _IFLA_EXT_MASK = 29
 _IFLA_CARRIER = 33
 _IFLA_LINK_NETNSID = 37
 _IFLA_INFO_KIND = 1
 _IFLA_INFO_DATA = 2
+_IFLA_INET6_ADDR_GEN_MODE = 8
 # Leaves out IPv6's statistics, which are slow to add up; the device's own come all the same.
 _RTEXT_FILTER_SKIP_STATS = 8
 
@@ -55,60 +69,23 @@ class Link(NamedTuple):
     master: str  # the bridge or bond that it belongs to
     parent: str  # the device below it (the underlay of a VXLAN); empty too when that is in another namespace
     carrier: bool
-    data: dict[str, Any]  # attributes of its kind, for the kinds in _DATA
+    data: dict[str, Any]  # attributes of its kind, for the kinds that link_data knows
     group: int = 0
 
 
-def _swapped(payload: bytes) -> int:
-    return int.from_bytes(payload, "big")
+class Settings(NamedTuple):
+    """What a message says of a link. What is left out is the kernel's choice in a new link, and stays in another."""
 
-
-def _flag(payload: bytes) -> bool:
-    return bool(number_of(payload))
-
-
-# Kind -> attribute of IFLA_INFO_DATA -> (name, how to read it). linux/if_link.h, names as in `ip -details link`.
-_DATA: Mapping[str, Mapping[int, tuple[str, Callable[[bytes], Any]]]] = {
-    "vxlan": {
-        1: ("id", number_of),
-        2: ("remote", bytes),
-        3: ("link", number_of),
-        4: ("local", bytes),
-        5: ("ttl", number_of),
-        6: ("tos", number_of),
-        7: ("learning", _flag),
-        8: ("ageing", number_of),
-        11: ("proxy", _flag),
-        12: ("rsc", _flag),
-        13: ("l2miss", _flag),
-        14: ("l3miss", _flag),
-        15: ("port", _swapped),
-        16: ("remote", bytes),
-        17: ("local", bytes),
-        18: ("udp_csum", _flag),
-        19: ("udp_zero_csum6_tx", _flag),
-        20: ("udp_zero_csum6_rx", _flag),
-        23: ("gbp", bool),
-        25: ("external", _flag),
-        28: ("ttl_inherit", _flag),
-        29: ("df", number_of),
-        30: ("vnifilter", _flag),
-    },
-    "bridge": {
-        1: ("forward_delay", number_of),
-        2: ("hello_time", number_of),
-        3: ("max_age", number_of),
-        4: ("ageing_time", number_of),
-        5: ("stp_state", number_of),
-        6: ("priority", number_of),
-        7: ("vlan_filtering", _flag),
-        22: ("mcast_router", number_of),
-        23: ("mcast_snooping", _flag),
-        36: ("nf_call_iptables", _flag),
-        37: ("nf_call_ip6tables", _flag),
-        39: ("vlan_default_pvid", number_of),
-    },
-}
+    name: str
+    kind: str = ""
+    mtu: int = 0
+    mac: bytes = b""
+    alias: str = ""  # not to be had in a new link: the kernel passes over it
+    up: bool | None = None
+    group: int = 0
+    addr_gen_mode: int | None = None  # IN6_ADDR_GEN_MODE_...: whether IPv6 makes a link-local address
+    parent: str = ""
+    data: Mapping[str, Any] = {}  # attributes of its kind, as in Link; of an ipip or ip6tnl a change names them all
 
 
 def dump_links(nl: Netlink) -> list[Link]:
@@ -133,7 +110,7 @@ def device_names_of(links: list[Link]) -> dict[int, str]:
 def _link(index: int, flags: int, had: Mapping[int, bytes], names: Mapping[int, str]) -> Link:
     info = attributes(had.get(_IFLA_LINKINFO, b""))
     kind = text_of(info.get(_IFLA_INFO_KIND))
-    data = _data(kind, attributes(info.get(_IFLA_INFO_DATA, b"")))
+    data = read_data(kind, attributes(info.get(_IFLA_INFO_DATA, b"")))
     # A VXLAN device has its underlay in the data of its kind only.
     parent = number_of(had.get(_IFLA_LINK)) or data.get("link", 0)
     if _IFLA_LINK_NETNSID in had:
@@ -148,14 +125,42 @@ def _link(index: int, flags: int, had: Mapping[int, bytes], names: Mapping[int, 
         up=bool(flags & _IFF_UP),
         master=names.get(number_of(had.get(_IFLA_MASTER)), ""),
         parent=names.get(parent, ""),
-        carrier=_flag(had.get(_IFLA_CARRIER, b"\0")),
+        carrier=bool(number_of(had.get(_IFLA_CARRIER))),
         data=data,
         group=number_of(had.get(_IFLA_GROUP)),
     )
 
 
-def _data(kind: str, had: Mapping[int, bytes]) -> dict[str, Any]:
-    known = _DATA.get(kind, {})
-    return {
-        known[attribute][0]: known[attribute][1](payload) for attribute, payload in had.items() if attribute in known
-    }
+def encode_link(verb: str, settings: Settings, index_of: Mapping[str, int]) -> bytes:
+    """The message that does `verb` to a link: "create", "change" or "delete".
+
+    A change goes by the link's name, which may be that of one made by the message before. A deletion goes by index, so
+    that it fails rather than hit another link that has come by the name.
+    """
+    name, kind, mtu, mac, alias, up, group, addr_gen_mode, parent, data = settings
+    if verb == "delete":
+        body = _BODY.pack(socket.AF_UNSPEC, 0, index_of_device(index_of, name), 0, 0)
+        return message(_RTM_DELLINK, VERBS["delete"], body)
+    flags = _IFF_UP if up else 0
+    change = 0 if up is None else _IFF_UP
+    body = _BODY.pack(socket.AF_UNSPEC, 0, 0, flags, change) + text(_IFLA_IFNAME, name)
+    if mac:
+        body += attribute(_IFLA_ADDRESS, mac)
+    if mtu:
+        body += number(_IFLA_MTU, mtu)
+    if group:
+        body += number(_IFLA_GROUP, group)
+    if alias:
+        # NLA_STRING: its length is the alias's, without a final zero byte.
+        body += attribute(_IFLA_IFALIAS, alias.encode())
+    if addr_gen_mode is not None:
+        mode = attribute(_IFLA_INET6_ADDR_GEN_MODE, bytes((addr_gen_mode,)))
+        body += attribute(_IFLA_AF_SPEC, attribute(int(socket.AF_INET6), mode))
+    if parent:
+        data = {**data, "link": index_of_device(index_of, parent)}
+    if kind:
+        info = text(_IFLA_INFO_KIND, kind)
+        if data:
+            info += attribute(_IFLA_INFO_DATA, write_data(kind, data))
+        body += attribute(_IFLA_LINKINFO, info)
+    return message(_RTM_NEWLINK, VERBS["create"] if verb == "create" else NLM_F_REQUEST, body)

@@ -131,14 +131,14 @@ def _shared_port(each: Interface, wanted: Wanted) -> Iterator[Finding]:
 
 def check_tcp_port(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
     """No routing daemon but ours listens; the one that the node declares is ours."""
-    port = CARRIERS[wanted.dataplane].tcp_port
+    port = wanted.tcp_port or CARRIERS[wanted.dataplane].tcp_port
     if port in seen.tcp_ports and wanted.dataplane not in seen.dataplanes:
         yield Finding(
             "port",
             "error",
             f"TCP port {port} is taken by another program",
             f"the port free for {wanted.dataplane}",
-            f"see who has it (ss -tlpn sport = {port}) and stop it, or set another podnet_dataplane",
+            f"see who has it (ss -tlpn sport = {port}) and stop it, or set podnet_bgp.port on all nodes",
         )
 
 

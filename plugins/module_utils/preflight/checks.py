@@ -12,7 +12,6 @@ _OF_NODE = (
     requirements.check_root,
     requirements.check_kernel,
     requirements.check_tools,
-    requirements.check_pyroute2,
     requirements.check_cni,
     addressing.check_names,
     addressing.check_port,

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bgp.instance import processes
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import Address, dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
@@ -73,7 +74,6 @@ def gather(wanted: Wanted) -> Seen:
         tools=tools,
         executable=sys.executable,
         python=".".join(str(part) for part in sys.version_info[:3]),
-        pyroute2=_pyroute2(),
         cni=look_for_plugins(wanted),
         sysctl=_sysctls(_of_interest(links, {address.dev for address in addresses})),
         processes=running(),
@@ -81,10 +81,18 @@ def gather(wanted: Wanted) -> Seen:
         ifupdown=ifupdown_interfaces(),
         udp_ports=frozenset(_ports("udp")),
         tcp_ports=frozenset(_ports("tcp", _LISTEN)),
-        dataplanes=tuple(kind for kind in Declarations().kinds() if kind in DATAPLANES),
+        dataplanes=_dataplanes(wanted),
         dropping=dropping,
         filters=filters,
     )
+
+
+def _dataplanes(wanted: Wanted) -> tuple[str, ...]:
+    found = [kind for kind in Declarations().kinds() if kind in DATAPLANES]
+    # A BIRD of ours whose declaration has been lost is ours all the same, and so is the port that it has.
+    if wanted.dataplane == "bgp" and "bgp" not in found and processes():
+        found.append("bgp")
+    return tuple(found)
 
 
 def source_towards(address: IPAddress) -> IPAddress | None:
@@ -122,14 +130,6 @@ def _held(address: Address) -> HeldAddress:
 def _search_path() -> str:
     # An ordinary user's PATH, and that of some connections, lacks the folders that the tools are in.
     return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/bin", "/bin"])
-
-
-def _pyroute2() -> str | None:
-    """Version of the library, read from its metadata: importing it takes longer than everything else here."""
-    for folder in sys.path:
-        for metadata in Path(folder or ".").glob("pyroute2-*.*-info"):
-            return metadata.name[len("pyroute2-") :].rpartition(".")[0].partition("-")[0]
-    return None
 
 
 def _of_interest(links: Iterable[Link], with_address: set[str]) -> list[str]:

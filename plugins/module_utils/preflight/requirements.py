@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks of what the node must have: rights, kernel features, tools, the interpreter's library, CNI plugins."""
+"""Checks of what the node must have: rights, kernel features, tools, CNI plugins."""
 
 from __future__ import annotations
 
@@ -25,9 +25,6 @@ _TOOL_PACKAGES = {"ip": "iproute2", "nft": "nftables", "bird": "bird2"}
 # Tools that only one dataplane runs.
 _TOOLS_OF = {"bird": "bgp"}
 _CNI_PACKAGE = "containernetworking-plugins"
-# pyroute2 0.7.2 is Debian 12's; 0.9.3 was withdrawn by its authors.
-_OLDEST_PYROUTE2 = (0, 7, 2)
-_BROKEN_PYROUTE2 = (0, 9, 3)
 
 
 def check_root(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
@@ -82,30 +79,6 @@ def check_tools(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
         if path is None and needed:
             package = _TOOL_PACKAGES[tool]
             yield Finding("tools", "error", f"no {tool} on PATH", f"{tool}", f"install {package}", package)
-
-
-def check_pyroute2(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
-    """The library that makes links, in the interpreter that the modules run in."""
-    debian = seen.executable.startswith("/usr/bin/python3")
-    if seen.pyroute2 is None:
-        yield Finding(
-            "pyroute2",
-            "error",
-            f"no pyroute2 for {seen.executable}",
-            "pyroute2 0.7.2 or newer",
-            "install python3-pyroute2" if debian else f"{seen.executable} -m pip install pyroute2",
-            "python3-pyroute2" if debian else "",
-        )
-        return
-    version = tuple(int(part) for part in seen.pyroute2.split(".")[:3] if part.isdigit())
-    if version and (version < _OLDEST_PYROUTE2 or version == _BROKEN_PYROUTE2):
-        yield Finding(
-            "pyroute2",
-            "error",
-            f"pyroute2 {seen.pyroute2} for {seen.executable}",
-            "pyroute2 0.7.2 or newer, but not 0.9.3",
-            f"{seen.executable} -m pip install --upgrade pyroute2",
-        )
 
 
 def check_cni(seen: Seen, wanted: Wanted) -> Iterator[Finding]:

@@ -37,6 +37,7 @@ class Wanted(NamedTuple):
     dataplane: str = "vxlan"  # one of carrier.CARRIERS
     devices: tuple[str, ...] = ("podnet-vx",)  # names, in the order of the dataplane's variables
     port: int | None = 4789  # UDP
+    tcp_port: int | None = None  # None: the default of the dataplane (carrier.CARRIERS)
     vni: int | None = 84
     mtu: int = 0  # 0: as large as fits
     pools: tuple[str, ...] = ()
@@ -115,7 +116,6 @@ class Seen(NamedTuple):
     tools: Mapping[str, str | None] = {}
     executable: str = "/usr/bin/python3"
     python: str = ""
-    pyroute2: str | None = None
     cni: CniDirectory = CniDirectory()
     sysctl: Mapping[str, str] = {}
     processes: frozenset[str] = frozenset()
@@ -123,7 +123,7 @@ class Seen(NamedTuple):
     ifupdown: frozenset[str] = frozenset()  # interfaces that /etc/network/interfaces configures
     udp_ports: frozenset[int] = frozenset()  # ports that some socket holds
     tcp_ports: frozenset[int] = frozenset()  # ports that some program listens on
-    dataplanes: tuple[str, ...] = ()  # that the node declares
+    dataplanes: tuple[str, ...] = ()  # that the node declares, or whose daemon of ours runs
     dropping: tuple[Firewall, ...] = ()
     filters: frozenset[str] = frozenset()  # flavours of iptables that hold rules: "legacy", "nft"
 

@@ -157,8 +157,9 @@ def _outer(wanted: Wanted) -> list[tuple[str, int | str]]:
     found: list[tuple[str, int | str]] = []
     if wanted.port is not None:
         found.append(("UDP port", wanted.port))
-    if carrier.tcp_port is not None:
-        found.append(("TCP port", carrier.tcp_port))
+    tcp_port = wanted.tcp_port or carrier.tcp_port
+    if tcp_port is not None:
+        found.append(("TCP port", tcp_port))
     protocols = [carrier.protocols[family] for family in wanted.families if family in carrier.protocols]
     return found + [("IP protocol", _PROTOCOLS[protocol]) for protocol in protocols]
 

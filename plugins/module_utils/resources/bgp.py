@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import time
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bgp import instance, speakers
-from ansible_collections.podnet.fabric.plugins.module_utils.bgp.birdc import Control, read_protocols
+from ansible_collections.podnet.fabric.plugins.module_utils.bgp.birdc import Control, is_recovering, read_protocols
 from ansible_collections.podnet.fabric.plugins.module_utils.bgp.config import (
     families,
     family_of,
@@ -55,6 +56,9 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
 
 SHARED_SECRET = "podnet_password"  # noqa: S105 - the name of a constant
+
+_LOOKS = (0.0, 0.2, 0.4, 0.8)
+"""Seconds before each look at routes that seem to be missing."""
 
 
 class Bgp:
@@ -148,11 +152,10 @@ class Bgp:
             if instance.supervised():
                 wanted[paths[1]] = File(paths[1], instance.unit(), 0o644)
         routes = bird_routes(host)
-        installed = [family_of_route(route) for route in routes.values()]
         current: dict[str, Any] = {
             "secrets": observe_secrets(made),
             "files": files.observe({paths[0]: made, paths[1]: ()}),
-            "instances": _observe(text, secrets, installed, families(item["blocks"]) if item else []),
+            "instances": _observe(host, text, secrets, families(item["blocks"]) if item else []),
             "routes": _leftovers(routes, former) if item is None else _overtaken(host, item, routes),
         }
         config = str(instance.CONFIG)
@@ -200,30 +203,41 @@ def family_of_route(route: Route) -> int:
 
 
 def _observe(
-    text: str, secrets: Mapping[Hashable, Secrets], installed: Sequence[int], wanted: Sequence[int]
+    host: Host, text: str, secrets: Mapping[Hashable, Secrets], wanted: Sequence[int]
 ) -> dict[Hashable, Instance]:
     seen = instance.status(instance.digest(text, "".join(entry.text for entry in secrets.values())))
     if not seen.running:
         return {}
-    missing = _missing(installed, wanted) if seen.answers else ()
+    missing = _missing(host, wanted) if seen.answers else ()
     config = str(instance.CONFIG)
     return {config: Instance(config, seen.answers, seen.current, missing)}
 
 
-def _missing(installed: Sequence[int], wanted: Sequence[int]) -> tuple[int, ...]:
-    """The families of which BIRD has given more routes to the kernel than are there."""
-    try:
-        with Control(str(instance.SOCKET)) as control:
-            protocols = {protocol.name: protocol for protocol in read_protocols(control.ask("show protocols all"))}
-    except PodnetError:
-        return ()
-    found = []
-    for family in wanted:
-        kernel = protocols.get(f"podnet_kernel{family}")
-        given = kernel.channels.get(f"ipv{family}", {}).get("exported", 0) if kernel else 0
-        if given > installed.count(family):
-            found.append(family)
-    return tuple(found)
+def _missing(host: Host, wanted: Sequence[int]) -> tuple[int, ...]:
+    """The families of which BIRD has given more routes to the kernel than are there.
+
+    BIRD and the kernel are asked one after the other, so what comes and goes in between may look so, but not for long.
+    """
+    found: tuple[int, ...] = ()
+    for pause in _LOOKS:
+        time.sleep(pause)
+        try:
+            with Control(str(instance.SOCKET)) as control:
+                if is_recovering(control.ask("show status")):
+                    return ()  # it gives its routes to the kernel at the end of that
+                protocols = {protocol.name: protocol for protocol in read_protocols(control.ask("show protocols all"))}
+        except PodnetError:
+            return ()
+        installed = [family_of_route(route) for route in bird_routes(host).values()]
+        given = {
+            family: protocols[name].channels.get(f"ipv{family}", {}).get("exported", 0)
+            for family in wanted
+            if (name := f"podnet_kernel{family}") in protocols
+        }
+        found = tuple(family for family, count in given.items() if count > installed.count(family))
+        if not found:
+            return ()
+    return found
 
 
 def _leftovers(routes: Mapping[Hashable, Route], former: Items) -> dict[Hashable, Route]:

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.resources.routing import Via
 
+IPV6_IN_IPV6 = (("external", True), ("proto", 41))
+"""The device for IPv6: the outer headers come from the routes, and IPv6 alone is inside (protocol 41, RFC 2473)."""
+
 
 class Ipip:
     """See the module's documentation for the parameters."""
@@ -125,9 +128,7 @@ def _devices(name: str, item: Mapping[str, Any]) -> list[Device]:
         data = (("local", ip_text(four)),)
         devices.append(Device(name, "ipip", alias("ipip"), item["mtu"], "", True, "", data))
     if tunnel.local_of(item, 16):
-        devices.append(
-            Device(item["device6"], "ip6tnl", alias("ipip"), item["mtu"], "", True, "", (("external", True),))
-        )
+        devices.append(Device(item["device6"], "ip6tnl", alias("ipip"), item["mtu"], "", True, "", IPV6_IN_IPV6))
     return devices
 
 

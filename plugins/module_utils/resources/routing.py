@@ -100,9 +100,19 @@ def desire(
 def _numbered(places: Iterable[tuple[int, str, bytes, Any]], observed: Observed) -> list[int]:
     """The ids of the nexthop objects for these families, devices, gateways and outer headers."""
     ids = {(hop[1], hop[2], hop[3], hop[7]): hop[0] for hop in reversed(list(observed.nexthops.values()))}
+    wanted = list(places)
+    numbers = [ids.get(place, 0) for place in wanted]
+    if 0 not in numbers:
+        return numbers
     used = observed.taken.union(ids.values())
     free = (number for number in NEXTHOP_IDS if number not in used)
-    return [ids.get(place) or ids.setdefault(place, next(free)) for place in places]
+    # An object of which only the outer header is another one is changed in place, and the peer's routes with it.
+    outdated = ids.keys() - set(wanted)
+    spare = {place[:3]: ids[place] for place in sorted(outdated, key=ids.__getitem__) if place[2]}
+    for place in wanted:
+        if place not in ids:
+            ids[place] = spare.pop(place[:3], 0) or next(free)
+    return [ids[place] for place in wanted]
 
 
 def foreign_in_the_way(host: Host, current: dict[Hashable, Route], desired: dict[Hashable, Route]) -> list[str]:

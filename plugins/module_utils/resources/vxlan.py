@@ -108,12 +108,7 @@ class Vxlan:
 
 
 def _device(name: str, item: Mapping[str, Any]) -> Device:
-    data = (
-        ("vxlan_id", item["vni"]),
-        ("vxlan_local", item["local"]),
-        ("vxlan_port", item["port"]),
-        ("vxlan_learning", 0),
-    )
+    data = (("id", item["vni"]), ("learning", False), ("local", item["local"]), ("port", item["port"]))
     return Device(name, "vxlan", alias("vxlan"), item["mtu"], item["mac"], True, item["underlay"], data)
 
 

@@ -44,9 +44,11 @@ class Orders:
         self._end = time.monotonic() + lifetime
         self._look = time.monotonic() + _LOOK
 
-    def over(self) -> bool:
-        """Whether to stop: told to, out of time, or nobody could find it any more to ask."""
-        now = time.monotonic()
+    def over(self, now: float) -> bool:
+        """Whether to stop: told to, out of time, or nobody could find it any more to ask.
+
+        :param now: seconds, monotonic
+        """
         if now >= self._look:
             self._look = now + _LOOK
             self._stop = self._stop or not self._record.exists()

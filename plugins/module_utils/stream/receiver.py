@@ -149,8 +149,8 @@ class Receiver:
         self._transfers: list[Transfer] = []
         self._overflown: dict[socket.socket, int] = {}
         for listener in listeners:
-            # A TCP connection inherits its listener's window: a small one would close, and the transfer stall, when this
-            # process has to wait for its turn.
+            # A TCP connection inherits its listener's window. A small one would close, and the transfer stall, while
+            # this process waits for its turn.
             listener.setsockopt(socket.SOL_SOCKET, responder.SO_RCVBUFFORCE, _BUFFER)
             if listener.type == socket.SOCK_DGRAM:
                 listener.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
@@ -160,7 +160,7 @@ class Receiver:
         with selectors.DefaultSelector() as selector:
             for listener in self._listeners:
                 selector.register(listener, selectors.EVENT_READ, None)
-            while not orders.over():
+            while not orders.over(time.monotonic()):
                 if orders.asked():
                     orders.answer(self.result())
                 for key, _events in selector.select(_IDLE):

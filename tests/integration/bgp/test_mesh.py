@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.podnet.fabric.tests.integration.bgp.fabric import (
     CONFIG,
     PASSWORD,
+    POOLS,
     SECRETS,
     SOCKET,
     Speaker,
@@ -193,6 +194,26 @@ def test_routes_of_another_dataplane_give_way_when_birds_are_there(nodes: list[S
     assert not one.bgp(nodes)["changed"]
 
 
+def test_preflight_takes_the_port_of_our_bird_for_ours(nodes: list[Speaker]) -> None:
+    one = nodes[0]
+
+    def taken(**params: Any) -> list[str]:
+        findings = one.module("node_facts", dataplane="bgp", pools=POOLS, **params)["ansible_facts"]["podnet_node"]
+        return [finding["found"] for finding in findings["findings"] if finding["check"] == "port"]
+
+    _mesh(nodes)
+    assert taken() == []
+    # Its declaration and its socket are gone.
+    one.run("rm", "/etc/podnet/node.d/bgp.json", SOCKET)
+    assert taken() == []
+    assert one.bgp(nodes)["operations"]["instances"] == {"replace": 1}
+    one.module("bgp", state="absent")
+    one.write("/etc/bird/other.conf", OTHER + LISTENS)
+    one.run("bird", "-c", "/etc/bird/other.conf", "-s", "/run/other.ctl")
+    assert taken() == ["TCP port 179 is taken by another program"]
+    assert taken(tcp_port=1179) == []
+
+
 def _picture(node: Speaker) -> list[str]:
     shown = [node.run("ip", family, "route", "show", "table", "all") for family in ("-4", "-6")]
     files = node.run("find", "/etc", "/run", "-xdev", "-path", "*podnet*", "-not", "-name", "lock", "-type", "f")
@@ -233,14 +254,12 @@ protocol device {}
 protocol kernel { scan time 1; ipv4 { export all; }; }
 protocol static { ipv4; route 10.99.0.0/24 via 192.0.2.250; }
 """
+LISTENS = "protocol bgp { local as 1; neighbor 192.0.2.250 as 2; ipv4 { import all; export none; }; }\n"
 
 
 def test_another_speaker_of_bgp_is_named(nodes: list[Speaker]) -> None:
     one = nodes[0]
-    one.write(
-        "/etc/bird/other.conf",
-        OTHER + "protocol bgp { local as 1; neighbor 192.0.2.250 as 2; ipv4 { import all; export none; }; }\n",
-    )
+    one.write("/etc/bird/other.conf", OTHER + LISTENS)
     one.run("bird", "-c", "/etc/bird/other.conf", "-s", "/run/other.ctl")
     (other,) = one.birds()
     with pytest.raises(Failed) as failed:

@@ -176,7 +176,7 @@ def test_a_route_by_nexthop_object_does_not_have_the_objects_header(
 def test_replace_gives_an_object_another_header_and_takes_it_away(external: Node, inside: tuple[int, str, str]) -> None:
     family, dst, gateway = inside
     first = nexthop_through(CASES["least"].encap, family, gateway)
-    route = route_through(first.encap, family, dst, gateway)._replace(
+    route = route_through(CASES["least"].encap, family, dst, gateway)._replace(
         dev="", gateway=b"", flags=0, nhid=first.id, encap=None
     )
     external.apply(encode_nexthop("create", first, external.index_of), encode_route("create", route, external.index_of))

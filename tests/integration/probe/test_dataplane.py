@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ansible_collections.podnet.fabric.tests.integration.conftest import Namespace
+from ansible_collections.podnet.fabric.plugins.module_utils.evidence.inquiry import Probing
 
 MAC = "02:00:00:00:00:02"
 NODE = f"""\
@@ -150,6 +151,22 @@ def test_what_is_no_address_is_refused_all_at_once() -> None:
     with pytest.raises(InvalidInput) as caught:
         dataplane.addresses_of(["pod", "10.0.0.1", "10.0.0.256"])
     assert len(caught.value.findings) == 2
+
+
+def test_what_cannot_be_probed_is_refused_all_at_once() -> None:
+    sound = {"to": ["10.0.0.1/24"], "source": [], "seconds": 2.0, "underlay": "auto"}
+    assert dataplane.probing_of(None) is None
+    assert dataplane.probing_of(sound) == Probing(("10.0.0.1",), (), 2.0, "")
+    with pytest.raises(InvalidInput) as caught:
+        dataplane.probing_of({"to": ["pod"], "source": ["here"], "seconds": 0.0, "underlay": "a/b"})
+    assert [finding.path for finding in caught.value.findings] == [
+        "probe.to[0]",
+        "probe.source[0]",
+        "probe.seconds",
+        "probe.underlay",
+    ]
+    with pytest.raises(InvalidInput, match="at most 48"):
+        dataplane.probing_of({**sound, "to": ["10.0.0.1"] * 49})
 
 
 @pytest.mark.parametrize(

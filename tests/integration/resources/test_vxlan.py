@@ -8,7 +8,6 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-import pyroute2
 import pytest
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict, InvalidInput
@@ -307,18 +306,12 @@ def killed_after(node: Node, messages: int, wanted: dict[str, Any]) -> bool:
         status = 3
         try:
             killer = Killer(messages)
-            batch, route_api = Netlink.batch, pyroute2.IPRoute
-
-            class Deadly(route_api):  # type: ignore[misc, valid-type]
-                def __getattribute__(self, name: str) -> Any:
-                    found = super().__getattribute__(name)
-                    return killer.before(found) if name == "link" else found
+            batch = Netlink.batch
 
             def one_by_one(self: Netlink, whole: list[bytes]) -> list[Any]:
                 return [(n, e) for n, one in enumerate(whole) for _n, e in killer.before(batch)(self, [one])]
 
             Netlink.batch = one_by_one  # type: ignore[method-assign, assignment]
-            pyroute2.IPRoute = Deadly
             node.declare(KIND, DEVICE, wanted)
             status = 0
         finally:

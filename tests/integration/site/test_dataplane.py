@@ -30,7 +30,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def test_the_table_says_what_the_packets_do(site: Site) -> None:
     sound = site.play("dataplane")
     for number in (1, 2, 3, 4):
-        assert f"node{number}: VXLAN is declared; all 6 ways that were looked at are without contradiction." in sound.output
+        assert (
+            f"node{number}: VXLAN is declared; all 6 ways that were looked at are without contradiction."
+            in sound.output
+        )
     found = sound.results["Gather the evidence", "node1"]
     assert {probe["left"].partition(" to ")[0] for probe in found["capture"]["probes"]} == {"VXLAN, VNI 84, port 4789"}
     assert all(probe["answered"] for probe in found["capture"]["probes"])

@@ -15,6 +15,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address impo
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.encap import Encap
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.fdb import FdbEntry, encode_fdb
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.link import Settings, encode_link
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.neighbour import Neighbour, encode_neighbour
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nexthop import Nexthop, encode_nexthop
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.route import Hop, Route, encode_route
@@ -157,6 +158,51 @@ CASES: dict[str, tuple[Callable[..., bytes], str, Any, str]] = {
         "1000 04 00 04000000 0800 0500 0a010000"
         "2000 00 02 04000000 1600 1200 0a00 fd000000000000000000000000000001 0000",
     ),
+    "link": (
+        encode_link,
+        "create",
+        Settings(
+            "x0", "vxlan", 1450, MAC, group=84, parent="vx", data={"id": 85, "local": NETWORK, "port": 4789, "ttl": 9}
+        ),
+        "80000000 1000 0106 00000000 00000000 0000 0000 00000000 00000000 00000000"
+        "0700 0300 783000 00 0a00 0100 020000000002 0000 0800 0400 aa050000 0800 1b00 54000000"
+        "3c00 1200 0a00 0100 76786c616e00 0000 2c00 0200"
+        "0800 0100 55000000 0800 0400 0af40000 0600 0f00 12b5 0000 0500 0500 09 000000 0800 0300 04000000",
+    ),
+    "link, external, of IPv6": (
+        encode_link,
+        "create",
+        Settings("i1", "ip6tnl", data={"external": True, "proto": 41, "local": V6}),
+        "5c000000 1000 0106 00000000 00000000 0000 0000 00000000 00000000 00000000 0700 0300 693100 00"
+        "3400 1200 0b00 0100 697036746e6c00 00 2400 0200"
+        "0400 1300 0500 0900 29 000000 1400 0200 fd000000000000000000000000000001",
+    ),
+    "link, not external, no data": (
+        encode_link,
+        "create",
+        Settings("w0", "wireguard", data={}),
+        "3c000000 1000 0106 00000000 00000000 0000 0000 00000000 00000000 00000000 0700 0300 773000 00"
+        "1400 1200 0e00 0100 7769726567756172 6400 0000",
+    ),
+    "link, to change": (
+        encode_link,
+        "change",
+        Settings("x0", alias="podnet:x", up=True, addr_gen_mode=1),
+        "44000000 1000 0100 00000000 00000000 0000 0000 00000000 01000000 01000000 0700 0300 783000 00"
+        "0c00 1400 706f646e65743a78 1000 1a00 0c00 0a00 0500 0800 01 000000",
+    ),
+    "link, to take down": (
+        encode_link,
+        "change",
+        Settings("x0", up=False),
+        "28000000 1000 0100 00000000 00000000 0000 0000 00000000 00000000 01000000 0700 0300 783000 00",
+    ),
+    "link, to delete": (
+        encode_link,
+        "delete",
+        Settings("vx"),
+        "20000000 1100 0100 00000000 00000000 0000 0000 04000000 00000000 00000000",
+    ),
     "rule": (
         encode_rule,
         "create",
@@ -183,6 +229,7 @@ def test_the_message_is_what_the_kernel_expects(case: str) -> None:
         (encode_neighbour, Neighbour("eth9", GATEWAY, MAC)),
         (encode_fdb, FdbEntry("eth9", MAC, GATEWAY)),
         (encode_nexthop, Nexthop(1, 2, "eth9", GATEWAY)),
+        (encode_link, Settings("x0", "vxlan", parent="eth9")),
         (encode_route, Route(2, GATEWAY, 24, dev="eth9")),
         (encode_route, Route(2, GATEWAY, 24, nexthops=(Hop("eth9", GATEWAY),))),
     ],
@@ -212,3 +259,17 @@ def test_a_device_that_is_not_there_is_named(encode: Callable[..., bytes], descr
 def test_an_address_of_a_wrong_size_is_refused_and_not_cut(encode: Callable[..., bytes], described: object) -> None:
     with pytest.raises(ValueError, match="bytes"):
         encode("create", described, INDEX_OF)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "complaint"),
+    [
+        ("ipip", {"local": V6}, "links of kind ipip have no local like"),
+        ("vxlan", {"local": "192.0.2.1"}, "links of kind vxlan have no local like '192.0.2.1'"),
+        ("geneve", {"vni": 7}, "links of kind geneve have no vni like 7"),
+        ("wireguard", {"port": 7}, "links of kind wireguard have no port like 7"),
+    ],
+)
+def test_an_attribute_that_a_kind_does_not_have_is_refused(kind: str, data: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        encode_link("create", Settings("x0", kind, data=data), INDEX_OF)

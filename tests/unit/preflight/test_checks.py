@@ -27,7 +27,6 @@ FINE = Seen(
     addresses=(ADDRESS,),
     trials={feature: Trial(True) for feature in ("bridge", "vxlan", "veth", "nexthop", "nftables")},
     tools={"ip": "/usr/sbin/ip", "nft": "/usr/sbin/nft", "conntrack": None},
-    pyroute2="0.7.2",
     cni=CniDirectory(
         "/usr/lib/cni",
         {"bridge": "/usr/lib/cni/bridge", "host-local": "/usr/lib/cni/host-local"},
@@ -98,24 +97,6 @@ def test_nothing_is_found_on_a_host_that_is_fine() -> None:
             WANTED._replace(dataplane="bgp"),
             ("tools", "error", "no bird on PATH"),
             id="no-bird",
-        ),
-        pytest.param(
-            FINE._replace(pyroute2=None),
-            WANTED,
-            ("pyroute2", "error", "no pyroute2 for /usr/bin/python3"),
-            id="no-pyroute2",
-        ),
-        pytest.param(
-            FINE._replace(pyroute2="0.9.3"),
-            WANTED,
-            ("pyroute2", "error", "pyroute2 0.9.3 for /usr/bin/python3"),
-            id="withdrawn-pyroute2",
-        ),
-        pytest.param(
-            FINE._replace(pyroute2="0.5.14"),
-            WANTED,
-            ("pyroute2", "error", "pyroute2 0.5.14 for /usr/bin/python3"),
-            id="old-pyroute2",
         ),
         pytest.param(
             FINE._replace(cni=CniDirectory()),
@@ -319,7 +300,6 @@ def test_a_finding_is_told(seen: Seen, wanted: Wanted, finding: tuple[str, str, 
             WANTED._replace(nexthop_objects="never"),
             id="nexthops-not-wanted",
         ),
-        pytest.param(FINE._replace(pyroute2="0.9.4rc1"), WANTED, id="newer-pyroute2"),
     ],
 )
 def test_what_does_no_harm_is_not_told(seen: Seen, wanted: Wanted) -> None:
@@ -329,22 +309,20 @@ def test_what_does_no_harm_is_not_told(seen: Seen, wanted: Wanted) -> None:
 def test_all_findings_come_at_once_errors_first() -> None:
     seen = FINE._replace(
         root=False,
-        pyroute2=None,
         filters=frozenset({"legacy", "nft"}),
         interfaces=(ETH0._replace(mtu=1000, up=False),),
         sysctl={**FINE.sysctl, "net.ipv4.ip_forward": "0"},
     )
     severities = [severity for _check, severity, _found in told(seen)]
-    assert severities == ["error"] * 4 + ["warning", "info"]
+    assert severities == ["error"] * 3 + ["warning", "info"]
 
 
 def test_packages_are_named_once_and_only_where_they_cure() -> None:
-    bare = FINE._replace(tools={"ip": None, "nft": None}, pyroute2=None, cni=CniDirectory())
+    bare = FINE._replace(tools={"ip": None, "nft": None}, cni=CniDirectory())
     assert missing_packages(examine(bare, WANTED)[1]) == [
         "containernetworking-plugins",
         "iproute2",
         "nftables",
-        "python3-pyroute2",
     ]
     # Debian's package does not reach another interpreter, nor its plugins another folder.
     elsewhere = bare._replace(tools=FINE.tools, executable="/opt/python/bin/python3")
@@ -352,7 +330,7 @@ def test_packages_are_named_once_and_only_where_they_cure() -> None:
 
 
 def test_every_finding_has_its_cure() -> None:
-    bare = FINE._replace(root=False, tools={"ip": None, "nft": None}, pyroute2=None, cni=CniDirectory(), addresses=())
+    bare = FINE._replace(root=False, tools={"ip": None, "nft": None}, cni=CniDirectory(), addresses=())
     for finding in examine(bare, WANTED)[1]:
         assert finding.wanted
         assert finding.cure

@@ -24,6 +24,7 @@ OPTIONS: dict[str, Any] = {
     "dataplane": "vxlan",
     "devices": [],
     "port": None,
+    "tcp_port": None,
     "vni": None,
     "mtu": "auto",
     "nexthop_objects": "auto",
