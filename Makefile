@@ -74,6 +74,8 @@ sanity: ready ## ansible-test sanity and ansible-test units
 bench: ready ## The measurements that the documentation quotes
 	python benchmarks/netlink.py
 	python benchmarks/plan.py
+	python benchmarks/dataplane.py
+	python benchmarks/switching.py
 
 .PHONY: docs
 docs: ready ## Write the reference of the variables out of their schema, the changelog out of its fragments
