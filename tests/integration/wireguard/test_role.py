@@ -157,6 +157,6 @@ def _nothing_tells(cluster: Cluster, secrets: list[str]) -> None:
     for secret in secrets:
         assert not [text for text in told if secret in text]
         for node in NODES:
-            words = ["grep", "-rlF", "--", secret, "/etc/podnet", "/run/podnet", "/var/log", "/root"]
+            words = ["grep", "-rlF", "--", secret, "/etc/podnet", "/run/podnet", "/var/log", "/root/.ansible"]
             holding = cluster.lab.run(cluster.lab.name(node), *words, check=False).split()
             assert [path for path in holding if not path.endswith(".key")] == []
