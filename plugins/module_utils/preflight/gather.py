@@ -18,7 +18,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address impo
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.link import Link, device_names_of, dump_links
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.route import dump_routes
-from ansible_collections.podnet.fabric.plugins.module_utils.ownership import DATAPLANES, is_ours
+from ansible_collections.podnet.fabric.plugins.module_utils.ownership import DATAPLANES, marked
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.carrier import kinds_of
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.daemons import (
     ifupdown_interfaces,
@@ -112,7 +112,7 @@ def _interface(link: Link) -> Interface:
         kind=link.kind,
         mtu=link.mtu,
         up=link.up,
-        ours=is_ours(link, link.kind),
+        ours=marked(link),
         vni=link.data.get("id"),
         port=link.data.get("port"),
     )

@@ -116,7 +116,7 @@ def _vias(name: str, item: Mapping[str, Any], blocks: Sequence[peering.Block]) -
             RTNH_F_ONLINK,
             0,
             RT_TABLE_MAIN,
-            Encap(sort, id=item["vni"], dst=block.underlay, src=source),
+            Encap(sort, id=item["vni"], dst=block.underlay, src=source, ttl=tunnel.HOP_LIMIT),
         )
         for block in blocks
     ]

@@ -140,7 +140,7 @@ def _vias(name: str, item: Mapping[str, Any], blocks: Sequence[peering.Block]) -
         if block.direct:
             vias.append(direct_via(block, item["underlay"]))
         elif family == AF_INET6:
-            outer = Encap("ip6", id=0, dst=block.outer, src=source)
+            outer = Encap("ip6", id=0, dst=block.outer, src=source, ttl=tunnel.HOP_LIMIT)
             vias.append((family, dst, length, b"", item["device6"], 0, 0, RT_TABLE_MAIN, outer))
         else:
             vias.append((family, dst, length, block.outer, name, RTNH_F_ONLINK, 0, RT_TABLE_MAIN, None))

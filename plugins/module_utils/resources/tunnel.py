@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.resources.routing import Via
 
 
+HOP_LIMIT = 64
+"""Of outer headers that stand in routes, where the kernel puts none of its own: IANA's default TTL."""
+
+
 class Routing(NamedTuple):
     """The routes of a dataplane and the nexthop objects behind them: what there is, what is wanted."""
 

@@ -87,7 +87,7 @@ def test_geneve_puts_the_outer_header_into_the_nexthop(node: Node) -> None:
     hops = [hop for hop in node.namespace.ip_json("nexthop") if hop["dev"] == GENEVE]
     assert {hop["encap"] for hop in hops} == {"ip"}  # the header's `id` hides the object's in iproute2's JSON
     shown_hops = node.namespace.ip("nexthop")
-    assert shown_hops.count("encap ip id 84 src 192.0.2.1 dst 192.0.2.2") == 2, shown_hops
+    assert shown_hops.count("encap ip id 84 src 192.0.2.1 dst 192.0.2.2 ttl 64") == 2, shown_hops
     # Over IPv6 the header is an IPv6 one, and twenty bytes longer.
     six = {"local": "2001:db8::1", "second_local": "192.0.2.1", "peers": [peer(2, underlay="2001:db8::2", second=None)]}
     node.declare(geneve.KIND, GENEVE, params("geneve", **six))
