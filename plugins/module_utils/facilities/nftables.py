@@ -33,10 +33,13 @@ if TYPE_CHECKING:
 TABLE = "inet podnet"
 MARK = "podnet.fabric"
 """Our table's comment, for people, and the name of an empty chain in it: nft 1.0.6 leaves comments out of JSON."""
+_TABLE_KEY = ("table", TABLE)
 
 
 class NftTable(NamedTuple):
-    """The table itself: there while anything stands in it."""
+    """The table itself. It comes with the first object and goes with the last, whichever kinds they belong to; only one
+    that stands empty, because somebody has emptied it, is an object of its own.
+    """
 
     name: str
 
@@ -83,16 +86,15 @@ def observe() -> tuple[Objects, list[str]]:
 def part(is_mine: Callable[[tuple[str, str]], bool], desired: Objects) -> Target:
     """One kind's part of our table, which several kinds share.
 
-    The table stays while anything of any kind stands in it and goes with the last.
-
     :param is_mine: whether the kind has an object in its charge, by sort ("set", "chain") and name
     :param desired: its objects, without the table
     """
     current, conflicts = observe()
-    table = ("table", TABLE)
-    scope = {key: obj for key, obj in current.items() if key == table or is_mine(key)}
-    if desired or len(scope) < len(current):
-        desired = {**desired, table: NftTable(TABLE)}
+    if current.keys() == {_TABLE_KEY}:
+        scope = current
+        desired = {**desired, **current} if desired else {}
+    else:
+        scope = {key: obj for key, obj in current.items() if key != _TABLE_KEY and is_mine(key)}
     return Target({"nftables": scope}, {"nftables": desired}, conflicts)
 
 
@@ -102,7 +104,7 @@ def parse(entries: Sequence[dict[str, Any]]) -> tuple[Objects, list[str]]:
     rules: dict[str, list[str]] = {}
     if not any(entry["chain"]["name"] == MARK for entry in entries if "chain" in entry):
         return {}, [f"nftables: table {TABLE} exists and is not ours (it has no chain {MARK}); rename it"]
-    found["table", TABLE] = NftTable(TABLE)
+    found[_TABLE_KEY] = NftTable(TABLE)
     for entry in entries:
         if "set" in entry:
             found["set", entry["set"]["name"]] = _set(entry["set"])
@@ -131,6 +133,14 @@ def _prefix(element: Any) -> str:
     if isinstance(element, str):
         return str(ipaddress.ip_network(element))
     return json.dumps(element, sort_keys=True)
+
+
+def leaves_nothing(operations: Sequence[Operation]) -> bool:
+    """Whether the table is empty after these operations, whichever kinds had something in it."""
+    if any(operation.verb != DELETE for operation in operations):
+        return False
+    gone = {operation.before for operation in operations}
+    return all(obj in gone for key, obj in observe()[0].items() if key != _TABLE_KEY)
 
 
 class NftFacility:
@@ -164,17 +174,20 @@ class NftFacility:
 
     def apply(self, operations: Sequence[Operation], host: Host) -> None:
         try:
-            run(["nft", "-f", "-"], stdin=self.script(operations))
+            run(["nft", "-f", "-"], stdin=self.script(operations, leaves_nothing(operations)))
         except ToolError as error:
             raise ApplyError(
                 [f"{self.name}: the transaction was refused, nothing of it holds: {error.stderr}"]
             ) from error
 
-    def script(self, operations: Sequence[Operation]) -> str:
-        """One transaction, so no packet meets a half of it."""
-        tables, sets, chains = (
+    def script(self, operations: Sequence[Operation], last: bool = False) -> str:
+        """One transaction, so no packet meets a half of it.
+
+        :param last: whether nothing is in the table afterwards, and it goes, too
+        """
+        sets, chains = (
             [operation for operation in operations if isinstance(operation.after or operation.before, sort)]
-            for sort in (NftTable, NftSet, NftChain)
+            for sort in (NftSet, NftChain)
         )
         words = [f'add table {TABLE} {{ comment "{MARK}"; }}', f"add chain {TABLE} {MARK}"]
         # Rules that refer to a set go before the set and come after it. A chain that only has other rules stays hooked.
@@ -189,7 +202,8 @@ class NftFacility:
         for operation in chains:
             if operation.after:
                 words += self._chain(operation.after)
-        words += [f"delete table {TABLE}" for operation in tables if operation.verb == DELETE]
+        if last:
+            words.append(f"delete table {TABLE}")
         return "\n".join(words) + "\n"
 
     def _chain(self, chain: NftChain) -> list[str]:

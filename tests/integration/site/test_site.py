@@ -23,12 +23,14 @@ FOREIGN = TOP / "molecule" / "resources" / "files" / "foreign.sh"
 NODES = ["node1", "node2", "node3", "node4"]
 FIFTH = ("-i", "inventories/lab-node5/hosts.yml")
 
+FILTERING = "Let only known peers send to the tunnel, and no pod"
 # The modules that change nodes, by the name of their task.
 DECLARING = {
     "Declare the pools, with outgoing NAT",
     "Declare the blocks of this node",
     "Forward packets",
     "Declare the pod bridge",
+    FILTERING,
     "Declare the tunnel to all peers",
     "Declare the network for container runtimes",
 }
@@ -175,7 +177,8 @@ def test_from_nothing_to_a_network_and_back(site: Site) -> None:
         changes = {
             task: result for (task, host), result in joined.declared().items() if host == node and result["changed"]
         }
-        assert list(changes) == ["Declare the tunnel to all peers"], node
+        assert list(changes) == [FILTERING, "Declare the tunnel to all peers"], node
+        assert changes[FILTERING]["operations"] == {"nftables": {"replace": 1}}
         assert changes["Declare the tunnel to all peers"]["operations"] == {
             "neighbours": {"create": 2},
             "fdb": {"create": 1},
@@ -183,12 +186,13 @@ def test_from_nothing_to_a_network_and_back(site: Site) -> None:
             "routes": {"create": 2},
         }
     new = differences(four, site.pictures())
-    kinds = [line.split(":")[0] for line in new["node1"][1] if "/etc/podnet/node.d/vxlan.json" not in line]
-    assert sorted(kinds) == ["fdb", "neighbour", "neighbour", "nexthop", "nexthop", "route", "route"]
+    kinds = [line.split(":")[0] for line in new["node1"][1] if "/etc/podnet/node.d/" not in line]
+    # The line of `nft` is the one with the elements of the set of peers.
+    assert sorted(kinds) == ["fdb", "neighbour", "neighbour", "nexthop", "nexthop", "nft", "route", "route"]
 
     # Without it the others are as they were, and its blocks rest.
     left = site.play("site")
-    assert left.changed()["node2"] == 1
+    assert left.changed()["node2"] == 2
     assert differences(four, site.pictures()) == {}
     resting = [
         line for line in (site.folder / "ledger.json").read_text(encoding="utf-8").splitlines() if "node5" in line
