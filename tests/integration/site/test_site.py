@@ -178,7 +178,7 @@ def test_from_nothing_to_a_network_and_back(site: Site) -> None:
             task: result for (task, host), result in joined.declared().items() if host == node and result["changed"]
         }
         assert list(changes) == [FILTERING, "Declare the tunnel to all peers"], node
-        assert changes[FILTERING]["operations"] == {"nftables": {"replace": 1}}
+        assert changes[FILTERING]["operations"] == {"nftables": {"replace": 2}}
         assert changes["Declare the tunnel to all peers"]["operations"] == {
             "neighbours": {"create": 2},
             "fdb": {"create": 1},
@@ -187,8 +187,8 @@ def test_from_nothing_to_a_network_and_back(site: Site) -> None:
         }
     new = differences(four, site.pictures())
     kinds = [line.split(":")[0] for line in new["node1"][1] if "/etc/podnet/node.d/" not in line]
-    # The line of `nft` is the one with the elements of the set of peers.
-    assert sorted(kinds) == ["fdb", "neighbour", "neighbour", "nexthop", "nexthop", "nft", "route", "route"]
+    # The lines of `nft` are the elements of the sets of peers, one for each family.
+    assert sorted(kinds) == ["fdb", "neighbour", "neighbour", "nexthop", "nexthop", "nft", "nft", "route", "route"]
 
     # Without it the others are as they were, and its blocks rest.
     left = site.play("site")
