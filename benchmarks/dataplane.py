@@ -188,7 +188,7 @@ def report(dataplane: str, rounds: list[dict[str, Slice]], seconds: float) -> bo
         if measure.judged:
             good = LOWEST <= median <= HIGHEST
             holds &= good
-            verdict = "equal" if good else "NOT EQUAL"
+            verdict = "equal" if good else "NOT EQUAL" if high < LOWEST or low > HIGHEST else "UNCLEAR"
         others = "  ".join(f"{statistics.median(ratios(rounds, key, how)):>{len(how) + 2}.3f}" for how in names[2:])
         print(f"  {measure.name:<16}{cells}   {median:.3f} [{low:.3f} {high:.3f}] {verdict:<10} {others}")
     return holds
