@@ -215,7 +215,7 @@ kernel:
           V(routed) one of anybody else. V(on-link), V(bridge), V(local) and V(none) need no node in between.
       type: dict
     ways:
-      description: Each way. RV(kernel.ways[].outer) is where the outer packet goes, or without a tunnel the next hop.
+      description: Each way. C(outer) is where the outer packet goes, or without a tunnel the next hop.
       type: list
       elements: dict
     left_out:

@@ -58,7 +58,7 @@ class Running:
 def scenarios(text: str) -> list[str]:
     """The names of scenarios.txt, longest first."""
     rows = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    return [name for name, _ in sorted(rows, key=lambda row: -float(row[1]))]
+    return [name for name, _seconds in sorted(rows, key=lambda row: -float(row[1]))]
 
 
 def needing(folder: Path) -> list[Path]:
@@ -187,7 +187,7 @@ def main(wanted: list[str]) -> int:
     except watch.Stopped as stopped:
         say(f"stopped by {stopped}; the guests were ended")
         return 128 + stopped.number
-    failed = [name for name, (status, _) in done.items() if status]
+    failed = [name for name, (status, _seconds) in done.items() if status]
     for name, (status, seconds) in done.items():
         say(f"  {name:15} {'FAILED' if status else 'ok':7} {seconds:5.0f} s")
     say(f"{len(done) - len(failed)} of {len(done)} passed after {time.monotonic() - begin:.0f} s")

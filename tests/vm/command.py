@@ -83,7 +83,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def positive(text: str) -> float:
     """A number of seconds."""
     seconds = float(text)
-    if not seconds > 0:
+    if seconds <= 0:
         raise argparse.ArgumentTypeError(f"{text}: more than 0 is wanted")
     return seconds
 

@@ -55,7 +55,7 @@ def candidate(package: str) -> str:
 
 def _listed(package: str) -> str | None:
     for line in run(["apt-cache", "policy", package]).splitlines():
-        key, _, value = line.strip().partition(": ")
+        key, _colon, value = line.strip().partition(": ")
         if key == "Candidate" and value != "(none)":
             return value
     return None

@@ -92,7 +92,7 @@ def _read(source: int, pid: int, until: float) -> Iterator[bytes]:
             left = until - time.monotonic()
             if left <= 0:
                 raise Expired
-            ready, _, _ = select.select(waited_for, [], [], left)
+            ready, _writable, _failed = select.select(waited_for, [], [], left)
             try:
                 # Asked after the process, so that what it wrote last is seen.
                 while data := os.read(source, 65536):

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_objects import (
     RT_TABLE_MAIN,
@@ -37,7 +37,7 @@ NO_NEXTHOP_OBJECTS = (
 # A wanted unicast route: family, packed destination, prefix length, packed gateway, device, flags (RTNH_F_ONLINK or 0),
 # metric, table, the outer header that a lightweight tunnel puts before the packet or None.
 if TYPE_CHECKING:
-    Via = tuple[int, bytes, int, bytes, str, int, int, int, Encap | None]
+    Via = tuple[int, bytes, int, bytes, str, int, int, int, Optional[Encap]]
 
 
 class Observed(NamedTuple):

@@ -94,7 +94,7 @@ def test_user_mode_linux_is_pinned_and_keeps_tunnels_out_of_new_namespaces() -> 
 def test_qemu_becomes_the_first_process_and_its_file_server_goes_with_it() -> None:
     shell, option, line = tcg.argv(Path("/cache/tcg"), Path("/exchange"), 1, 7)
     assert (shell, option) == ("sh", "-c")
-    server, _, machine = line.partition(" & ")
+    server, _with, machine = line.partition(" & ")
     assert server.startswith(f"{tcg.VIRTIOFSD} --socket-path=/exchange/files -o source=/ ")
     assert "; exec qemu-system-x86_64 " in machine
     assert "path=/dev/fd/7" in machine
