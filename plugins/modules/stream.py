@@ -113,7 +113,7 @@ options:
     type: int
     default: 600
 notes:
-  - Senders ask the kernel for real-time priority, which needs C(CAP_SYS_NICE), and do without where it is refused. A
+  - Both ends ask the kernel for real-time priority, which needs C(CAP_SYS_NICE), and do without where it is refused. A
     pause of a sender's own is reported as such.
 seealso:
   - module: podnet.fabric.reachability
