@@ -38,6 +38,7 @@ def send(numbers: Sequence[Numbers], transfers: Sequence[Bytes], rate: float, or
     ticks = 0  # that are over
     pump = begin
     now = begin
+    latest = 0  # nanoseconds by which its turn came too late
     # One look at the clock for each turn: some kernels take their time to tell it.
     while not orders.over(now / 1e9):
         if orders.asked():
@@ -58,7 +59,12 @@ def send(numbers: Sequence[Numbers], transfers: Sequence[Bytes], rate: float, or
         wake = min(begin + int(ticks * interval), pump) if numbers else pump
         pause = max(wake - now, _BREATH if due > BURST else _BLINK)
         time.sleep(pause / 1e9)
-        now = time.monotonic_ns()
+        woken = time.monotonic_ns()
+        if woken - now - pause > latest:
+            latest = woken - now - pause
+            for transfer in transfers:
+                transfer.pause = latest
+        now = woken
     _take_leave(numbers, transfers)
 
 
