@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.podnet.fabric.benchmarks.network import NUMBERS, POOLS, TUNNELS, Network, run
+from ansible_collections.podnet.fabric.benchmarks.network import POOLS, TUNNELS, Network, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,8 +110,8 @@ def _hand_ipip(network: Network, number: int, other: int) -> None:
     outer = f"encap ip6 id 0 src fd00:192::{number} dst fd00:192::{other}"
     network.ip(
         f"node{number}",
-        f"link add podnet-ip4 mtu {network.mtu} type ipip local 192.0.2.{number}",
-        f"link add podnet-ip6 mtu {network.mtu} type ip6tnl external",
+        f"link add podnet-ip4 mtu {network.mtu} type ipip mode ipip local 192.0.2.{number}",
+        f"link add podnet-ip6 mtu {network.mtu} type ip6tnl mode ip6ip6 external",
         f"address add 10.244.{number}.0/32 dev podnet-ip4",
         f"address add fd00:10:244:{number}::/128 dev podnet-ip6",
         "link set podnet-ip4 up",
@@ -130,7 +130,6 @@ def _hand_routes(network: Network, number: int, other: int) -> None:
 
 
 def _hand_wireguard(network: Network, number: int, other: int) -> None:
-    keys = [run("wg", "pubkey", stdin=_key(one)).strip() for one in NUMBERS]
     network.ip(
         f"node{number}",
         f"link add podnet-wg mtu {network.mtu} type wireguard",
@@ -138,8 +137,8 @@ def _hand_wireguard(network: Network, number: int, other: int) -> None:
         f"address add fd00:10:244:{number}::/128 dev podnet-wg",
     )
     config = (
-        f"[Interface]\nPrivateKey = {_key(number)}\nListenPort = 51820\n"
-        f"[Peer]\nPublicKey = {keys[other - 1]}\nEndpoint = 192.0.2.{other}:51820\n"
+        f"[Interface]\nPrivateKey = {key(number)}\nListenPort = 51820\n"
+        f"[Peer]\nPublicKey = {public_key(other)}\nEndpoint = 192.0.2.{other}:51820\n"
         f"AllowedIPs = 10.244.{other}.0/24, fd00:10:244:{other}::/64\n"
     )
     network.inside(f"node{number}", "wg", "setconf", "podnet-wg", "/dev/stdin", stdin=config)
@@ -151,7 +150,11 @@ def _hand_wireguard(network: Network, number: int, other: int) -> None:
     )
 
 
-def _key(number: int) -> str:
+def public_key(number: int) -> str:
+    return run("wg", "pubkey", stdin=key(number)).strip()
+
+
+def key(number: int) -> str:
     """A key of this benchmark alone, whose traffic never leaves this machine."""
     return run("base64", stdin="podnet benchmark, of no worth   "[:31] + str(number)).strip()
 

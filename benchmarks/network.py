@@ -19,7 +19,12 @@ UNSHARE_MOUNTS = 0x20000  # CLONE_NEWNS, linux/sched.h
 
 OURS, HAND, UNFILTERED, ROUTED = "ours", "by hand", "unfiltered", "routed"
 # What a tunnel packet is, for nft.
-TUNNELS = {"vxlan": "udp dport 4789", "geneve": "udp dport 6081", "ipip": "meta l4proto { 4, 41 }"}
+TUNNELS = {
+    "vxlan": "udp dport 4789",
+    "geneve": "udp dport 6081",
+    "ipip": "meta l4proto { 4, 41 }",
+    "wireguard": "udp dport 51820",
+}
 
 
 class Network(NamedTuple):

@@ -10,8 +10,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.benchmarks.by_hand import mac
-from ansible_collections.podnet.fabric.benchmarks.network import POOLS, TUNNELS, UNSHARE_MOUNTS, Network, run
+from ansible_collections.podnet.fabric.benchmarks.by_hand import key, mac, public_key
+from ansible_collections.podnet.fabric.benchmarks.network import NUMBERS, POOLS, TUNNELS, UNSHARE_MOUNTS, Network, run
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import node_lock
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
@@ -99,7 +99,7 @@ def _dataplane(network: Network, number: int) -> Iterator[Wanted]:
     if network.dataplane in TUNNELS:
         from ansible_collections.podnet.fabric.plugins.module_utils.resources import tunnel_filter
 
-        protocol, port = {"vxlan": ("udp", 4789), "geneve": ("udp", 6081), "ipip": ("ipip", None)}[network.dataplane]
+        protocol, port = _FILTERED[network.dataplane]
         yield (
             tunnel_filter.KIND,
             network.dataplane,
@@ -131,6 +131,19 @@ def _ipip(common: dict[str, Any], _number: int) -> Iterator[Wanted]:
     yield ipip.KIND, "podnet-ip4", {**common, "device6": "podnet-ip6"}
 
 
+def _wireguard(common: dict[str, Any], number: int) -> Iterator[Wanted]:
+    from ansible_collections.podnet.fabric.plugins.module_utils import wireguard_keys
+    from ansible_collections.podnet.fabric.plugins.module_utils.resources import wireguard
+
+    # A key that both nodes know of beforehand takes the place of the one that the module makes.
+    file = wireguard_keys.path("podnet-wg")
+    file.parent.mkdir(mode=0o700, parents=True)
+    file.write_text(key(number) + "\n", encoding="utf-8")
+    file.chmod(wireguard_keys.MODE)
+    public = {f"node{other}": public_key(other) for other in NUMBERS}
+    yield wireguard.KIND, "podnet-wg", {**common, "port": 51820, "generation": 1, "public_keys": public}
+
+
 def _host_gw(common: dict[str, Any], _number: int) -> Iterator[Wanted]:
     from ansible_collections.podnet.fabric.plugins.module_utils.resources import host_gw
 
@@ -157,10 +170,17 @@ def _bgp(common: dict[str, Any], number: int) -> Iterator[Wanted]:
     )
 
 
+_FILTERED = {
+    "vxlan": ("udp", 4789),
+    "geneve": ("udp", 6081),
+    "ipip": ("ipip", None),
+    "wireguard": ("udp", 51820),
+}
 _KINDS: dict[str, Callable[[dict[str, Any], int], Iterator[Wanted]]] = {
     "vxlan": _vxlan,
     "geneve": _geneve,
     "ipip": _ipip,
+    "wireguard": _wireguard,
     "host_gw": _host_gw,
     "bgp": _bgp,
 }

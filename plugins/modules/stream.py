@@ -113,7 +113,7 @@ options:
     type: int
     default: 600
 notes:
-  - Senders ask the kernel for real-time priority, which needs C(CAP_SYS_NICE), and do without where it is refused. A
+  - Both ends ask the kernel for real-time priority, which needs C(CAP_SYS_NICE), and do without where it is refused. A
     pause of a sender's own is reported as such.
 seealso:
   - module: podnet.fabric.reachability
@@ -167,8 +167,8 @@ names:
 flows:
   description:
     - What was counted, one entry for each sender, address and protocol. Empty with O(state=started).
-    - Those of senders have C(sent) (numbers or bytes), C(seconds), C(wanted_rate), and with UDP C(pause_ms) (the
-      longest time that the sender itself paused), C(queue_full) (attempts for which a queue of this host was full, made
+    - Those of senders have C(sent) (numbers or bytes), C(seconds), C(wanted_rate), C(pause_ms) (the longest time that
+      the sender itself paused), and with UDP C(queue_full) (attempts for which a queue of this host was full, made
       again) and C(errors) (attempts that the network refused, by error; they count as sent), with TCP C(acknowledged)
       and C(error).
     - Those of receivers have C(received), and with UDP C(expected) (one more than the highest number), C(missing),

@@ -121,7 +121,8 @@ def _transfer(flow: Flow, other: Flow, limits: Limits) -> Flow:
     failures = []
     if other["stall_ms"] > limits.stall_ms:
         failures.append(
-            f"no progress at the receiver for {other['stall_ms']:.0f} ms, allowed are {limits.stall_ms:g} ms"
+            f"no progress at the receiver for {other['stall_ms']:.0f} ms, allowed are {limits.stall_ms:g} ms; the "
+            f"sender itself, or the whole machine, paused for up to {flow['pause_ms']:.0f} ms"
         )
     failures += [f"the connection broke at the {side}: {one['error']}" for side, one in _ends(flow, other)]
     if not other["received"]:
@@ -131,6 +132,7 @@ def _transfer(flow: Flow, other: Flow, limits: Limits) -> Flow:
     return {
         "received": other["received"],
         "stall_ms": other["stall_ms"],
+        "pause_ms": flow["pause_ms"],
         "mbit": None if not flow["seconds"] else round(other["received"] * 8 / flow["seconds"] / 1e6, 3),
         "failures": failures,
     }
@@ -159,7 +161,7 @@ def _named(holes: Sequence[tuple[int, int]]) -> str:
 
 
 def _table(flows: Sequence[Flow]) -> list[str]:
-    titles = ["flow", "sent", "lost", "rate", "longest gap", "stall"]
+    titles = ["flow", "sent", "lost", "rate", "longest gap", "stall", "sender paused"]
     rows = [titles]
     for flow in flows:
         where = f"{flow['node']}/{flow['from']}" if flow["node"] else flow["from"]
@@ -171,6 +173,7 @@ def _table(flows: Sequence[Flow]) -> list[str]:
                 _cell(flow, "rate", "{:.0f}/s") or _cell(flow, "mbit", "{:.1f} Mbit/s"),
                 _cell(flow, "gap_ms", "{:.1f} ms"),
                 _cell(flow, "stall_ms", "{:.1f} ms"),
+                _cell(flow, "pause_ms", "{:.1f} ms"),
             ]
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(titles))]

@@ -147,6 +147,7 @@ class Bytes:
         self.way = way
         self.token = os.urandom(8)
         self.done = False
+        self.pause = 0  # nanoseconds, the longest that this process waited for its turn
         self._rate = rate
         self._sent = 0
         self._acknowledged: int | None = None
@@ -222,6 +223,7 @@ class Bytes:
             "sent": self._sent,
             "seconds": round((self._last - self._first) / 1e9, 6),
             "wanted_rate": self._rate,
+            "pause_ms": round(self.pause / 1e6, 3),
             "acknowledged": self._acknowledged,
             "error": self._error,
         }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import responder
 from ansible_collections.podnet.fabric.plugins.module_utils.stream import message
+from ansible_collections.podnet.fabric.plugins.module_utils.stream.orders import before_others
 from ansible_collections.podnet.fabric.plugins.module_utils.stream.tally import Tally
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _BUFFER = 8 << 20  # bytes: several seconds of a stream
 _PAUSE = 0.005  # seconds in which packets gather
 _IDLE = 0.5  # seconds until it looks at its orders when nothing comes
 _AT_ONCE = 64 << 10  # bytes of TCP between two looks at the time
+_MOST_AT_ONCE = 50_000  # datagrams before others have their turn: more than the buffer holds
 _MOST_HOLES = 1000  # reported, of a flow
 _ANCILLARY = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(4) + responder.ANCILLARY
 FAMILY: dict[int, str] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
@@ -126,7 +128,6 @@ class Transfer:
             return
         self.hello, self.greeted = hello, True
         self.socket.send(message.MAGIC)
-        self._last = time.time_ns()
 
     def _finish(self) -> None:
         self.over = True
@@ -135,7 +136,9 @@ class Transfer:
             self.socket.shutdown(socket.SHUT_WR)
 
     def _progress(self, when: int) -> None:
-        self._stall = max(self._stall, when - self._last)
+        # The sender begins when it likes: only what follows its first byte can stall.
+        if self._last:
+            self._stall = max(self._stall, when - self._last)
         self._last = max(when, self._last)
 
 
@@ -157,11 +160,13 @@ class Receiver:
 
     def serve(self, orders: Orders) -> None:
         """Until the time is up or it is told to stop."""
+        before_others()
         with selectors.DefaultSelector() as selector:
             for listener in self._listeners:
                 selector.register(listener, selectors.EVENT_READ, None)
             while not orders.over(time.monotonic()):
                 if orders.asked():
+                    self._drain()  # what has arrived and was not looked at yet is not lost
                     orders.answer(self.result())
                 for key, _events in selector.select(_IDLE):
                     self._ready(selector, key)
@@ -207,7 +212,7 @@ class Receiver:
         selector.register(connection, selectors.EVENT_READ, transfer)
 
     def _datagrams(self, udp: socket.socket) -> None:
-        while True:
+        for _number in range(_MOST_AT_ONCE):
             try:
                 data, ancillary, _flags, source = udp.recvmsg(message.LARGEST, _ANCILLARY)
             except BlockingIOError:

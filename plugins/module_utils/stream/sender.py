@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from typing import TYPE_CHECKING, Any
+
+from ansible_collections.podnet.fabric.plugins.module_utils.stream.orders import before_others
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,12 +32,13 @@ def send(numbers: Sequence[Numbers], transfers: Sequence[Bytes], rate: float, or
 
     :param rate: numbers per second, of every flow
     """
-    _before_others()
+    before_others()
     interval = 1e9 / rate
     begin = time.monotonic_ns()
     ticks = 0  # that are over
     pump = begin
     now = begin
+    latest = 0  # nanoseconds by which its turn came too late
     # One look at the clock for each turn: some kernels take their time to tell it.
     while not orders.over(now / 1e9):
         if orders.asked():
@@ -58,7 +59,12 @@ def send(numbers: Sequence[Numbers], transfers: Sequence[Bytes], rate: float, or
         wake = min(begin + int(ticks * interval), pump) if numbers else pump
         pause = max(wake - now, _BREATH if due > BURST else _BLINK)
         time.sleep(pause / 1e9)
-        now = time.monotonic_ns()
+        woken = time.monotonic_ns()
+        if woken - now - pause > latest:
+            latest = woken - now - pause
+            for transfer in transfers:
+                transfer.pause = latest
+        now = woken
     _take_leave(numbers, transfers)
 
 
@@ -77,12 +83,3 @@ def _take_leave(numbers: Sequence[Numbers], transfers: Sequence[Bytes]) -> None:
         pending = [flow for flow in transfers if not flow.done] if waited < _LATE_TRANSFER else []
         pending += [flow for flow in numbers if not flow.done] if waited < _LATE else []
         time.sleep(_FAREWELL)
-
-
-def _before_others() -> None:
-    """A turn at once when it is due: it needs little, and a pause of its own would look like one of the network."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    except OSError:  # a container, or a kernel with RT_GROUP_SCHED
-        with contextlib.suppress(OSError):
-            os.nice(-15)

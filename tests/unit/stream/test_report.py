@@ -43,6 +43,7 @@ SENT_TCP = {
     "sent": 12_500_000,
     "seconds": 10.0,
     "wanted_rate": 10.0,
+    "pause_ms": 0.8,
     "acknowledged": 12_500_000,
     "error": "",
 }
@@ -65,10 +66,10 @@ def test_a_good_run_in_full() -> None:
     found = _report([SENT_UDP, SENT_TCP], [HEARD_UDP, HEARD_TCP])
     assert found["failures"] == []
     assert found["table"] == [
-        "flow                         sent      lost  rate         longest gap  stall",
-        "---------------------------  --------  ----  -----------  -----------  -------",
-        "node1/a -> node2/c ipv4 udp  10001     0     1000/s       3.2 ms",
-        "node1/a -> node2/c ipv4 tcp  12500000        10.0 Mbit/s               12.3 ms",
+        "flow                         sent      lost  rate         longest gap  stall    sender paused",
+        "---------------------------  --------  ----  -----------  -----------  -------  -------------",
+        "node1/a -> node2/c ipv4 udp  10001     0     1000/s       3.2 ms                1.2 ms",
+        "node1/a -> node2/c ipv4 tcp  12500000        10.0 Mbit/s               12.3 ms  0.8 ms",
     ]
 
 
@@ -108,7 +109,7 @@ def test_many_holes_are_named_in_short() -> None:
 def test_a_stall_over_the_limit_fails_and_one_at_it_does_not() -> None:
     assert _report([SENT_TCP], [{**HEARD_TCP, "stall_ms": 200.0}])["failures"] == []
     (failure,) = _report([SENT_TCP], [{**HEARD_TCP, "stall_ms": 201.0}])["failures"]
-    assert "no progress at the receiver for 201 ms, allowed are 200 ms" in failure
+    assert "no progress at the receiver for 201 ms, allowed are 200 ms; the sender itself" in failure
 
 
 def test_a_sender_that_was_too_slow_proves_nothing() -> None:
