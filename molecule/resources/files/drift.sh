@@ -5,7 +5,7 @@ set -eu
 number=$1 bridge=$2 device=${3:-}
 
 # Beside our routes, and of no concern to us.
-ip route add 10.97.0.0/16 via 10.99.0.9 dev br-foreign proto static
+ip route replace 10.97.0.0/16 via 10.99.0.9 dev br-foreign proto static
 
 kind=
 if [ -n "$device" ]; then
