@@ -174,8 +174,9 @@ flows:
     - Those of receivers have C(received), and with UDP C(expected) (one more than the highest number), C(missing),
       C(holes) (first and last number of each, the first thousand), C(duplicates), C(reordered), C(gap_ms) (the longest
       time between two arrivals), C(told) (how many the sender said there were; null if it has not) and C(overflown)
-      (packets that the receiver did not fetch in time), with TCP C(stall_ms) (the longest time without progress),
-      C(finished) and C(error).
+      (packets that the receiver did not fetch in time), with TCP C(stall_ms) (the longest time without progress, less
+      what the receiver's machine stood still in it), C(standstill_ms) (the longest of such times), C(finished) and
+      C(error).
   returned: success
   type: list
   elements: dict

@@ -122,7 +122,7 @@ def _transfer(flow: Flow, other: Flow, limits: Limits) -> Flow:
     if other["stall_ms"] > limits.stall_ms:
         failures.append(
             f"no progress at the receiver for {other['stall_ms']:.0f} ms, allowed are {limits.stall_ms:g} ms; the "
-            f"sender itself, or the whole machine, paused for up to {flow['pause_ms']:.0f} ms"
+            f"sender itself paused for up to {flow['pause_ms']:.0f} ms"
         )
     failures += [f"the connection broke at the {side}: {one['error']}" for side, one in _ends(flow, other)]
     if not other["received"]:
@@ -132,6 +132,7 @@ def _transfer(flow: Flow, other: Flow, limits: Limits) -> Flow:
     return {
         "received": other["received"],
         "stall_ms": other["stall_ms"],
+        "standstill_ms": other["standstill_ms"],
         "pause_ms": flow["pause_ms"],
         "mbit": None if not flow["seconds"] else round(other["received"] * 8 / flow["seconds"] / 1e6, 3),
         "failures": failures,

@@ -4,6 +4,9 @@
 
 Times are the kernel's, of the packet's arrival, so that it does not matter when this process gets its turn: it looks
 every few milliseconds and takes in all that has come, which keeps a thousand packets a second cheap.
+
+It goes before all other processes; when it does not get its turn all the same, the machine itself stands still (a guest
+whose host is busy). That is not the network's doing, so the time is told, and is no part of a stall that it falls into.
 """
 
 from __future__ import annotations
@@ -25,12 +28,17 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.stream.orders import Orders
 
+# When the machine stood still: from and to, nanoseconds since the epoch.
+Still = tuple[int, int]
+
 SO_RXQ_OVFL = 40  # asm-generic/socket.h; the control message that it brings has the same number
 _BUFFER = 8 << 20  # bytes: several seconds of a stream
 _PAUSE = 0.005  # seconds in which packets gather
+_STANDSTILL = 20_000_000  # nanoseconds from which a turn is late
 _IDLE = 0.5  # seconds until it looks at its orders when nothing comes
 _AT_ONCE = 64 << 10  # bytes of TCP between two looks at the time
 _MOST_AT_ONCE = 50_000  # datagrams before others have their turn: more than the buffer holds
+_MOST_STILL = 100
 _MOST_HOLES = 1000  # reported, of a flow
 _ANCILLARY = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(4) + responder.ANCILLARY
 FAMILY: dict[int, str] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
@@ -76,9 +84,11 @@ class Heard:
 class Transfer:
     """A TCP connection as far as it has come."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, still: Sequence[Still]) -> None:
+        """:param still: when the machine stood still, as far as is known by now"""
         self.socket = connection
         self._family = FAMILY[connection.family]
+        self._still = still
         self.greeted = False
         self.over = False
         self.hello = message.Hello("", "", "", "")
@@ -108,12 +118,13 @@ class Transfer:
             self._error, self.over = error.strerror or str(error), True
 
     def result(self) -> dict[str, Any]:
-        now = time.time_ns()
-        open_stall = 0 if self.over or not self._last else now - self._last
+        open_stall = 0 if self.over else self._since(time.time_ns())
+        standstill = max((end - begin for begin, end in self._still), default=0)
         return {
             **_of(self.hello, self._family, "tcp"),
             "received": self._bytes,
             "stall_ms": round(max(self._stall, open_stall) / 1e6, 3),
+            "standstill_ms": round(standstill / 1e6, 3),
             "finished": self.over and not self._error,
             "error": self._error,
         }
@@ -136,10 +147,15 @@ class Transfer:
             self.socket.shutdown(socket.SHUT_WR)
 
     def _progress(self, when: int) -> None:
-        # The sender begins when it likes: only what follows its first byte can stall.
-        if self._last:
-            self._stall = max(self._stall, when - self._last)
+        self._stall = max(self._stall, self._since(when))
         self._last = max(when, self._last)
+
+    def _since(self, when: int) -> int:
+        """Nanoseconds from the last progress on. The sender begins when it likes, so there is none before the first."""
+        if not self._last:
+            return 0
+        stood = sum(max(min(end, when) - max(begin, self._last), 0) for begin, end in self._still)
+        return when - self._last - stood
 
 
 class Receiver:
@@ -151,6 +167,7 @@ class Receiver:
         self._heard: dict[bytes, tuple[Heard, socket.socket]] = {}
         self._transfers: list[Transfer] = []
         self._overflown: dict[socket.socket, int] = {}
+        self._still: list[Still] = []
         for listener in listeners:
             # A TCP connection inherits its listener's window. A small one would close, and the transfer stall, while
             # this process waits for its turn.
@@ -168,15 +185,29 @@ class Receiver:
                 if orders.asked():
                     self._drain()  # what has arrived and was not looked at yet is not lost
                     orders.answer(self.result())
-                for key, _events in selector.select(_IDLE):
+                begun = time.monotonic_ns()
+                active = any(not transfer.over for transfer in self._transfers)
+                # While a transfer is on, turns come at a fixed pace, or a late one could not be told.
+                for key, _events in selector.select(0 if active else _IDLE):
                     self._ready(selector, key)
                 time.sleep(_PAUSE)
+                if active:
+                    self._woken(time.monotonic_ns() - begun)
         self._drain()
 
     def result(self) -> list[dict[str, Any]]:
         """What has arrived, flow by flow."""
         heard = [flow.result(self._overflown.get(source, 0)) for flow, source in self._heard.values()]
         return heard + [transfer.result() for transfer in self._transfers if transfer.greeted]
+
+    def _woken(self, passed: int) -> None:
+        """A turn is over, after so many nanoseconds."""
+        late = passed - int(_PAUSE * 1e9)
+        if late > _STANDSTILL:
+            now = time.time_ns()
+            self._still.append((now - late, now))
+            if len(self._still) > _MOST_STILL:  # the longest ones tell most, and the last one is still needed
+                self._still.remove(min(self._still[:-1], key=lambda one: one[1] - one[0]))
 
     def _ready(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
         transfer: Transfer | None = key.data
@@ -207,7 +238,7 @@ class Receiver:
             return
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, responder.SO_TIMESTAMPNS, 1)
-        transfer = Transfer(connection)
+        transfer = Transfer(connection, self._still)
         self._transfers.append(transfer)
         selector.register(connection, selectors.EVENT_READ, transfer)
 

@@ -129,6 +129,38 @@ def test_a_stall_that_lasts_is_seen_while_it_lasts(streams: Streams) -> None:
     assert flow_of(streams.report("counted"), "ipv4", "tcp")["stall_ms"] >= 400
 
 
+def test_a_machine_that_stands_still_is_no_stall_of_the_network(streams: Streams) -> None:
+    streams.start(rate=0)
+    wait(0.5)
+    pids = [streams.pid("sender", "a"), streams.pid("receiver", "c")]
+    for order, seconds in ((signal.SIGSTOP, 1.0), (signal.SIGCONT, 0.5)):
+        for pid in pids:
+            os.kill(pid, order)
+        wait(seconds)
+    report = streams.report()
+    transfer = flow_of(report, "ipv4", "tcp")
+    assert 900 <= transfer["standstill_ms"] <= 1300
+    assert transfer["pause_ms"] >= 900
+    assert transfer["stall_ms"] < 200
+    assert report["failures"] == []
+
+
+def test_a_stall_of_the_network_beside_a_standstill_is_still_seen(streams: Streams) -> None:
+    streams.start(rate=0)
+    wait(0.3)
+    _filter(streams, "ip", "meta l4proto tcp drop")
+    pid = streams.pid("receiver", "c")
+    os.kill(pid, signal.SIGSTOP)
+    wait(0.3)
+    os.kill(pid, signal.SIGCONT)
+    wait(0.7)
+    streams.fabric.run("node2", "nft", "delete", "table", "ip", "test")
+    wait(1.5)
+    transfer = flow_of(streams.report(), "ipv4", "tcp")
+    assert transfer["standstill_ms"] >= 250
+    assert transfer["stall_ms"] >= 600
+
+
 def test_counting_in_between_disturbs_nothing(streams: Streams) -> None:
     streams.start()
     seen = 0

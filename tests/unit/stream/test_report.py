@@ -53,6 +53,7 @@ HEARD_TCP = {
     "protocol": "tcp",
     "received": 12_500_000,
     "stall_ms": 12.3,
+    "standstill_ms": 0.0,
     "finished": True,
     "error": "",
 }
