@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_objects import NUD_PERMANENT
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.neighbour import Neighbour, dump_neighbours
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.table import records
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -31,4 +33,8 @@ def neighbours(host: Host, names: Sequence[str]) -> dict[Hashable, Neighbour]:
 def wanted_neighbours(name: str, blocks: Iterable[Block]) -> dict[Hashable, Neighbour]:
     """A permanent neighbour for the gateway of each peer and family."""
     places = {(block[3], block[4]) for block in blocks}
-    return {(name, gateway): Neighbour(name, gateway, mac) for gateway, mac in places}
+    if not places:
+        return {}
+    gateways, macs = zip(*places)
+    entries = records(Neighbour, repeat(name), gateways, macs, repeat(NUD_PERMANENT), repeat(0))
+    return dict(zip(zip(repeat(name), gateways), entries))

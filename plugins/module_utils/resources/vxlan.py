@@ -8,6 +8,7 @@ a permanent neighbour, and the FDB says behind which underlay address that MAC i
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.links import LINKS, Device, name_conflicts, owned
@@ -22,6 +23,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_o
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, packed_ip
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.fdb import FdbEntry, dump_fdb
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.table import records
 from ansible_collections.podnet.fabric.plugins.module_utils.overhead import BYTES
 from ansible_collections.podnet.fabric.plugins.module_utils.ownership import alias, marked
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
@@ -92,9 +94,7 @@ class Vxlan:
             if len(tunnelled) < len(blocks):
                 vias += [direct_via(block, item["underlay"]) for block in blocks if block[7]]
             desired["neighbours"].update(wanted_neighbours(name, tunnelled))
-            desired["fdb"].update(
-                ((name, mac), FdbEntry(name, mac, dst)) for mac, dst in {(block[4], block[5]) for block in tunnelled}
-            )
+            desired["fdb"].update(_wanted_fdb(name, tunnelled))
             vias += [
                 (family, dst, length, gateway, name, RTNH_F_ONLINK, 0, RT_TABLE_MAIN, None)
                 for family, dst, length, gateway, _mac, _underlay, _outer, _direct in tunnelled
@@ -110,6 +110,16 @@ class Vxlan:
 def _device(name: str, item: Mapping[str, Any]) -> Device:
     data = (("id", item["vni"]), ("learning", False), ("local", item["local"]), ("port", item["port"]))
     return Device(name, "vxlan", alias("vxlan"), item["mtu"], item["mac"], True, item["underlay"], data)
+
+
+def _wanted_fdb(name: str, blocks: Sequence[peering.Block]) -> dict[Hashable, FdbEntry]:
+    """Behind which underlay address each peer's MAC is."""
+    places = {(block[4], block[5]) for block in blocks}
+    if not places:
+        return {}
+    macs, underlays = zip(*places)
+    rest = map(repeat, FdbEntry(name, b"", b"")[3:])
+    return dict(zip(zip(repeat(name), macs), records(FdbEntry, repeat(name), macs, underlays, *rest)))
 
 
 def _fdb(host: Host, names: Sequence[str]) -> dict[Hashable, FdbEntry]:
