@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import math
 import os
 import shutil
 import sys
@@ -83,7 +84,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def positive(text: str) -> float:
     """A number of seconds."""
     seconds = float(text)
-    if seconds <= 0:
+    if math.isnan(seconds) or seconds <= 0:
         raise argparse.ArgumentTypeError(f"{text}: more than 0 is wanted")
     return seconds
 
