@@ -144,7 +144,9 @@ class Transfer:
         self.over = True
         if self.greeted:
             self.socket.send(message.COUNT.pack(self._bytes))
-            self.socket.shutdown(socket.SHUT_WR)
+            # The sender may have heard the count and closed before this process gets its next turn.
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
 
     def _progress(self, when: int) -> None:
         self._stall = max(self._stall, self._since(when))
