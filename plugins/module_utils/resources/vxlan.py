@@ -21,23 +21,19 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_o
     RT_TABLE_MAIN,
     RTNH_F_ONLINK,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, packed_ip
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import packed_ip
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.fdb import FdbEntry, dump_fdb
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.table import records
-from ansible_collections.podnet.fabric.plugins.module_utils.overhead import BYTES
 from ansible_collections.podnet.fabric.plugins.module_utils.ownership import alias, marked
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
+from ansible_collections.podnet.fabric.plugins.module_utils.resources import ethernet, tunnel
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import peers as peering
-from ansible_collections.podnet.fabric.plugins.module_utils.resources import tunnel
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.bridge import (
-    derived_mac,
-    inspect_addresses,
     interface_addresses,
     wanted_addresses,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.charge import direct_via
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.ethernet import (
-    MAX_VNI,
     neighbours,
     wanted_neighbours,
 )
@@ -62,19 +58,7 @@ class Vxlan:
     def normalise(
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
     ) -> dict[str, Any]:
-        inspection = Inspection()
-        inspection.interface("name", name)
-        inspection.integer("vni", params["vni"], 1, MAX_VNI)
-        inspection.integer("port", params["port"], 1, 65535)
-        item = {
-            **tunnel.normal(inspection, params, BYTES[self.name], host),
-            "vni": params["vni"],
-            "port": params["port"],
-            "mac": inspection.mac("mac", params["mac"]) if params.get("mac") else derived_mac(name),
-            "addresses": inspect_addresses(inspection, params.get("addresses") or []),
-        }
-        inspection.conclude()
-        return item
+        return ethernet.normal(self.name, name, params, host)
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
         links = owned(host, self.name)
