@@ -4,7 +4,7 @@
 set -eu
 
 ip link add name br-foreign type bridge
-# Or its own address is on trial for a second, and not in the picture.
+# Nothing answers on it, so there is nothing to try its own address against.
 echo 0 > /proc/sys/net/ipv6/conf/br-foreign/accept_dad
 ip link set dev br-foreign alias 'of somebody else' up
 ip address add 10.99.0.1/24 dev br-foreign

@@ -5,6 +5,12 @@
 set -eu
 exec > "$1"
 
+# An address on trial (duplicate address detection) becomes one that is not, with a route, within two seconds.
+for _ in $(seq 100); do
+  ip -6 address show tentative | grep -q . || break
+  sleep 0.1
+done
+
 section() { sed -e "s|^|$1: |" -e 's/[[:space:]]*$//'; }
 
 ip -o link show | sed -E 's/^[0-9]+: //; s/@if[0-9]+//' | section link
