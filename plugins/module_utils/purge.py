@@ -10,35 +10,15 @@ from typing import TYPE_CHECKING
 from ansible_collections.podnet.fabric.plugins.module_utils.cni import record
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict, PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.kinds import KINDS
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, reconcile
-from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
-    bgp,
-    bridge,
-    cni_network,
-    geneve,
-    host_gw,
-    ipam_block,
-    ipam_pool,
-    ipip,
-    pod,
-    route,
-    sysctl,
-    tunnel_filter,
-    vxlan,
-    wireguard,
-)
+from ansible_collections.podnet.fabric.plugins.module_utils.resources import tunnel_filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-
-_MODULES = (
-    *(bridge, cni_network, ipam_block, ipam_pool, pod, route, sysctl, tunnel_filter),
-    *(bgp, geneve, host_gw, ipip, vxlan, wireguard),
-)
-KINDS: Sequence[Kind] = sorted((module.KIND for module in _MODULES), key=lambda kind: -kind.rank)
 
 
 def purge(host: Host, check: bool, dataplanes: Sequence[str] | None = None) -> list[tuple[Kind, Result]]:

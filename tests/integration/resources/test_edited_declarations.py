@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.podnet.fabric.plugins.module_utils.declared_shapes import SHAPES
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError, PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-from ansible_collections.podnet.fabric.plugins.module_utils.purge import KINDS as ALL_KINDS
+from ansible_collections.podnet.fabric.plugins.module_utils.kinds import KINDS as ALL_KINDS
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import bridge, cni_network, pod, vxlan
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from ansible_collections.podnet.fabric.plugins.module_utils import purge
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict, InvalidInput
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.kinds import KINDS
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import ipam_pool
@@ -384,7 +384,7 @@ def test_the_table_goes_with_the_last_that_stands_in_it_in_any_order(wired: Wire
 def test_a_purge_takes_both_even_without_their_declarations(wired: Wired, tmp_path: Path) -> None:
     wired.node.declare(KIND, "vxlan", VXLAN)
     nowhere = Declarations(tmp_path / "nowhere")
-    for kind in purge.KINDS:
+    for kind in KINDS:
         if kind.name in ("tunnel_filter", "ipam_pool"):
             with Host() as host:
                 assert reconcile(kind, {}, host, nowhere).changed
