@@ -82,11 +82,12 @@ def judge(entry: Reservation, bridge: str, sight: Sight, records: Collection[Rec
     if ours is not None and ours.netns in sight.others:
         return UNKNOWN, f"{ours.netns} is there without it; module pod repairs that"
     seen = {(link.index, link.peer) for links in sight.others.values() for link in links}
-    hidden = [port.name for port in ports if (port.peer, port.index) not in seen]
+    # A namespace that may not be looked into matters where a pair can lead to it: from our bridge, or from none.
+    suspects = ports + [link for link in sight.host if sight.blind and link.kind == "veth" and not link.master]
+    hidden = [link.name for link in suspects if (link.peer, link.index) not in seen]
     if hidden:
-        return UNKNOWN, f"the namespace behind port {hidden[0]} of {bridge} cannot be found"
-    if sight.blind:
-        return UNKNOWN, f"cannot be looked into: {sight.blind[0]}"
+        why = f" ({sight.blind[0]})" if sight.blind else ""
+        return UNKNOWN, f"the namespace at the other end of {hidden[0]} cannot be looked into{why}"
     if entry.age < grace:
         return UNKNOWN, f"reserved {max(entry.age, 0):.0f} s ago, and its pod may be on its way"
     return LEAKED, "no network namespace has it"
