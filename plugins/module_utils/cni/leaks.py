@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +40,7 @@ class Reservation(NamedTuple):
 class Interface(NamedTuple):
     """An interface of a namespace: index, index of its peer (0 for none), name of its bridge, packed addresses."""
 
-    index: int
+    position: int
     peer: int
     master: str
     kind: str
@@ -63,34 +62,52 @@ def judge(entry: Reservation, bridge: str, sight: Sight, records: Collection[Rec
     :param records: those of our own attachments in its network
     :param grace: seconds for which a new reservation may be without an interface
     """
-    address = packed_ip(entry.address)
-    ports = [link for link in sight.host if link.master == bridge and link.kind == "veth"]
-    pairs = {(port.peer, port.index) for port in ports}
     ours = next((one for one in records if (one.container_id, one.ifname) == (entry.container_id, entry.ifname)), None)
+    ports = [link for link in sight.host if link.master == bridge and link.kind == "veth"]
+    found = _found(entry, ports, sight, ours)
+    if found:
+        return found
+    doubt = _doubt(entry, ours, sight) or _hidden(ports, sight)
+    if not doubt and entry.age < grace:
+        doubt = f"reserved {max(entry.age, 0):.0f} s ago, and its pod may be on its way"
+    return (UNKNOWN, doubt) if doubt else (LEAKED, "no network namespace has it")
+
+
+def _found(entry: Reservation, ports: Sequence[Interface], sight: Sight, ours: Record | None) -> tuple[str, str] | None:
+    """The verdict on an address that some interface has."""
+    address = packed_ip(entry.address)
+    pairs = {(port.peer, port.position) for port in ports}
     for path, links in sight.others.items():
-        if not any(address in link.addresses for link in links):
-            continue
-        if any((link.index, link.peer) in pairs for link in links) or (ours is not None and ours.netns == path):
-            return HELD, f"an interface in {path} has it"
-        return UNKNOWN, f"{path} has it, but is not behind bridge {bridge}"
+        if any(address in link.addresses for link in links):
+            if any((link.position, link.peer) in pairs for link in links) or (ours is not None and ours.netns == path):
+                return HELD, f"an interface in {path} has it"
+            return UNKNOWN, f"{path} has it, but is not behind a port of the bridge"
     if any(address in link.addresses for link in sight.host):
         return UNKNOWN, "the node itself has it"
+    return None
+
+
+def _doubt(entry: Reservation, ours: Record | None, sight: Sight) -> str:
+    """Why an address that nobody was seen to have may be somebody's, empty for nothing."""
     if not entry.container_id:
-        return UNKNOWN, "the reservation names no container"
+        return "the reservation names no container"
     if ours is not None and ours.result is None:
-        return UNKNOWN, "its pod's attachment was interrupted; the next run of module pod undoes that"
+        return "its pod's attachment was interrupted; the next run of module pod undoes that"
     if ours is not None and ours.netns in sight.others:
-        return UNKNOWN, f"{ours.netns} is there without it; module pod repairs that"
-    seen = {(link.index, link.peer) for links in sight.others.values() for link in links}
-    # A namespace that may not be looked into matters where a pair can lead to it: from our bridge, or from none.
-    suspects = ports + [link for link in sight.host if sight.blind and link.kind == "veth" and not link.master]
-    hidden = [link.name for link in suspects if (link.peer, link.index) not in seen]
-    if hidden:
-        why = f" ({sight.blind[0]})" if sight.blind else ""
-        return UNKNOWN, f"the namespace at the other end of {hidden[0]} cannot be looked into{why}"
-    if entry.age < grace:
-        return UNKNOWN, f"reserved {max(entry.age, 0):.0f} s ago, and its pod may be on its way"
-    return LEAKED, "no network namespace has it"
+        return f"{ours.netns} is there without it; module pod repairs that"
+    return ""
+
+
+def _hidden(ports: Sequence[Interface], sight: Sight) -> str:
+    """What could not be looked into, empty for nothing.
+
+    A namespace matters where a pair can lead to it: from our bridge or, when some may not be looked into, from none.
+    """
+    seen = {(link.position, link.peer) for links in sight.others.values() for link in links}
+    loose = [link for link in sight.host if sight.blind and link.kind == "veth" and not link.master]
+    hidden = [link.name for link in (*ports, *loose) if (link.peer, link.position) not in seen]
+    why = f" ({sight.blind[0]})" if sight.blind else ""
+    return f"the namespace at the other end of {hidden[0]} cannot be looked into{why}" if hidden else ""
 
 
 def capacity(cidr: str, gateway: str) -> int:
@@ -129,7 +146,11 @@ def survey(name: str, item: Mapping[str, Any], sight: Sight, grace: float) -> di
         for entry in (one for one in entries if holds(block["cidr"], one.address)):
             pod = pods.get((entry.container_id, entry.ifname))
             verdict, reason = judge(entry, item["bridge"], sight, records, grace)
-            shown = {"address": entry.address, "container_id": entry.container_id, "ifname": entry.ifname}
+            shown: dict[str, Any] = {
+                "address": entry.address,
+                "container_id": entry.container_id,
+                "ifname": entry.ifname,
+            }
             shown.update(pod=pod.name if pod else None, namespace=pod.namespace if pod else None)
             addresses.append({**shown, "verdict": verdict, "reason": reason})
         size = capacity(block["cidr"], block["gateway"])
@@ -160,7 +181,8 @@ def reservations(path: Path) -> list[Reservation]:
             age = time.time() - entry.stat().st_mtime
         except FileNotFoundError:
             continue  # given back meanwhile
-        found.append(Reservation(entry.name, *(lines + ["", ""])[:2], age))
+        container, ifname = [*lines, "", ""][:2]
+        found.append(Reservation(entry.name, container, ifname, age))
     return found
 
 
@@ -196,12 +218,12 @@ def free(name: str, item: Mapping[str, Any], grace: float) -> tuple[dict[str, An
 
 def look() -> Sight:
     """See the interfaces of every network namespace that a process or a mount of this node keeps alive."""
-    own = os.stat("/proc/self/ns/net")
+    own = Path("/proc/self/ns/net").stat()
     places: dict[tuple[int, int], list[str]] = {}
     blind = []
     for path in _paths():
         try:
-            found = os.stat(path)
+            found = Path(path).stat()
         except (FileNotFoundError, ProcessLookupError):
             continue
         except OSError as error:
@@ -217,7 +239,7 @@ def look() -> Sight:
             if any(netns.is_alive(path) for path in paths):
                 blind.append(str(error))
             continue
-        others.update(dict.fromkeys(paths[:1], links))
+        others.update(dict.fromkeys(paths, links))
     return Sight(_interfaces([]), others, tuple(blind))
 
 
