@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -73,3 +74,27 @@ def test_utilisation(node: Node) -> None:
     (network,) = node.module("ipam_info")["networks"]
     figures = [(block["capacity"], block["used"], block["percent"]) for block in network["blocks"]]
     assert figures == [(253, 1, 0.4), (2**64 - 2, 1, 0.0)]
+
+
+def test_it_waits_for_the_lock_of_host_local(node: Node) -> None:
+    _leak(node)
+    holder = subprocess.Popen(
+        [*node.enter, "flock", f"{STORE}/lock", "sh", "-c", "echo locked; sleep 1; ls " + STORE],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        freed = node.module("ipam_gc", grace=0)["freed"]
+        kept = holder.stdout.read().split()
+    assert len(freed) == 2
+    assert {entry["address"] for entry in freed} <= set(kept), "freed while somebody else held the lock"
+
+
+def test_a_pod_that_lost_its_interface_keeps_its_address_for_the_repair(node: Node) -> None:
+    node.network()
+    node.pods("a")
+    node.run("ip", "-n", "a", "link", "delete", "eth0")
+    assert set(_verdicts(node, grace=0).values()) == {"unknown"}
+    assert not node.module("ipam_gc", grace=0)["changed"]
