@@ -97,7 +97,9 @@ def reference(schema: Mapping[str, Any]) -> str:
         lines.append(f"| [`{name}`](#{name}) | {_default(part)} | {scope} |")
     for name, part in schema["properties"].items():
         lines += ["", f"## {name}", "", _prose(part["description"]), "", *_facts(schema, part)]
-        lines += [f"- Used by the roles {', '.join(part['x-roles'])}."]
+        lines += [
+            f"- Used by the roles {', '.join(part['x-roles'])}." if part["x-roles"] else "- Used by `site.yml` itself."
+        ]
         lines += _keys(schema, part)
     return "\n".join(lines) + "\n"
 

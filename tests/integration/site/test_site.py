@@ -92,10 +92,14 @@ class Site(NamedTuple):
         assert not check or done.returncode == 0, done.stdout[-4000:] + done.stderr
         return Run(done.returncode, done.stdout + done.stderr, results)
 
+    def process(self, node: str) -> int:
+        """The process that holds a node's namespaces."""
+        record = json.loads(Path(f"/run/podnet-lab/{self.prefix}{node}.json").read_text(encoding="utf-8"))
+        return int(record["pid"])
+
     def inside(self, node: str, *argv: str) -> str:
         """Run a command in a node."""
-        record = json.loads(Path(f"/run/podnet-lab/{self.prefix}{node}.json").read_text(encoding="utf-8"))
-        entering = ["nsenter", "--target", str(record["pid"]), "--all", "--", *argv]
+        entering = ["nsenter", "--target", str(self.process(node)), "--all", "--", *argv]
         return subprocess.run(entering, capture_output=True, text=True, check=True, timeout=60).stdout
 
     def pictures(self, *nodes: str) -> dict[str, list[str]]:

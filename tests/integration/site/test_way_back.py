@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .test_site import FIFTH, TOP, Site, differences
+from .test_site import FIFTH, NODES, TOP, Site, differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,10 +60,16 @@ def log(site: Site) -> str:
     return site.inside("node1", "cat", "/var/log/podnet-checkpoint.log")
 
 
-def watchdogs() -> list[str]:
-    """Of all nodes of this machine: their processes are this machine's, too."""
-    names = [path.read_text(encoding="utf-8").strip() for path in Path("/proc").glob("[0-9]*/comm") if path.exists()]
-    return [name for name in names if name == "podnet-watchdog"]
+def watchdogs(site: Site) -> list[str]:
+    """The ids of those on the nodes of this lab: a node's processes are this machine's, too."""
+    spaces = {Path(f"/proc/{site.process(node)}/ns/net").readlink() for node in NODES}
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            name = (folder / "comm").read_text(encoding="utf-8").strip()
+            if name == "podnet-watchdog" and (folder / "ns" / "net").readlink() in spaces:
+                found.append(folder.name)
+    return found
 
 
 def test_status_lists_what_differs_and_ends_with_an_error(site: Site) -> None:
@@ -123,10 +131,10 @@ def test_what_is_confirmed_stays_and_no_watchdog_is_left(site: Site) -> None:
     checkpoint = call(site, "checkpoint", timeout=30)
     cut = call(site, "route", **CUT)
     assert cut["changed"], cut
-    assert watchdogs()
+    assert watchdogs(site)
     kept = call(site, "checkpoint", state="confirmed", id=checkpoint["id"])
     assert (kept["armed"], kept["changed"]) == (False, False)
-    assert not watchdogs()
+    assert not watchdogs(site)
     assert not reaches_peer(site)
     assert call(site, "route", name="cut", state="absent")["changed"]
     assert reaches_peer(site)
@@ -138,10 +146,62 @@ def test_a_checkpoint_left_behind_keeps_the_declarations_before_it(site: Site) -
     assert cut["changed"], cut
     # The controller of that run is gone. The next one arms again, and what it goes back to is from before both.
     second = call(site, "checkpoint", timeout=300)
-    assert len(watchdogs()) == 1
+    assert len(watchdogs(site)) == 1
     back = call(site, "checkpoint", state="rolled_back", id=second["id"])
     assert back["changed"]
     assert any(PEER in change for change in back["changes"])
     assert reaches_peer(site)
-    assert not watchdogs()
+    assert not watchdogs(site)
+    assert site.play("status").status == 0
+
+
+OTHER_PORT = ("-e", "podnet_vxlan_port=4790")
+HURDLE = "table inet hurdle { chain input { type filter hook input priority -300; udp dport 4790 drop; }; }"
+
+
+def configuration(picture: list[str]) -> list[str]:
+    """A picture without what pods that came and went leave: a bridge's carrier, host-local's last address."""
+    carrier = re.compile(r"NO-CARRIER,|,LOWER_UP| linkdown| state (UP|DOWN)")
+    return [carrier.sub("", line) for line in picture if "/last_reserved_ip." not in line]
+
+
+def test_a_verification_that_fails_on_one_node_takes_all_of_them_back(site: Site) -> None:
+    # The first pod changes a bridge: it gets a carrier, its address, and sysctls of the bridge plugin.
+    site.play("verify")
+    before = {node: configuration(lines) for node, lines in site.pictures().items()}
+    site.inside("node3", "nft", HURDLE)
+    try:
+        run = site.play("site", *OTHER_PORT, "-e", '{"podnet_verify": true}', check=False)
+    finally:
+        site.inside("node3", "nft", "delete", "table", "inet", "hurdle")
+    assert run.status != 0
+    for node in NODES:
+        answer = run.results["Say where the node stands", node]["msg"]
+        assert "Went back to what was declared before (" in answer, run.output[-6000:]
+    found = differences(before, {node: configuration(lines) for node, lines in site.pictures().items()})
+    assert found == {}, json.dumps(found, indent=1)
+    assert not watchdogs(site)
+    assert site.play("status").status == 0
+
+
+def test_a_controller_that_is_killed_in_the_middle_leaves_nodes_that_go_back(site: Site) -> None:
+    before = site.pictures()
+    command = ["ansible-playbook", "-i", "inventories/lab/hosts.yml", "playbooks/site.yml"]
+    command += ["-e", f"lab_prefix={site.prefix}", *OTHER_PORT, "-e", "podnet_checkpoint_timeout=30"]
+    command += ["-e", json.dumps({"podnet_ledger": {"store": "file", "path": str(site.folder / "ledger.json")}})]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(TOP / "ansible.cfg")}
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=TOP, env=environment, stdout=quiet, stderr=quiet, start_new_session=True) as run:
+        limit = time.monotonic() + PATIENCE
+        while "4790" not in site.inside("node4", "ip", "-details", "link", "show", "type", "vxlan"):
+            assert time.monotonic() < limit
+            assert run.poll() is None
+            time.sleep(0.1)
+        os.killpg(run.pid, signal.SIGKILL)
+    limit = time.monotonic() + PATIENCE
+    while watchdogs(site):
+        assert time.monotonic() < limit, log(site)
+        time.sleep(0.5)
+    assert log(site).rstrip().endswith("0 problems")
+    assert differences(before, site.pictures()) == {}
     assert site.play("status").status == 0
