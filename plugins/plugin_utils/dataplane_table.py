@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.plugin_utils.columns import drawn
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -37,7 +39,7 @@ def _node(node: str, found: Found) -> list[str]:
     rows = [_row(finding) for finding in _contradictions_first(verdict["findings"])]
     shown = [f"{node}: {verdict['summary']}"]
     if rows:
-        shown += _drawn([_TITLES, *rows[:LONGEST]])
+        shown += drawn(rows[:LONGEST], _TITLES)
     if len(rows) > LONGEST:
         shown.append(f"and {len(rows) - LONGEST} more")
     shown += [f"contradiction: {text}" for text in verdict["contradictions"]]
@@ -64,9 +66,3 @@ def _row(finding: Found) -> tuple[str, ...]:
 
 def _by(dataplane: str | None) -> str:
     return f" ({dataplane})" if dataplane else ""
-
-
-def _drawn(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    drawn = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [drawn[0], "  ".join("-" * width for width in widths), *drawn[1:]]

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.plugin_utils.columns import drawn
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -19,17 +21,11 @@ def lines(found: Mapping[str, Sequence[Mapping[str, Any]]], missing: Sequence[st
     :param missing: nodes that were asked and returned nothing
     """
     rows = [_row(node, one, block) for node, networks in found.items() for one in networks for block in one["blocks"]]
-    drawn = _drawn([_TITLES, *rows]) if rows else ["no node declares a network"]
-    return [*drawn, *(f"{node}: no answer, see its errors above" for node in missing)]
+    table = drawn(rows, _TITLES) if rows else ["no node declares a network"]
+    return [*table, *(f"{node}: no answer, see its errors above" for node in missing)]
 
 
 def _row(node: str, network: Mapping[str, Any], block: Mapping[str, Any]) -> tuple[str, ...]:
     verdicts = [entry["verdict"] for entry in block["addresses"]]
     used = (str(block["used"]), str(block["capacity"]), f"{block['percent']} %")
     return (node, network["network"], block["block"], *used, *(str(verdicts.count(v)) for v in ("leaked", "unknown")))
-
-
-def _drawn(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    drawn = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [drawn[0], "  ".join("-" * width for width in widths), *drawn[1:]]

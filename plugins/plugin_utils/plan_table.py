@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.plugin_utils.columns import drawn
 from ansible_collections.podnet.fabric.plugins.plugin_utils.dataplanes import DATAPLANES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 NODES = ("node", "underlay", "interface", "second", "block", "gateway", "tunnel end")
 POOLS = ("pool", "range", "blocks of", "owned", "resting", "free", "NAT outward")
@@ -26,7 +27,7 @@ def lines(plan: Mapping[str, Any]) -> list[str]:
     ]
     pools = [_pool(pool) for pool in plan["pools"]]
     nodes = [row for node in plan["nodes"].values() for row in _node(node)]
-    return [*head, "", *_drawn(POOLS, pools), "", *_drawn(NODES, nodes)]
+    return [*head, "", *drawn(pools, POOLS), "", *drawn(nodes, NODES)]
 
 
 def _dataplane(settings: Mapping[str, Any]) -> str:
@@ -62,12 +63,3 @@ def _node(node: Mapping[str, Any]) -> list[tuple[str, ...]]:
     second = underlay["second"]["address"] if underlay["second"] is not None else ""
     rows[0] = (node["name"], underlay["address"], underlay["interface"], second, *blocks[0], node["vtep_mac"])
     return rows
-
-
-def _drawn(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in [titles, *rows]) for column in range(len(titles))]
-    rule = ["-" * width for width in widths]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [titles, rule, *rows]
-    ]

@@ -8,6 +8,7 @@ import statistics
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.plugin_utils.columns import drawn
 from ansible_collections.podnet.fabric.plugins.plugin_utils.probe_targets import OUTSIDE
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _who_reached_whom(between: Sequence[tuple[str, Result]]) -> list[str]:
         return _by_node(between)
     titles = ["from / to", *pods]
     rows = [[row, *("." if row == column else _cell(cells.get((row, column), {})) for column in pods)] for row in pods]
-    return [*_drawn(titles, rows), "", LEGEND]
+    return [*drawn(rows, titles), "", LEGEND]
 
 
 def _how_it_travelled(between: Sequence[tuple[str, Result]]) -> list[str]:
@@ -76,7 +77,7 @@ def _how_it_travelled(between: Sequence[tuple[str, Result]]) -> list[str]:
     rows = [
         [row, *("." if row == column else _ways(cells.get((row, column), {})) for column in nodes)] for row in nodes
     ]
-    return [*_drawn(titles, rows), "", WAYS_LEGEND, ""]
+    return [*drawn(rows, titles), "", WAYS_LEGEND, ""]
 
 
 def _way(one: Result) -> str:
@@ -107,7 +108,7 @@ def _by_node(between: Sequence[tuple[str, Result]]) -> list[str]:
         ]
         for node, asked in sorted(found.items(), key=lambda item: _natural(item[0]))
     ]
-    return _drawn(["node", "asked", "reached", "as it should be"], rows)
+    return drawn(rows, ["node", "asked", "reached", "as it should be"])
 
 
 def _mark(one: Result) -> str:
@@ -148,7 +149,7 @@ def _promises(between: Sequence[Result]) -> list[str]:
     times = [one["rtt_ms"] for one in reached if one["rtt_ms"] is not None]
     if times:
         rows.append(["round trip, median", f"{statistics.median(times):.2f} ms"])
-    return _drawn(None, rows)
+    return drawn(rows)
 
 
 def _outside_of(one: Result) -> str:
@@ -185,14 +186,3 @@ def _natural(text: str) -> list[tuple[int, str]]:
         else:
             parts.append(character)
     return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
-
-
-def _drawn(titles: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> list[str]:
-    everything = [titles, *rows] if titles is not None else rows
-    widths = [max(len(row[column]) for row in everything) for column in range(len(everything[0]))]
-    drawn = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in everything
-    ]
-    if titles is not None:
-        drawn.insert(1, "  ".join("-" * width for width in widths))
-    return drawn

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ansible_collections.podnet.fabric.plugins.plugin_utils.columns import drawn
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -163,7 +165,7 @@ def _named(holes: Sequence[tuple[int, int]]) -> str:
 
 def _table(flows: Sequence[Flow]) -> list[str]:
     titles = ["flow", "sent", "lost", "rate", "longest gap", "stall", "sender paused"]
-    rows = [titles]
+    rows: list[list[str]] = []
     for flow in flows:
         where = f"{flow['node']}/{flow['from']}" if flow["node"] else flow["from"]
         rows.append(
@@ -177,9 +179,7 @@ def _table(flows: Sequence[Flow]) -> list[str]:
                 _cell(flow, "pause_ms", "{:.1f} ms"),
             ]
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(titles))]
-    drawn = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [drawn[0], "  ".join("-" * width for width in widths), *drawn[1:]]
+    return drawn(rows, titles)
 
 
 def _cell(flow: Flow, key: str, form: str) -> str:

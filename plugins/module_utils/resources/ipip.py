@@ -23,7 +23,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_o
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import AF_INET6, Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.encap import Encap
 from ansible_collections.podnet.fabric.plugins.module_utils.overhead import BYTES
-from ansible_collections.podnet.fabric.plugins.module_utils.ownership import alias
+from ansible_collections.podnet.fabric.plugins.module_utils.ownership import alias, marked
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import peers as peering
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import tunnel
@@ -155,7 +155,7 @@ def _receiver_conflicts(host: Host, wanted: Mapping[str, Device]) -> list[str]:
         for device in wanted.values()
         if device.kind == "ip6tnl"
         for link in host.links.values()
-        if link.kind == "ip6tnl" and link.data.get("external") and link.name not in wanted and not link.alias
+        if link.kind == "ip6tnl" and link.data.get("external") and link.name not in wanted and not marked(link)
     ]
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +16,7 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils import schema, valid
 
 COLLECTION = Path(schema.__file__).absolute().parents[2]
 GENERATOR = COLLECTION / "tools" / "generate_reference.py"
+SITE = COLLECTION / "playbooks" / "site.yml"
 
 
 def generator() -> ModuleType:
@@ -39,12 +41,14 @@ def test_the_defaults_are_valid_and_complete() -> None:
 
 def test_every_variable_is_described_scoped_and_used() -> None:
     roles = schema.load()["x-role-descriptions"]
+    site = SITE.read_text(encoding="utf-8")
     for name, part in schema.variables().items():
         assert name.startswith("podnet_")
         assert part["description"].endswith(".")
         assert part["x-scope"] in ("cluster", "node")
         assert set(part["x-roles"]) <= set(roles)
-        assert part["x-roles"]
+        used = re.search(rf"settings\.{name.removeprefix('podnet_')}\b", site)
+        assert part["x-roles"] or used, name
 
 
 def test_generated_files_are_fresh(capsys: pytest.CaptureFixture[str]) -> None:
