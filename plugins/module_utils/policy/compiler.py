@@ -1,0 +1,255 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What policies allow, endpoint by endpoint and direction, in a form that no packet filter's words are part of.
+
+Endpoints that the same policies select, and that mean the same by the ports' names, share one *guard*: there are as
+many guards as there are such sets of policies, however many pods there are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple, Optional
+
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import (
+    EGRESS,
+    INGRESS,
+    NAMESPACE_NAME,
+    IPBlock,
+    PodPeer,
+    Policy,
+    Port,
+    Rule,
+    Selector,
+    holds,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Range, Ranges, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import Peer
+
+
+class Endpoint(NamedTuple):
+    """A pod. ``addresses`` by family as numbers; ``ports`` are (name, protocol, number) as the pod's own."""
+
+    namespace: str
+    name: str
+    labels: Mapping[str, str]
+    addresses: Mapping[int, tuple[int, ...]]
+    ports: tuple[tuple[str, str, int], ...] = ()
+
+
+class PortRange(NamedTuple):
+    """Ports of a protocol (tcp, udp, sctp), first and last inside."""
+
+    protocol: str
+    first: int
+    last: int
+
+
+Ports = Optional[tuple[PortRange, ...]]
+"""Sorted, ranges of a protocol neither overlapping nor touching; None is every protocol and port."""
+
+
+class Allowance(NamedTuple):
+    """Peers by family that may be spoken to on these ports; a family that is missing has none, None is everybody."""
+
+    ports: Ports
+    peers: Mapping[int, Ranges] | None
+
+
+class Guard(NamedTuple):
+    """What a set of policies allows in one direction. Without allowances it lets nothing through."""
+
+    identity: str
+    direction: str
+    policies: tuple[str, ...]
+    allowances: tuple[Allowance, ...]
+
+
+class Compiled(NamedTuple):
+    """Guards by identity, and which of them stands before an endpoint, by direction."""
+
+    guards: Mapping[str, Guard]
+    before: Mapping[str, Mapping[tuple[str, str], str]]
+
+
+class World:
+    """Namespaces and endpoints of the whole cluster, asked for what selectors select."""
+
+    def __init__(self, namespaces: Mapping[str, Mapping[str, str]], endpoints: Iterable[Endpoint]) -> None:
+        self.endpoints = list(endpoints)
+        names = {*namespaces, *(endpoint.namespace for endpoint in self.endpoints)}
+        self.namespaces = {name: {**namespaces.get(name, {}), NAMESPACE_NAME: name} for name in names}
+        self._inside: dict[str, list[Endpoint]] = defaultdict(list)
+        for endpoint in self.endpoints:
+            self._inside[endpoint.namespace].append(endpoint)
+        self._selected: dict[tuple[str, PodPeer], list[Endpoint]] = {}
+
+    def selected(self, namespace: str, peer: PodPeer) -> list[Endpoint]:
+        """The endpoints that a peer of a policy in a namespace means."""
+        key = (namespace if peer.namespaces is None else "", peer)
+        if key not in self._selected:
+            names = [namespace]
+            if peer.namespaces is not None:
+                names = [name for name, labels in self.namespaces.items() if holds(peer.namespaces, labels)]
+            self._selected[key] = [
+                endpoint for name in names for endpoint in self._inside[name] if holds(peer.pods, endpoint.labels)
+            ]
+        return self._selected[key]
+
+
+def compile_policies(policies: Sequence[Policy], world: World, guarded: Iterable[Endpoint]) -> Compiled:
+    """Compile for some endpoints; those that no policy selects in a direction have no guard there."""
+    by_namespace: dict[str, list[Policy]] = defaultdict(list)
+    for policy in sorted(policies, key=lambda each: (each.namespace, each.name)):
+        by_namespace[policy.namespace].append(policy)
+    guards: dict[str, Guard] = {}
+    before: dict[str, dict[tuple[str, str], str]] = {INGRESS: {}, EGRESS: {}}
+    selecting: dict[tuple[Selector, frozenset[tuple[str, str]]], bool] = {}
+    for endpoint in guarded:
+        labels = frozenset(endpoint.labels.items())
+        own: list[Policy] = []
+        for policy in by_namespace[endpoint.namespace]:
+            key = (policy.selector, labels)
+            if key not in selecting:
+                selecting[key] = holds(policy.selector, endpoint.labels)
+            if selecting[key]:
+                own.append(policy)
+        for direction in (INGRESS, EGRESS):
+            governing = [policy for policy in own if _rules(policy, direction) is not None]
+            if not governing:
+                continue
+            identity = _identity(direction, governing, endpoint)
+            if identity not in guards:
+                guards[identity] = _guard(identity, direction, governing, endpoint, world)
+            before[direction][endpoint.namespace, endpoint.name] = identity
+    return Compiled(guards, before)
+
+
+def _rules(policy: Policy, direction: str) -> tuple[Rule, ...] | None:
+    return policy.ingress if direction == INGRESS else policy.egress
+
+
+def _identity(direction: str, governing: Sequence[Policy], endpoint: Endpoint) -> str:
+    """The same for endpoints whose guards are the same, and from run to run as long as the policies' names are."""
+    words = [direction, *(f"{policy.namespace}/{policy.name}" for policy in governing)]
+    if direction == INGRESS and any(port.name for policy in governing for port in _named(policy)):
+        words += [f"{name}={protocol}/{number}" for name, protocol, number in sorted(endpoint.ports)]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
+
+
+def _named(policy: Policy) -> Iterable[Port]:
+    return (port for rule in policy.ingress or () for port in rule.ports or () if port.name)
+
+
+def _guard(identity: str, direction: str, governing: Sequence[Policy], endpoint: Endpoint, world: World) -> Guard:
+    gathered = _Gathered()
+    for policy in governing:
+        for rule in _rules(policy, direction) or ():
+            if direction == INGRESS:
+                gathered.allow(_resolved(rule.ports, endpoint), _ranges_of(rule.peers, policy.namespace, world))
+                continue
+            gathered.allow(_numbered(rule.ports), _ranges_of(rule.peers, policy.namespace, world))
+            for port in rule.ports or ():
+                if port.name:
+                    for number, found in _by_number(port, rule, policy.namespace, world).items():
+                        gathered.allow((PortRange(port.protocol, number, number),), found)
+    names = tuple(f"{policy.namespace}/{policy.name}" for policy in governing)
+    return Guard(identity, direction, names, gathered.allowances())
+
+
+class _Gathered:
+    """Peers by the ports on which they are allowed."""
+
+    def __init__(self) -> None:
+        self._peers: dict[Ports, dict[int, list[Range]] | None] = {}
+
+    def allow(self, ports: Ports, peers: Mapping[int, Iterable[Range]] | None) -> None:
+        """Allow peers, None being everybody, on ports, of which there may be none."""
+        if ports == ():
+            return
+        if peers is None:
+            self._peers[ports] = None
+            return
+        known = self._peers.setdefault(ports, {})
+        if known is not None:
+            for family, ranges in peers.items():
+                known.setdefault(family, []).extend(ranges)
+
+    def allowances(self) -> tuple[Allowance, ...]:
+        """What is allowed, without what that covers or comes to nothing."""
+        if self._peers.get(None, {}) is None:
+            return (Allowance(None, None),)
+        found = [
+            Allowance(ports, None if peers is None else {each: merged(peers[each]) for each in sorted(peers)})
+            for ports, peers in self._peers.items()
+            if peers != {}
+        ]
+        return tuple(sorted(found, key=lambda each: (each.ports is not None, each.ports or ())))
+
+
+def _ranges_of(peers: Sequence[Peer] | None, namespace: str, world: World) -> Mapping[int, list[Range]] | None:
+    if peers is None:
+        return None
+    found: dict[int, list[Range]] = defaultdict(list)
+    for peer in peers:
+        if isinstance(peer, IPBlock):
+            for family, ranges in peer.ranges.items():
+                found[family].extend(ranges)
+        else:
+            for endpoint in world.selected(namespace, peer):
+                _add(found, endpoint)
+    return found
+
+
+def _add(found: dict[int, list[Range]], endpoint: Endpoint) -> None:
+    for family, addresses in endpoint.addresses.items():
+        found[family].extend((address, address) for address in addresses)
+
+
+def _by_number(port: Port, rule: Rule, namespace: str, world: World) -> Mapping[int, Mapping[int, list[Range]]]:
+    """A port's name, where packets leave, means each receiving pod's own number: the pods by that."""
+    endpoints: Iterable[Endpoint] = world.endpoints
+    if rule.peers is not None:
+        # An address of an ipBlock has no names.
+        pods = [peer for peer in rule.peers if isinstance(peer, PodPeer)]
+        endpoints = [endpoint for peer in pods for endpoint in world.selected(namespace, peer)]
+    found: dict[int, dict[int, list[Range]]] = defaultdict(lambda: defaultdict(list))
+    for endpoint in endpoints:
+        for number in _numbers(port, endpoint):
+            _add(found[number], endpoint)
+    return found
+
+
+def _numbers(port: Port, endpoint: Endpoint) -> list[int]:
+    return [number for name, protocol, number in endpoint.ports if (name, protocol) == (port.name, port.protocol)]
+
+
+def _resolved(ports: Sequence[Port] | None, endpoint: Endpoint) -> Ports:
+    """The ports of a rule at an endpoint; empty when the endpoint has none of those names."""
+    if ports is None:
+        return None
+    plain = [PortRange(*port[:3]) for port in ports if not port.name]
+    named = [
+        PortRange(port.protocol, number, number) for port in ports if port.name for number in _numbers(port, endpoint)
+    ]
+    return _union(plain + named)
+
+
+def _numbered(ports: Sequence[Port] | None) -> Ports:
+    return None if ports is None else _union([PortRange(*port[:3]) for port in ports if not port.name])
+
+
+def _union(ports: Iterable[PortRange]) -> tuple[PortRange, ...]:
+    by_protocol: dict[str, list[Range]] = defaultdict(list)
+    for port in ports:
+        by_protocol[port.protocol].append((port.first, port.last))
+    return tuple(
+        PortRange(protocol, first, last)
+        for protocol, ranges in sorted(by_protocol.items())
+        for first, last in merged(ranges)
+    )
