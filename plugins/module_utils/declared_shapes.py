@@ -72,6 +72,21 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "ipam_block": {"blocks": [str], "made": [str]},
     "ipam_pool": {"pools": [{"name": str, "cidr": str, "nat_outgoing": bool}]},
+    "policy": {
+        "node": str,
+        "policies": list,  # documents, which are taken apart by policy/documents.py
+        "namespaces": {str: _TEXTS},
+        "endpoints": [
+            {
+                "namespace": str,
+                "name": str,
+                "node": str,
+                "labels": _TEXTS,
+                "addresses": [str],
+                "ports": [{"name": str, "protocol": str, "port": range(1, 65536)}],
+            }
+        ],
+    },
     "pod": {
         "name": str,
         "namespace": str,

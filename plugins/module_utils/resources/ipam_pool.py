@@ -6,12 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import (
-    NFTABLES,
-    NftChain,
-    NftSet,
-    part,
-)
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftChain, NftSet
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, part
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import AF_INET, AF_INET6, Inspection, Network
 
 if TYPE_CHECKING:

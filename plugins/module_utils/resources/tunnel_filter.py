@@ -21,7 +21,8 @@ from socket import inet_ntop
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, NftChain, NftSet, part
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftChain, NftSet
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, part
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import (
     AF_INET,
     AF_INET6,

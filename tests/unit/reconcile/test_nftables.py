@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import MARK, NFTABLES, NftSet, parse
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import MARK, NftSet, parse
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import CREATE, RECREATE, REPLACE, Operation
 
 

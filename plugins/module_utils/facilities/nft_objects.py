@@ -1,0 +1,130 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands in the table ``inet podnet``, as typed values, and how it is read out of libnftables' JSON.
+
+A rule's text is not what the kernel gives back, so each carries a digest of its text as its comment and is compared by
+that, as Calico does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Objects = dict[tuple[str, str], Any]
+
+TABLE = "inet podnet"
+MARK = "podnet.fabric"
+"""Our table's comment, for people, and the name of an empty chain in it: nft 1.0.6 leaves comments out of JSON."""
+TABLE_KEY = ("table", TABLE)
+
+
+class NftTable(NamedTuple):
+    """The table itself. It comes with the first object and goes with the last, whichever kinds they belong to; only one
+    that stands empty, because somebody has emptied it, is an object of its own.
+    """
+
+    name: str
+
+
+class NftSet(NamedTuple):
+    """A set of prefixes in CIDR notation or, not ``interval``, of plain addresses. ``type`` is ipv4_addr or ipv6_addr.
+
+    Plain addresses are looked up by hash: at any number of them a packet and a change cost the same.
+    """
+
+    name: str
+    type: str
+    elements: frozenset[str]
+    interval: bool = True
+
+
+class NftMap(NamedTuple):
+    """A verdict map: plain addresses to the chains that a packet then passes through. ``type`` as of a set."""
+
+    name: str
+    type: str
+    elements: frozenset[tuple[str, str]]
+
+
+class NftChain(NamedTuple):
+    """A chain, without a hook one that others jump to. ``rules`` are digests of texts that the facility knows."""
+
+    name: str
+    type: str
+    hook: str
+    priority: int
+    rules: tuple[str, ...]
+
+
+def digest(rule: str) -> str:
+    """What a rule carries as its comment: ``podnet:`` and twelve hexadecimal digits."""
+    return "podnet:" + hashlib.sha256(rule.encode()).hexdigest()[:12]
+
+
+def observe() -> tuple[Objects, list[str]]:
+    """Our table, its sets and its chains by (sort, name), and a line when the table is somebody else's."""
+    try:
+        document = json.loads(run(["nft", "-j", "list", "table", *TABLE.split()]))
+    except ToolError as error:
+        # Without the tool nobody has made the table either; an apply says that it is missing.
+        if error.returncode is None or "No such file or directory" in error.stderr:
+            return {}, []
+        raise PodnetError(f"nftables cannot be read: {error}") from error
+    return parse(document.get("nftables", []))
+
+
+def parse(entries: Sequence[dict[str, Any]]) -> tuple[Objects, list[str]]:
+    """Typed objects out of libnftables' JSON."""
+    found: Objects = {}
+    rules: dict[str, list[str]] = {}
+    if not any(entry["chain"]["name"] == MARK for entry in entries if "chain" in entry):
+        return {}, [f"nftables: table {TABLE} exists and is not ours (it has no chain {MARK}); rename it"]
+    found[TABLE_KEY] = NftTable(TABLE)
+    for entry in entries:
+        if "set" in entry:
+            found["set", entry["set"]["name"]] = _set(entry["set"])
+        elif "map" in entry:
+            found["map", entry["map"]["name"]] = _map(entry["map"])
+        elif "rule" in entry:
+            rules.setdefault(entry["rule"]["chain"], []).append(entry["rule"].get("comment", "(no comment)"))
+    for entry in entries:
+        if "chain" in entry and entry["chain"]["name"] != MARK:
+            chain = entry["chain"]
+            name, priority = chain["name"], int(chain.get("prio", 0))
+            sort, hook = chain.get("type", ""), chain.get("hook", "")
+            found["chain", name] = NftChain(name, sort, hook, priority, tuple(rules.get(name, ())))
+    return found, []
+
+
+def _set(entry: dict[str, Any]) -> NftSet:
+    # An element with a comment is {"elem": {"val": ...}}. Plain addresses, of which there may be many, are as printed.
+    elements = [element["elem"]["val"] if "elem" in element else element for element in entry.get("elem", ())]
+    interval = "interval" in entry.get("flags", ())
+    texts = map(_prefix, elements) if interval else map(str, elements)
+    return NftSet(entry["name"], str(entry["type"]), frozenset(texts), interval)
+
+
+def _map(entry: dict[str, Any]) -> NftMap:
+    elements = ((_plain(key), str(verdict.get("jump", {}).get("target"))) for key, verdict in entry.get("elem", ()))
+    return NftMap(entry["name"], str(entry["type"]), frozenset(elements))
+
+
+def _plain(element: Any) -> str:
+    return str(element["elem"]["val"] if isinstance(element, dict) and "elem" in element else element)
+
+
+def _prefix(element: Any) -> str:
+    if isinstance(element, dict) and "prefix" in element:
+        return f"{element['prefix']['addr']}/{element['prefix']['len']}"
+    if isinstance(element, str):
+        return str(ipaddress.ip_network(element))
+    return json.dumps(element, sort_keys=True)

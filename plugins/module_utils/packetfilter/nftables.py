@@ -1,0 +1,120 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compiled policies as sets, maps and chains of the table ``inet podnet``.
+
+A packet of a flow that stands passes at once. The first packet of another goes through two verdict maps, by its source
+and by its destination, each of which leads it to the chain of the guard there, if there is one: rules that return it,
+as many as the guard knows sets of ports, each with one look into a set of peers, and a last one that drops it. So the
+time that a packet takes depends on neither the number of policies nor that of pods.
+
+``policy-forward`` sees what goes from pod to pod, also over the bridge (br_netfilter), and to and from elsewhere;
+``policy-input`` what goes from a pod to its own node. What a node sends to its own pods no policy sees: probes pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftChain, NftMap, NftSet
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import prefixes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import Objects
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import (
+        Compiled,
+        Endpoint,
+        Guard,
+        Ports,
+    )
+
+PREFIX = "policy-"
+PRIORITY_FILTER = 0
+
+# Family: its name in nft and the type of its addresses.
+FAMILIES = {4: ("ip", "ipv4_addr"), 6: ("ip6", "ipv6_addr")}
+
+# The end of a packet that is the guarded endpoint, and the one that is its peer.
+ENDS = {INGRESS: ("daddr", "saddr"), EGRESS: ("saddr", "daddr")}
+
+STANDING = "ct state established,related accept"
+# Without these no IPv6 neighbour is found, by pods on a bridge nor by a node (RFC 4861, RFC 2710, RFC 3810).
+NEIGHBOURS = (
+    "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, "
+    "mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report } accept"
+)
+
+
+def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Objects:
+    """The objects by (sort, name); none when nothing is guarded."""
+    found: Objects = {}
+    if not compiled.guards:
+        return found
+    for guard in compiled.guards.values():
+        _add_guard(found, guard)
+    addresses = {(endpoint.namespace, endpoint.name): endpoint.addresses for endpoint in guarded}
+    looks: dict[str, list[str]] = {INGRESS: [], EGRESS: []}
+    for direction, before in compiled.before.items():
+        for family, (nft, sort) in FAMILIES.items():
+            elements = {
+                (_text(family, address), PREFIX + identity)
+                for whom, identity in before.items()
+                for address in addresses[whom].get(family, ())
+            }
+            if elements:
+                name = f"{PREFIX}{direction.lower()}{family}"
+                _put(found, "map", NftMap(name, sort, frozenset(elements)))
+                looks[direction].append(f"{nft} {ENDS[direction][0]} vmap @{name}")
+    for hook, rules in (("forward", [*looks[EGRESS], *looks[INGRESS]]), ("input", looks[EGRESS])):
+        if rules:
+            texts = map(NFTABLES.rule, [STANDING, NEIGHBOURS, *rules])
+            _put(found, "chain", NftChain(PREFIX + hook, "filter", hook, PRIORITY_FILTER, tuple(texts)))
+    return found
+
+
+def _add_guard(found: Objects, guard: Guard) -> None:
+    name = PREFIX + guard.identity
+    rules: list[str] = []
+    for allowance in guard.allowances:
+        match = _match(allowance.ports)
+        if allowance.peers is None:
+            rules.append(f"{match}return")
+            continue
+        for family, ranges in allowance.peers.items():
+            nft, sort = FAMILIES[family]
+            peers = frozenset(prefixes(family, ranges))
+            bits = f"/{32 if family == 4 else 128}"
+            # Single addresses are found, and changed, by hash. The name says which, for a set cannot change its sort.
+            plain = all(prefix.endswith(bits) for prefix in peers)
+            if plain:
+                peers = frozenset(prefix[: -len(bits)] for prefix in peers)
+            signature = hashlib.sha256(match.encode()).hexdigest()[:6]
+            members = f"{name}-{signature}-{'addresses' if plain else 'prefixes'}{family}"
+            _put(found, "set", NftSet(members, sort, peers, interval=not plain))
+            rules.append(f"{nft} {ENDS[guard.direction][1]} @{members} {match}return")
+    rules.append("counter drop")
+    _put(found, "chain", NftChain(name, "", "", 0, tuple(map(NFTABLES.rule, rules))))
+
+
+def _match(ports: Ports) -> str:
+    """What a rule asks of protocol and port; nothing where all are allowed."""
+    if ports is None:
+        return ""
+    texts = [
+        f"{each.protocol} . {each.first}" if each.first == each.last else f"{each.protocol} . {each.first}-{each.last}"
+        for each in ports
+    ]
+    return f"meta l4proto . th dport {{ {', '.join(texts)} }} "
+
+
+def _text(family: int, address: int) -> str:
+    return str(ipaddress.IPv4Address(address) if family == 4 else ipaddress.IPv6Address(address))
+
+
+def _put(found: Objects, sort: str, obj: Any) -> None:
+    found[sort, obj.name] = obj

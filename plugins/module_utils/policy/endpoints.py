@@ -1,0 +1,115 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pods as the policies' endpoints: inspected as they are given, read as they are declared."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import declared_ip
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Endpoint
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import MAX_PORT
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection import (
+    LABEL,
+    PORT_NAME,
+    PROTOCOLS,
+    SUBDOMAIN,
+    inspect_labels,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
+
+KEYS = ("namespace", "name", "labels", "addresses", "ports", "node")
+PORT_KEYS = ("name", "protocol", "port")
+
+
+def inspect_endpoints(inspection: Inspection, path: str, endpoints: Any) -> list[dict[str, Any]]:
+    """The endpoints as they are declared; an address belongs to one of them."""
+    if not isinstance(endpoints, list):
+        inspection.refuse(path, repr(endpoints), "give a list of endpoints")
+        return []
+    found = []
+    holders: dict[bytes, str] = {}
+    names: dict[tuple[str, str], str] = {}
+    for position, endpoint in enumerate(endpoints):
+        here = f"{path}[{position}]"
+        if not isinstance(endpoint, dict):
+            inspection.refuse(here, repr(endpoint), f"give a mapping with {', '.join(KEYS)}")
+            continue
+        inspection.unknown(here, map(str, endpoint), KEYS)
+        item = _item(inspection, here, endpoint)
+        whose = (item["namespace"], item["name"])
+        if whose in names:
+            inspection.refuse(here, f"{'/'.join(whose)} again", f"{names[whose]} is that already")
+        names.setdefault(whose, here)
+        for number, text in enumerate(item["addresses"]):
+            packed = inspection.ip(f"{here}.addresses[{number}]", text)
+            if packed is not None and holders.setdefault(packed, here) != here:
+                inspection.refuse(f"{here}.addresses[{number}]", text, f"{holders[packed]} has it already")
+        found.append(item)
+    return found
+
+
+def read(item: Mapping[str, Any]) -> Endpoint:
+    """An endpoint out of a declaration.
+
+    :raises DeclarationError: somebody has edited it since
+    """
+    addresses: dict[int, tuple[int, ...]] = {}
+    try:
+        for text in item["addresses"]:
+            family = 4 if len(declared_ip(text)) == 4 else 6
+            addresses[family] = (*addresses.get(family, ()), int(ipaddress.ip_address(text)))
+        ports = tuple((port["name"], port["protocol"], int(port["port"])) for port in item["ports"])
+        return Endpoint(item["namespace"], item["name"], dict(item["labels"]), addresses, ports)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DeclarationError(f"the declaration holds no endpoint ({error}); run the playbook again") from error
+
+
+def _item(inspection: Inspection, path: str, endpoint: Mapping[str, Any]) -> dict[str, Any]:
+    name, namespace = endpoint.get("name"), endpoint.get("namespace") or "default"
+    if not isinstance(name, str) or not SUBDOMAIN.match(name):
+        inspection.refuse(f"{path}.name", repr(name), "give lower-case letters, digits, '-' and '.'")
+    if not isinstance(namespace, str) or not LABEL.match(namespace):
+        inspection.refuse(f"{path}.namespace", repr(namespace), "give at most 63 lower-case letters, digits and '-'")
+    inspect_labels(inspection, f"{path}.labels", endpoint.get("labels"))
+    addresses = endpoint.get("addresses") or []
+    if not isinstance(addresses, list):
+        inspection.refuse(f"{path}.addresses", repr(addresses), "give a list of addresses")
+        addresses = []
+    return {
+        "namespace": str(namespace),
+        "name": str(name),
+        "node": str(endpoint.get("node") or ""),
+        "labels": dict(endpoint["labels"]) if isinstance(endpoint.get("labels"), dict) else {},
+        # As attachments tell them, with the length of the prefix.
+        "addresses": [text.partition("/")[0] if isinstance(text, str) else text for text in addresses],
+        "ports": _ports(inspection, f"{path}.ports", endpoint.get("ports") or []),
+    }
+
+
+def _ports(inspection: Inspection, path: str, ports: Any) -> list[dict[str, Any]]:
+    """Named ports, which policies may refer to."""
+    if not isinstance(ports, list):
+        inspection.refuse(path, repr(ports), "give a list of ports with name, protocol and port")
+        return []
+    found = []
+    for position, port in enumerate(ports):
+        here = f"{path}[{position}]"
+        if not isinstance(port, dict):
+            inspection.refuse(here, repr(port), f"give a mapping with {', '.join(PORT_KEYS)}")
+            continue
+        inspection.unknown(here, map(str, port), PORT_KEYS)
+        name, protocol = port.get("name"), port.get("protocol") or "TCP"
+        if not isinstance(name, str) or not PORT_NAME.match(name):
+            inspection.refuse(f"{here}.name", repr(name), "give at most 15 lower-case letters, digits and '-'")
+        if protocol not in PROTOCOLS:
+            inspection.refuse(f"{here}.protocol", repr(protocol), f"give {', '.join(PROTOCOLS)}")
+        inspection.integer(f"{here}.port", port.get("port"), 1, MAX_PORT)
+        found.append({"name": name, "protocol": str(protocol).lower(), "port": port.get("port")})
+    return found

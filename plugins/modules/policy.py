@@ -1,0 +1,141 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Module podnet.fabric.policy."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: policy
+short_description: Say by Kubernetes NetworkPolicy documents what pods may send and receive
+version_added: "0.2.0"
+author: podnet.fabric authors (@podnet)
+description:
+  - Declares the network policies of a cluster on a node, which enforces them for its own pods by nftables.
+  - The documents are those of C(networking.k8s.io/v1) and mean what they mean there. A pod that no policy selects in a
+    direction may do everything in it. One that is selected may do what one of the policies allows. Replies, and ICMP
+    errors that belong to a flow, always pass, and so does what a node sends to its own pods.
+  - What goes from pod to pod on one bridge is looked at as well, where C(br_netfilter) hands it over
+    (C(net.bridge.bridge-nf-call-iptables) and C(bridge-nf-call-ip6tables)).
+  - It lives in the nftables table C(inet podnet), which is ours. Pods and prefixes are elements of sets, so a packet
+    costs the same at any number of them, and a change is one transaction that touches what differs only.
+extends_documentation_fragment:
+  - podnet.fabric.attributes
+requirements:
+  - nftables 0.9.7 or newer
+options:
+  name:
+    description: A name for this declaration.
+    type: str
+    default: podnet
+  node:
+    description: The name of this node; endpoints with this name in C(node) are guarded here.
+    type: str
+    required: true
+  policies:
+    description:
+      - The documents, each with C(metadata) and C(spec). All that is wrong with them is reported at once, with its path.
+    type: raw
+    default: []
+  namespaces:
+    description: >-
+      The labels of the namespaces, by name. Each also has the label C(kubernetes.io/metadata.name), and one that is not
+      named here has no other.
+    type: dict
+    default: {}
+  endpoints:
+    description:
+      - The pods of the whole cluster, each a dictionary with C(name), C(addresses), C(node) and, optionally,
+        C(namespace), by default C(default), C(labels), and C(ports), a list of dictionaries with C(name), C(port) and
+        C(protocol), by default C(TCP), which policies may refer to by name.
+    type: raw
+    default: []
+  state:
+    description: V(present) declares and applies, V(absent) takes back what was declared.
+    type: str
+    choices: [present, absent]
+    default: present
+seealso:
+  - module: podnet.fabric.pod
+"""
+
+EXAMPLES = r"""
+- name: Only the shop talks to its database
+  podnet.fabric.policy:
+    node: node1
+    policies:
+      - metadata: {name: database, namespace: shop}
+        spec:
+          podSelector: {matchLabels: {app: database}}
+          policyTypes: [Ingress]
+          ingress:
+            - from:
+                - podSelector: {matchLabels: {app: web}}
+              ports:
+                - {protocol: TCP, port: 5432}
+    endpoints:
+      - {name: db, namespace: shop, node: node1, labels: {app: database}, addresses: [10.244.1.2]}
+      - {name: web, namespace: shop, node: node2, labels: {app: web}, addresses: [10.244.2.2]}
+
+- name: See what another set of policies would change
+  podnet.fabric.policy:
+    node: node1
+    policies: "{{ lookup('file', 'policies.yml') | from_yaml_all }}"
+    endpoints: "{{ my_endpoints }}"
+  check_mode: true
+  diff: true
+
+- name: Take them back
+  podnet.fabric.policy:
+    node: node1
+    state: absent
+"""
+
+RETURN = r"""
+before:
+  description: What was in the charge of this module on the node, facility to a list of objects.
+  returned: success
+  type: dict
+  sample:
+    nftables: []
+after:
+  description: The same after the change; in check mode as predicted.
+  returned: success
+  type: dict
+  sample:
+    nftables:
+      - {map: map policy-ingress4, type: ipv4_addr, elements: "10.244.1.2 : policy-5d4140be1e3c"}
+operations:
+  description: How many objects were changed, facility to verb to count.
+  returned: success
+  type: dict
+  sample:
+    nftables: {create: 5}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import run
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
+
+
+def main() -> None:
+    """Parse, call the resource, exit."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "default": "podnet"},
+            "node": {"type": "str", "required": True},
+            "policies": {"type": "raw", "default": []},
+            "namespaces": {"type": "dict", "default": {}},
+            "endpoints": {"type": "raw", "default": []},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params if module.params["state"] == "present" else None
+    run(module, KIND, module.params["name"], wanted, exclusive=True)
+
+
+if __name__ == "__main__":
+    main()
