@@ -35,7 +35,7 @@ options:
     required: true
   policies:
     description:
-      - The documents, each with C(metadata) and C(spec). All that is wrong with them is reported at once, with its path.
+      - The documents, each with C(metadata) and C(spec). All that is wrong is reported at once, with its path.
     type: raw
     default: []
   namespaces:
