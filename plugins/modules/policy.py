@@ -51,6 +51,12 @@ options:
         C(protocol), by default C(TCP), which policies may refer to by name.
     type: raw
     default: []
+  asked:
+    description: >-
+      The nodes of which O(endpoints) tells all; endpoints that have been declared before on other nodes stay as they
+      are. Left out, O(endpoints) tells all of every node.
+    type: list
+    elements: str
   state:
     description: V(present) declares and applies, V(absent) takes back what was declared.
     type: str
@@ -129,6 +135,7 @@ def main() -> None:
             "policies": {"type": "raw", "default": []},
             "namespaces": {"type": "dict", "default": {}},
             "endpoints": {"type": "raw", "default": []},
+            "asked": {"type": "list", "elements": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,

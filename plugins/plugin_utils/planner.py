@@ -13,6 +13,7 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils import (
     dataplane_check,
     ledger_text,
     node_check,
+    policy_check,
 )
 from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Draft, Network, Plan, Pool, ServiceRange
 from ansible_collections.podnet.fabric.plugins.plugin_utils.dataplanes import DATAPLANES
@@ -64,6 +65,7 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     problems += crosscheck.outside_problems(cluster.get("podnet_verify_outside", []), pools)
     problems += crosscheck.device_problems(cluster, nodes)
     problems += dataplane_check.problems(cluster, nodes, pools)
+    problems += policy_check.problems(cluster)
     speakers = bgp_check.speakers(cluster, settings.node)
     problems += bgp_check.problems(cluster, speakers, nodes, pools)
     problems += node_check.identity_problems(str(cluster.get("podnet_cluster", "")), nodes)

@@ -14,7 +14,7 @@ SHOWN_CHARACTERS = 80
 
 
 class Problem(NamedTuple):
-    """Where it is, what stands there, what should, and what to do about it."""
+    """Where it is, what stands there, what should, what to do about it. Without ``wanted``, ``found`` says it all."""
 
     path: str
     found: str
@@ -22,7 +22,8 @@ class Problem(NamedTuple):
     cure: str
 
     def __str__(self) -> str:
-        return f"{self.path}: found {self.found}, wanted {self.wanted}; {self.cure}"
+        told = f"found {self.found}, wanted {self.wanted}" if self.wanted else self.found
+        return f"{self.path}: {told}; {self.cure}"
 
 
 def show(value: Any) -> str:

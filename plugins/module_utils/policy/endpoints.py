@@ -20,7 +20,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection im
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 
@@ -53,6 +53,27 @@ def inspect_endpoints(inspection: Inspection, path: str, endpoints: Any) -> list
                 inspection.refuse(f"{here}.addresses[{number}]", text, f"{holders[packed]} has it already")
         found.append(item)
     return found
+
+
+def of_others(
+    former: Mapping[str, Any] | None, asked: Sequence[str] | None, known: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The endpoints declared before on nodes that have not been asked this time; what is known by now counts more.
+
+    :param asked: the nodes of which all endpoints are known; None for all nodes
+    """
+    if former is None or asked is None:
+        return []
+    names = {(item["namespace"], item["name"]) for item in known}
+    addresses = {address for item in known for address in item["addresses"]}
+    return [
+        item
+        for item in former["endpoints"]
+        if item["node"]
+        and item["node"] not in asked
+        and (item["namespace"], item["name"]) not in names
+        and addresses.isdisjoint(item["addresses"])
+    ]
 
 
 def read(item: Mapping[str, Any]) -> Endpoint:

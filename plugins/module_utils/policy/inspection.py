@@ -52,6 +52,17 @@ def inspect_policies(inspection: Inspection, path: str, policies: Any) -> None:
         _inspect_spec(inspection, f"{here}.spec", document.get("spec"))
 
 
+def inspect_namespaces(inspection: Inspection, path: str, namespaces: Any) -> None:
+    """A mapping of namespaces to their labels."""
+    if not isinstance(namespaces, dict):
+        inspection.refuse(path, _what(namespaces), "give a mapping of namespaces to their labels")
+        return
+    for name, labels in namespaces.items():
+        if not isinstance(name, str) or not LABEL.match(name):
+            inspection.refuse(f"{path}.{name}", _what(name), "give at most 63 lower-case letters, digits and '-'")
+        inspect_labels(inspection, f"{path}.{name}", labels)
+
+
 def inspect_labels(inspection: Inspection, path: str, labels: Any) -> None:
     """Labels of a pod or a namespace."""
     if labels is None:

@@ -32,6 +32,7 @@ DECLARING = {
     "Declare the pod bridge",
     FILTERING,
     "Declare the tunnel to all peers",
+    "Declare the policies",
     "Declare the network for container runtimes",
 }
 

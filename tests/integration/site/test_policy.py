@@ -1,0 +1,177 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Network policies of an inventory, on a lab: who reaches whom, as pods come and policies change.
+
+node1: web   node2: db, side   node3: other   node4: late
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .test_site import FIFTH, NODES, TOP, Site, differences
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PORT = 5432
+POLICY: dict[str, Any] = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "NetworkPolicy",
+    "metadata": {"name": "database", "namespace": "shop"},
+    "spec": {
+        "podSelector": {"matchLabels": {"app": "database"}},
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            {
+                "from": [{"podSelector": {"matchLabels": {"app": "web"}}}],
+                "ports": [{"port": "postgres"}],
+            }
+        ],
+    },
+}
+# The attachment of db tells no ports.
+STATED = [{"namespace": "shop", "name": "db", "ports": [{"name": "postgres", "port": PORT}]}]
+PODS = {
+    "web": ("node1", "web"),
+    "db": ("node2", "database"),
+    "side": ("node2", "other"),
+    "other": ("node3", "other"),
+    "late": ("node4", "web"),
+}
+LISTEN = (
+    "import socket,time\n"
+    "def serve(s):\n"
+    "    s.listen(64)\n"
+    "    return s\n"
+    "kept=[serve(socket.create_server(('::',p),family=socket.AF_INET6,dualstack_ipv6=True)) for p in (5432,5433)]\n"
+    "time.sleep(600)\n"
+)
+TRY = "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=1.5).close()"
+
+
+class Cluster:
+    """A lab with pods on it."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.addresses: dict[str, list[str]] = {}
+        self.listening: list[subprocess.Popen[bytes]] = []
+
+    def attach(self, name: str) -> None:
+        """Attach a pod, as an operator would."""
+        node, app = PODS[name]
+        pods = [{"name": name, "namespace": "shop", "labels": {"app": app}, "netns": name}]
+        command = ["ansible", node, "-i", "inventories/lab/hosts.yml", "-e", f"lab_prefix={self.site.prefix}", "-o"]
+        command += ["-m", "podnet.fabric.pod", "-a", json.dumps({"pods": pods})]
+        environment = {**os.environ, "ANSIBLE_CONFIG": str(TOP / "ansible.cfg")}
+        done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=True, timeout=60)
+        answer = json.loads(done.stdout.partition("=> ")[2])
+        self.addresses[name] = [text.partition("/")[0] for text in answer["pods"][0]["addresses"]]
+
+    def listen(self, name: str) -> None:
+        """Let a pod take connections on both ports."""
+        argv = ["nsenter", "--target", str(self.site.process(PODS[name][0])), "--all", "--"]
+        argv += ["ip", "netns", "exec", name, "python3", "-c", LISTEN]
+        self.listening.append(subprocess.Popen(argv))
+
+    def reaches(self, source: str, name: str = "db", port: int = PORT) -> set[bool]:
+        """Whether a pod, or a node by its name, reaches a pod over each family."""
+        inside = [] if source in NODES else ["ip", "netns", "exec", source]
+        node = source if source in NODES else PODS[source][0]
+        found = set()
+        for address in self.addresses[name]:
+            script = f"python3 -c '{TRY}' {address} {port} 2>/dev/null && echo yes || echo no"
+            found.add(self.site.inside(node, *inside, "sh", "-c", script).strip() == "yes")
+        return found
+
+    def play(self, policies: list[dict[str, Any]], *arguments: str, check: bool = True) -> Any:
+        """Bring policies to the nodes."""
+        given = {"podnet_policies": policies, "podnet_endpoints": STATED}
+        return self.site.play("policy", "-e", json.dumps(given), *arguments, check=check)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    site = Site(f"p{os.getpid() % 100000}-", tmp_path_factory.mktemp("site"))
+    made = Cluster(site)
+    try:
+        site.play("lab")
+        site.play("site")
+        for name in ("web", "db", "side", "other"):
+            made.attach(name)
+        made.listen("db")
+        yield made
+    finally:
+        for process in made.listening:
+            process.kill()
+            process.wait()
+        site.play("lab", *FIFTH, "-e", "lab_state=absent", check=False)
+
+
+def test_without_policies_everybody_reaches_everybody(cluster: Cluster) -> None:
+    for source in ("web", "side", "other"):
+        assert cluster.reaches(source) == {True}, source
+
+
+def test_a_policy_is_shown_before_it_holds(cluster: Cluster) -> None:
+    before = cluster.site.pictures()
+    shown = cluster.play([POLICY], "--check", "--diff")
+    assert shown.changed() == dict.fromkeys(NODES, 1)
+    assert "policy-ingress4" in shown.output
+    assert differences(before, cluster.site.pictures()) == {}
+    assert cluster.reaches("other") == {True}
+
+
+def test_a_policy_holds_for_pods_of_other_nodes_and_of_the_same(cluster: Cluster) -> None:
+    assert cluster.play([POLICY]).changed() == dict.fromkeys(NODES, 1)
+    assert cluster.reaches("web") == {True}
+    assert cluster.reaches("web", port=PORT + 1) == {False}
+    assert cluster.reaches("other") == {False}
+    assert cluster.reaches("side") == {False}  # over the bridge
+    assert cluster.reaches("node2") == {True}  # probes of the node itself
+    assert cluster.reaches("node3") == {False}
+    assert cluster.play([POLICY]).changed() == dict.fromkeys(NODES, 0)
+
+
+def test_a_pod_that_comes_later_is_an_element_of_a_set(cluster: Cluster) -> None:
+    cluster.attach("late")
+    assert cluster.reaches("late") == {False}
+    run = cluster.play([POLICY])
+    assert run.results["Declare the policies", "node2"]["operations"] == {"nftables": {"replace": 2}}
+    assert cluster.reaches("late") == {True}
+
+
+def test_pods_of_nodes_that_are_not_asked_stay_known(cluster: Cluster) -> None:
+    assert cluster.play([POLICY], "--limit", "node2").changed() == {"node2": 0}
+    assert cluster.reaches("web") == {True}
+
+
+def test_bad_policies_are_refused_as_a_whole(cluster: Cluster) -> None:
+    before = cluster.site.pictures()
+    bad = json.loads(json.dumps(POLICY))
+    bad["spec"]["ingress"][0]["from"] = [
+        {"podSelector": {}},
+        {"ipBlock": {"cidr": "10.8.0.0/16", "except": ["10.9.0.0/16"]}},
+    ]
+    bad["spec"]["ingress"][0]["ports"] = [{"port": 70000}]
+    run = cluster.play([POLICY, bad], check=False)
+    assert run.status != 0
+    path = "podnet_policies[1].spec.ingress[0]"
+    assert f"{path}.from[1].ipBlock.except[0]: 10.9.0.0/16 is not inside 10.8.0.0/16" in run.output
+    assert f"{path}.ports[0].port: 70000 is not allowed; give a whole number from 1 to 65535" in run.output
+    assert "podnet_policies[1].metadata: shop/database again; podnet_policies[0] is that already" in run.output
+    assert differences(before, cluster.site.pictures()) == {}
+
+
+def test_policies_that_are_taken_away_leave_nothing(cluster: Cluster) -> None:
+    assert cluster.play([]).changed() == dict.fromkeys(NODES, 1)
+    assert cluster.reaches("other") == {True}
+    for node in NODES:
+        assert "policy-" not in cluster.site.inside(node, "nft", "list", "table", "inet", "podnet")
+        assert "policy.json" not in cluster.site.inside(node, "ls", "/etc/podnet/node.d")
