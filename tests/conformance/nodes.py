@@ -31,6 +31,12 @@ class Nodes(NamedTuple):
         """On which of the nodes a pod is: they take turns."""
         return place % 2
 
+    def forget_flows(self) -> None:
+        """Let the nodes forget the flows of before: a round of probes has hundreds, which nobody needs any more."""
+        for node in self.nodes:
+            argv = ["ip", "netns", "exec", node, "conntrack", "--flush"]
+            subprocess.run(argv, check=True, capture_output=True, timeout=60)
+
     def remove(self) -> None:
         """Remove the namespaces and all in them."""
         _ip([f"netns delete {name}" for name in (*self.pods, *self.nodes)])
@@ -40,6 +46,13 @@ def build(prefix: str) -> Nodes:
     """Make the namespaces, their links and routes."""
     made = Nodes((f"{prefix}n0", f"{prefix}n1"), tuple(f"{prefix}p{place}" for place in range(PODS)))
     _ip([f"netns add {name}" for name in (*made.nodes, *made.pods)])
+    for name in (*made.nodes, *made.pods):
+        # No address is on trial, for which a test would have to wait.
+        settings = ["ipv4.ip_forward=1", "ipv6.conf.all.forwarding=1"] if name in made.nodes else []
+        settings += [f"ipv6.conf.{which}.accept_dad=0" for which in ("all", "default")]
+        subprocess.run(
+            ["ip", "netns", "exec", name, "sysctl", "-qw", *(f"net.{each}" for each in settings)], check=True
+        )
     first, second = made.nodes
     _ip([f"link add under0 netns {first} type veth peer name under0 netns {second}"])
     for number, node in enumerate(made.nodes):
@@ -48,10 +61,6 @@ def build(prefix: str) -> Nodes:
             lines.append(f"address add {own[number]}/{24 if family == 4 else 64} dev under0{_nodad(family)}")
             lines.append(f"address add {GATEWAYS[family]}/{_bits(family)} dev podnet0{_nodad(family)}")
         _ip(lines, node)
-        settings = ["ipv4.ip_forward", "ipv6.conf.all.forwarding"]
-        subprocess.run(
-            ["ip", "netns", "exec", node, "sysctl", "-qw", *(f"net.{each}=1" for each in settings)], check=True
-        )
     for place, pod in enumerate(made.pods):
         _connect(made, place, pod)
     return made

@@ -20,6 +20,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objec
     observe,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import (
+    CREATE,
     DELETE,
     REPLACE,
     Operation,
@@ -90,12 +91,13 @@ class NftFacility:
         return fields
 
     def apply(self, operations: Sequence[Operation], host: Host) -> None:
-        try:
-            run(["nft", "-f", "-"], stdin=self.script(operations, leaves_nothing(operations)))
-        except ToolError as error:
-            raise ApplyError(
-                [f"{self.name}: the transaction was refused, nothing of it holds: {error.stderr}"]
-            ) from error
+        for part_of_them in _in_turn(operations):
+            try:
+                run(["nft", "-f", "-"], stdin=self.script(part_of_them, leaves_nothing(part_of_them)))
+            except ToolError as error:
+                raise ApplyError(
+                    [f"{self.name}: the transaction was refused, nothing of it holds: {error.stderr}"]
+                ) from error
 
     def script(self, operations: Sequence[Operation], last: bool = False) -> str:
         """One transaction, so no packet meets a half of it.
@@ -127,6 +129,23 @@ class NftFacility:
         if last:
             words.append(f"delete table {TABLE}")
         return "\n".join(words) + "\n"
+
+
+def _in_turn(operations: Sequence[Operation]) -> list[Sequence[Operation]]:
+    """What maps are going to lead to is made in a transaction before.
+
+    A packet that is on its way through a chain when a transaction takes effect goes on by the rules of before it, but
+    finds the elements of after it. A chain that is as new as the element that leads there would be an empty one to it
+    (nft_do_chain() and nft_set_do_lookup() in net/netfilter).
+    """
+    if not any(isinstance(operation.after, NftMap) for operation in operations):
+        return [operations]
+    first = [operation for operation in operations if operation.verb == CREATE and _is_led_to(operation.after)]
+    return [first, [operation for operation in operations if operation not in first]] if first else [operations]
+
+
+def _is_led_to(obj: Any) -> bool:
+    return isinstance(obj, NftSet) or (isinstance(obj, NftChain) and not obj.hook)
 
 
 def _hooked(chain: NftChain) -> str:

@@ -43,6 +43,10 @@ FAMILIES = {4: ("ip", "ipv4_addr"), 6: ("ip6", "ipv6_addr")}
 ENDS = {INGRESS: ("daddr", "saddr"), EGRESS: ("saddr", "daddr")}
 
 STANDING = "ct state established,related accept"
+# The kernel takes any packet of a TCP connection that it does not know for its first (nf_conntrack_tcp_loose). One from
+# a receiver would turn the connection round: what its policies deny would be replies from then on. Its peer's next
+# packet brings back what they allow.
+MIDDLE = "tcp flags & (fin | syn | rst | ack) != syn"
 # Without these no IPv6 neighbour is found, by pods on a bridge nor by a node (RFC 4861, RFC 2710, RFC 3810).
 NEIGHBOURS = (
     "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, "
@@ -59,6 +63,7 @@ def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Objects:
         _add_guard(found, guard)
     addresses = {(endpoint.namespace, endpoint.name): endpoint.addresses for endpoint in guarded}
     looks: dict[str, list[str]] = {INGRESS: [], EGRESS: []}
+    turned: list[str] = []
     for direction, before in compiled.before.items():
         for family, (nft, sort) in FAMILIES.items():
             elements = {
@@ -70,7 +75,11 @@ def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Objects:
                 name = f"{PREFIX}{direction.lower()}{family}"
                 _put(found, "map", NftMap(name, sort, frozenset(elements)))
                 looks[direction].append(f"{nft} {ENDS[direction][0]} vmap @{name}")
-    for hook, rules in (("forward", [*looks[EGRESS], *looks[INGRESS]]), ("input", looks[EGRESS])):
+                if direction == INGRESS:
+                    known = frozenset(address for address, _chain in elements)
+                    _put(found, "set", NftSet(f"{PREFIX}receivers{family}", sort, known, interval=False))
+                    turned.append(f"{nft} saddr @{PREFIX}receivers{family} {MIDDLE} counter drop")
+    for hook, rules in (("forward", [*turned, *looks[EGRESS], *looks[INGRESS]]), ("input", looks[EGRESS])):
         if rules:
             texts = map(NFTABLES.rule, [STANDING, NEIGHBOURS, *rules])
             _put(found, "chain", NftChain(PREFIX + hook, "filter", hook, PRIORITY_FILTER, tuple(texts)))

@@ -135,8 +135,12 @@ def _rules(policy: Policy, direction: str) -> tuple[Rule, ...] | None:
 
 
 def _identity(direction: str, governing: Sequence[Policy], endpoint: Endpoint) -> str:
-    """The same for endpoints whose guards are the same, and from run to run as long as the policies' names are."""
-    words = [direction, *(f"{policy.namespace}/{policy.name}" for policy in governing)]
+    """The same for endpoints whose guards are the same, and from run to run as long as the policies say the same.
+
+    Who their peers are may change meanwhile. Policies that say something else make another guard, which takes the place
+    of the former one as a whole.
+    """
+    words = [direction, *(f"{policy.namespace}/{policy.name} {policy.digest}" for policy in governing)]
     if direction == INGRESS and any(port.name for policy in governing for port in _named(policy)):
         words += [f"{name}={protocol}/{number}" for name, protocol, number in sorted(endpoint.ports)]
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]

@@ -8,6 +8,8 @@ been edited since, and is a DeclarationError.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
@@ -77,13 +79,17 @@ class Rule(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """One policy. Of a direction that is None it says nothing; of one without rules it allows nothing."""
+    """One policy. Of a direction that is None it says nothing; of one without rules it allows nothing.
+
+    ``digest`` is of what it says: another one with its name is told from it.
+    """
 
     namespace: str
     name: str
     selector: Selector
     ingress: tuple[Rule, ...] | None
     egress: tuple[Rule, ...] | None
+    digest: str
 
 
 def holds(selector: Selector, labels: Mapping[str, str]) -> bool:
@@ -112,6 +118,7 @@ def _policy(document: Mapping[str, Any]) -> Policy:
         _selector(spec.get("podSelector") or {}),
         _rules(spec.get("ingress"), "from") if INGRESS in types else None,
         _rules(spec.get("egress"), "to") if EGRESS in types else None,
+        hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest(),
     )
 
 

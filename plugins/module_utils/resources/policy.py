@@ -7,23 +7,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, TrackedFlow, observe
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, part
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.nftables import PREFIX, render
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.evaluation import Flow, Judge
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection import (
     inspect_namespaces,
     inspect_policies,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
     from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import Objects
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-    from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
+    from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
 
 
 class PolicyKind:
@@ -32,7 +36,8 @@ class PolicyKind:
     name = "policy"
     # Before pods are attached: they come under their policies before their first packet.
     rank = 60
-    facilities = (NFTABLES,)
+    # What the rules deny from now on is forgotten after they are there.
+    facilities: Sequence[Facility] = (NFTABLES, FLOWS)
 
     def normalise(
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
@@ -55,14 +60,36 @@ class PolicyKind:
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
         desired: Objects = {}
+        judges: list[Judge] = []
         for item in items.values():
             policies = [documents.read(document) for document in item["policies"]]
             everybody = [(entry["node"], endpoints.read(entry)) for entry in item["endpoints"]]
             world = World(item["namespaces"], [endpoint for _node, endpoint in everybody])
             guarded = [endpoint for node, endpoint in everybody if node == item["node"]]
-            desired.update(render(compile_policies(policies, world, guarded), guarded))
+            compiled = compile_policies(policies, world, guarded)
+            desired.update(render(compiled, guarded))
+            judges.append(Judge(compiled, guarded))
         target = part(lambda key: key[1].startswith(PREFIX), desired)
-        return target._replace(conflicts=[*target.conflicts, *(_unseen(desired))])
+        current = {**target.current, "flows": _denied(judges, host) if desired else {}}
+        return Target(current, {**target.desired, "flows": {}}, [*target.conflicts, *_unseen(desired)])
+
+
+def _denied(judges: Sequence[Judge], host: Host) -> dict[Hashable, TrackedFlow]:
+    """Flows that began before a policy which now denies them. What the node itself sends to its pods is not judged."""
+    own = {address.address for address in dump_addresses(host.netlink, host.names)}
+
+    def unwanted(tracked: TrackedFlow) -> bool:
+        source, destination = (int.from_bytes(end, "big") for end in (tracked.source, tracked.destination))
+        family = 4 if len(tracked.source) == 4 else 6
+        flow = Flow(family, source, destination, tracked.protocol, tracked.destination_port)
+        if source == destination:
+            return False
+        return not all(judge.may_leave(flow) and (tracked.source in own or judge.may_arrive(flow)) for judge in judges)
+
+    ends = {
+        address.to_bytes(4 if family == 4 else 16, "big") for judge in judges for family, address in judge.addresses
+    }
+    return observe(ends, unwanted)
 
 
 def _unseen(desired: Objects) -> list[str]:

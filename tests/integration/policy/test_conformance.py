@@ -9,21 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
-from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
-from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
-from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
-from tests.conformance import cases, nodes, prober
+from tests.conformance import cases, declare, nodes, prober
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-PORTS = [
-    {"name": name, "protocol": protocol.upper(), "port": number} for name, (protocol, number) in cases.PORTS.items()
-]
-PLACES = {str(first + place): place for first in cases.FIRST.values() for place in range(nodes.PODS)}
 
 
 @pytest.fixture(scope="module")
@@ -31,32 +21,6 @@ def built() -> Iterator[nodes.Nodes]:
     made = nodes.build(f"c{os.getpid()}-")
     yield made
     made.remove()
-
-
-def declare(world: cases.World, built: nodes.Nodes, folder: Path) -> None:
-    """What the module does on each of the nodes."""
-    endpoints = [
-        {
-            "namespace": pod.namespace,
-            "name": pod.name,
-            "node": built.nodes[built.node_of(PLACES[pod.addresses[4]])],
-            "labels": pod.labels,
-            "addresses": list(pod.addresses.values()),
-            "ports": PORTS,
-        }
-        for pod in world.pods
-    ]
-    for node in built.nodes:
-        params = {
-            "node": node,
-            "policies": world.policies,
-            "namespaces": world.namespaces,
-            "endpoints": endpoints,
-        }
-        with namespace.inside(node), Host() as host:
-            declarations = Declarations(folder / node)
-            items = {"podnet": KIND.normalise("podnet", params, None, host)}
-            reconcile(KIND, items, host, declarations)
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -67,14 +31,15 @@ def test_every_cell_of_every_case_is_right(family: int, built: nodes.Nodes, tmp_
     probed = steps = 0
     try:
         for world in cases.worlds(family):
-            declare(world, built, tmp_path)
-            names = {str(pod): PLACES[pod.addresses[4]] for pod in world.pods}
+            declare.world(world, built, tmp_path)
+            names = {str(pod): declare.PLACES[pod.addresses[4]] for pod in world.pods}
             expected = {
                 (protocol, number, names[source], names[destination]): reaches
                 for (protocol, number), table in world.expected.items()
                 for (source, destination), reaches in table.items()
             }
             arrived = asking.reached(expected)
+            built.forget_flows()
             probed += len(expected)
             steps += 1
             wrong += [
