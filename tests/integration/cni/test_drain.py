@@ -55,6 +55,8 @@ def test_no_new_pod_gets_an_address_and_those_that_are_there_go_on(node: Node) -
         {"network": "podnet", "name": "alien", "addresses": ["10.244.3.3", "fd00:10:244:3::3"]},
     ]
     assert not node.module("drain")["changed"]
+    drift = node.module("drift_info")
+    assert (drift["differences"], drift["problems"]) == ([], [])
 
     # Nobody gets in, and nothing of the attempts is left.
     before = node.taken()
