@@ -127,17 +127,17 @@ def is_drained(conflist: Mapping[str, Any]) -> bool:
 
 
 def undrained(conflist: Mapping[str, Any]) -> dict[str, Any]:
-    """A list of ours as it is while the node is not drained."""
+    """A list of ours as it is while the node is not drained; whatever else somebody has made of it stays."""
     if not is_drained(conflist):
         return dict(conflist)
-    bridge, *others = conflist["plugins"]
-    ranges = [
-        [{"subnet": block["subnet"], "gateway": block["gateway"]} for block in family]
-        for family in bridge["ipam"]["ranges"]
-    ]
     mark = {key: value for key, value in conflist[MARK].items() if key != "drained"}
-    plugins = [{**bridge, "ipam": {**bridge["ipam"], "ranges": ranges}}, *others]
-    return {**conflist, MARK: mark, "plugins": plugins}
+    return {**conflist, MARK: mark, "plugins": _without(conflist["plugins"], ("rangeStart", "rangeEnd"))}
+
+
+def _without(value: Any, keys: tuple[str, ...]) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(inner, keys) for key, inner in value.items() if key not in keys}
+    return [_without(inner, keys) for inner in value] if isinstance(value, list) else value
 
 
 def text(conflist: Mapping[str, Any]) -> str:

@@ -82,6 +82,8 @@ def test_a_drained_list_has_ranges_of_the_gateway_alone_and_turns_back() -> None
     assert conflist.is_drained(drained)
     assert conflist.undrained(drained) == conflist.render(DUAL) == conflist.undrained(conflist.render(DUAL))
     assert not conflist.is_drained(conflist.render(DUAL))
+    edited = {**drained, "plugins": [{"type": "ptp"}]}
+    assert conflist.undrained(edited)["plugins"] == [{"type": "ptp"}]
 
 
 def test_what_is_no_configuration_list_is_not_parsed() -> None:
