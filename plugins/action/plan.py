@@ -13,6 +13,7 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.podnet.fabric.plugins.plugin_utils import hostvars, planning, problem
+from ansible_collections.podnet.fabric.plugins.plugin_utils.node_request import Request
 
 
 class ActionModule(ActionBase):
@@ -25,13 +26,21 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Validate, allocate, plan."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _spec, arguments = self.validate_argument_spec({"allocate": {"type": "bool", "default": True}})
+        _spec, arguments = self.validate_argument_spec(
+            {
+                "allocate": {"type": "bool", "default": True},
+                "expected": {"type": "list", "elements": "str", "default": []},
+                "renamed": {"type": "dict", "default": {}},
+            }
+        )
         # The validation imports it; here the task can fail on it.
         if find_spec("jsonschema") is None:
             raise AnsibleActionFail(missing_required_lib("jsonschema"))
         hosts, problems = hostvars.gather(task_vars or {}, self._templar.template)
         allocate = arguments["allocate"] and not self._task.check_mode
-        outcome = planning.run(hosts, problems, hostvars.inventory_folder(task_vars or {}), allocate)
+        renames = {str(former): str(name) for former, name in arguments["renamed"].items()}
+        request = Request(tuple(arguments["expected"]), renames, hostvars.removed(task_vars or {}))
+        outcome = planning.run(hosts, problems, hostvars.inventory_folder(task_vars or {}), allocate, request)
         result["warnings"] = outcome.warnings
         if outcome.plan is None:
             return {**result, "failed": True, "msg": problem.render(outcome.problems)}

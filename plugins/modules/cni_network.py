@@ -75,6 +75,12 @@ options:
       - Turn it off in check mode when the task that installs the plugins has not really run.
     type: bool
     default: true
+  drained:
+    description:
+      - Whether no new pod gets an address. What is attached goes on and can be detached. See M(podnet.fabric.drain).
+      - Left out, it stays as the node declares it.
+    type: bool
+    version_added: "0.2.0"
   exclusive:
     description: >-
       With O(state=present), take back every other network that this module has declared on the node. The role
@@ -163,6 +169,7 @@ def main() -> None:
             "bin_dir": {"type": "path", "default": "auto"},
             "disable_check": {"type": "bool"},
             "verify_plugins": {"type": "bool", "default": True},
+            "drained": {"type": "bool"},
             "exclusive": {"type": "bool", "default": False},
             "force": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -16,8 +16,10 @@ description:
     before another node may have them.
   - Returns the plan as the fact C(podnet_plan). Roles take their node's part out of it with the filters
     P(podnet.fabric.node#filter) and P(podnet.fabric.peers#filter).
-  - The nodes are the hosts of the group C(podnet), or all hosts of the inventory when there is no such group;
-    C(--limit) does not make them fewer.
+  - The nodes are the hosts of the group C(podnet), or all hosts of the inventory when there is no such group, without
+    those of the group C(podnet_removed). C(--limit) does not make them fewer.
+  - A node's hardware addresses come from its name and the cluster's. One that was renamed keeps those of its first
+    name.
   - Runs on the controller and opens no connection. Use it with C(run_once), so that it runs for one host and the fact
     reaches all of them.
 author:
@@ -31,6 +33,20 @@ options:
         and the ledger stays as it is.
     type: bool
     default: true
+  expected:
+    description: Names that have to be among the nodes. One that is not is an error, reported with all others.
+    type: list
+    elements: str
+    default: []
+    version_added: "0.2.0"
+  renamed:
+    description:
+      - Nodes that have another name in the inventory than before, as a dictionary of former to new names.
+      - Their blocks, and the name that their hardware addresses come from, go to the new name in the same transaction
+        of the ledger in which blocks are given out. When that has been done before, nothing happens.
+    type: dict
+    default: {}
+    version_added: "0.2.0"
 attributes:
   action:
     description: Runs on the controller.
@@ -57,6 +73,12 @@ EXAMPLES = r"""
 - name: See what would be planned, without writing the ledger
   podnet.fabric.plan:
     allocate: false
+  run_once: true
+
+- name: Let web1 have what node1 had
+  podnet.fabric.plan:
+    renamed:
+      node1: web1
   run_once: true
 
 - name: Show this node's blocks

@@ -57,6 +57,11 @@ options:
     description: Directory of the CNI plugins; V(auto) looks in C(/opt/cni/bin), then in C(/usr/lib/cni).
     type: path
     default: auto
+  force:
+    description: Attach although the node is drained (M(podnet.fabric.drain)).
+    type: bool
+    default: false
+    version_added: "0.2.0"
   state:
     description: V(present) attaches, V(absent) detaches.
     type: str
@@ -152,6 +157,7 @@ def main() -> None:
             "network": {"type": "str", "default": "podnet"},
             "conf_dir": {"type": "path", "default": "/etc/cni/net.d"},
             "bin_dir": {"type": "path", "default": "auto"},
+            "force": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,
@@ -160,7 +166,7 @@ def main() -> None:
     try:
         require_root()
         named = items_of(module.params["pods"], {key: module.params[key] for key in ("network", "conf_dir", "bin_dir")})
-        with node_lock(check), Host() as host:
+        with node_lock(check), Host(module.params["force"]) as host:
             declarations = Declarations()
             items = {name: item for name, item in declarations.read(kind.name).items() if name not in named}
             if module.params["state"] == "present":

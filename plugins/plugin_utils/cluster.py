@@ -164,6 +164,7 @@ class Plan:
     draft: Draft
     blocks: Mapping[str, tuple[Block, ...]]
     usage: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # pool: blocks held, blocks resting
+    identities: Mapping[str, str] = field(default_factory=dict)  # of nodes that have another one than their name
 
     def as_facts(self) -> dict[str, Any]:
         """Return the plan as ansible_facts carries it."""
@@ -186,6 +187,7 @@ class Plan:
         return {"total": pool.capacity, "held": held, "resting": resting}
 
     def _node(self, node: Node) -> dict[str, Any]:
+        identity = self.identities.get(node.name, node.name)
         return {
             "name": node.name,
             "underlay": {
@@ -196,8 +198,8 @@ class Plan:
             },
             "subnets": [str(found.network) for found in node.underlay.footholds if found.network is not None],
             "family": node.underlay.address.version,
-            "vtep_mac": vtep_mac(self.draft.cluster, node.name),
-            "bridge_mac": bridge_mac(self.draft.cluster, node.name),
+            "vtep_mac": vtep_mac(self.draft.cluster, identity),
+            "bridge_mac": bridge_mac(self.draft.cluster, identity),
             "blocks": [block.as_dict() for block in self.blocks.get(node.name, ())],
             **({"bgp": dict(self.draft.speakers[node.name])} if node.name in self.draft.speakers else {}),
         }

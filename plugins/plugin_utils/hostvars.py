@@ -16,6 +16,7 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils.schema import PREFIX
 from ansible_collections.podnet.fabric.plugins.plugin_utils.settings import Host
 
 GROUP = "podnet"
+REMOVED = "podnet_removed"
 TEMPLATE_MARKS = ("{{", "{%", "{#")
 
 # Of a variable's name and what is wrong with it: the hosts where it is.
@@ -27,8 +28,17 @@ class NotPlain(Exception):
 
 
 def node_names(groups: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the nodes in the inventory's order: the hosts of the group podnet, all hosts if there is no such group."""
-    return list(groups[GROUP] if GROUP in groups else groups["all"])
+    """Return the nodes in the inventory's order: the hosts of the group podnet, all hosts if there is no such group.
+
+    Without those of the group podnet_removed.
+    """
+    gone = set(groups.get(REMOVED, ()))
+    return [name for name in (groups[GROUP] if GROUP in groups else groups["all"]) if name not in gone]
+
+
+def removed(task_vars: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the hosts that the inventory says are no nodes any more."""
+    return tuple(task_vars["groups"].get(REMOVED, ()))
 
 
 def inventory_folder(task_vars: Mapping[str, Any]) -> str | None:

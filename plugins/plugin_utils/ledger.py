@@ -28,6 +28,7 @@ class Entry(NamedTuple):
     node: str
     order: int = 0
     released: int | None = None  # seconds since 1970 when the node left; None while it owns the block
+    identity: str | None = None  # the name that its hardware addresses come from, where that was told (ledger_nodes)
 
     @property
     def span(self) -> tuple[int, int, int]:

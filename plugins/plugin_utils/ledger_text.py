@@ -14,7 +14,7 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils.problem import Probl
 
 FORMAT = 1
 TIME = "%Y-%m-%dT%H:%M:%SZ"
-KEYS = {"pool", "node", "order", "released"}
+KEYS = {"pool", "node", "order", "released", "identity"}
 RESTORE = "restore the file from version control or a backup; do not delete it while nodes run"
 
 
@@ -56,6 +56,8 @@ def _as_dict(entry: Entry) -> dict[str, Any]:
     fields: dict[str, Any] = {"pool": entry.pool, "node": entry.node, "order": entry.order}
     if entry.released is not None:
         fields["released"] = time_text(entry.released)
+    if entry.identity is not None:
+        fields["identity"] = entry.identity
     return fields
 
 
@@ -99,10 +101,13 @@ def _entry(key: str, value: Any, name: str, problems: list[Problem]) -> Entry:
     except ValueError as error:
         problems.append(Problem(path, f"a wrong network ({error})", "one such as 10.244.0.0/24", RESTORE))
     if not isinstance(value, dict) or not {"pool", "node", "order"} <= value.keys() <= KEYS:
-        problems.append(Problem(path, show(value), "a mapping with pool, node, order and perhaps released", RESTORE))
+        wanted = "a mapping with pool, node, order and perhaps released and identity"
+        problems.append(Problem(path, show(value), wanted, RESTORE))
         return Entry(network, "", "")
     if not (isinstance(value["pool"], str) and isinstance(value["node"], str)):
         problems.append(Problem(path, "a pool or node that is no text", "their names", RESTORE))
+    if not isinstance(value.get("identity", ""), str):
+        problems.append(Problem(f"{path}.identity", show(value["identity"]), "a node's name", RESTORE))
     if not isinstance(value["order"], int) or isinstance(value["order"], bool) or value["order"] < 0:
         problems.append(Problem(f"{path}.order", show(value["order"]), "a whole number, 0 or more", RESTORE))
     released: int | None = None
@@ -115,7 +120,7 @@ def _entry(key: str, value: Any, name: str, problems: list[Problem]) -> Entry:
             )
     if len(problems) > before:
         return Entry(network, "", "")
-    return Entry(network, value["pool"], value["node"], value["order"], released)
+    return Entry(network, value["pool"], value["node"], value["order"], released, value.get("identity"))
 
 
 def _conflicts(entries: list[Entry], name: str) -> list[Problem]:

@@ -11,6 +11,7 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils import (
     bgp_check,
     crosscheck,
     dataplane_check,
+    ledger_nodes,
     ledger_text,
     node_check,
     policy_check,
@@ -91,7 +92,8 @@ def place(drawn: Draft, ledger: Ledger, now: int) -> Settlement:
 
 def finish(drawn: Draft, ledger: Ledger, now: int) -> Plan:
     """Return the plan with the blocks that the settled ledger gives."""
-    return Plan(drawn, blocks_by_node(ledger), usage_by_pool(ledger, now, drawn.settings["block_rest"]))
+    usage = usage_by_pool(ledger, now, drawn.settings["block_rest"])
+    return Plan(drawn, blocks_by_node(ledger), usage, ledger_nodes.identities(ledger))
 
 
 def placement_problems(settlement: Settlement, ledger_name: str) -> list[Problem]:

@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.plugin_utils import ledger_text, planner
+from ansible_collections.podnet.fabric.plugins.plugin_utils import ledger_nodes, ledger_text, node_request, planner
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_file import FileStore
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_text import LedgerError
+from ansible_collections.podnet.fabric.plugins.plugin_utils.node_request import NOTHING, Request
 from ansible_collections.podnet.fabric.plugins.plugin_utils.problem import Problem
 
 if TYPE_CHECKING:
@@ -35,14 +36,18 @@ class Outcome(NamedTuple):
     after: str = ""
 
 
-def run(hosts: Sequence[Host], found: Sequence[Problem], folder: str | None, allocate: bool) -> Outcome:
+def run(
+    hosts: Sequence[Host], found: Sequence[Problem], folder: str | None, allocate: bool, request: Request = NOTHING
+) -> Outcome:
     """Plan for the hosts; problems found on the way to here are reported with all the others."""
     drafted = planner.draft(hosts)
     problems = [*found, *drafted.problems]
     store, store_problems = _store(drafted.cluster, folder)
     problems += store_problems
-    if store is not None and problems:
-        problems += _read_problems(store)
+    names = [host.name for host in hosts]
+    problems += node_request.problems(request, names)
+    if store is not None and (problems or request.renamed):
+        problems += _read_problems(store, request, names)
     if problems or store is None or drafted.draft is None:
         return Outcome(None, problems, drafted.warnings)
     drawn = drafted.draft
@@ -50,7 +55,10 @@ def run(hosts: Sequence[Host], found: Sequence[Problem], folder: str | None, all
     name = str(store.path)
 
     def settle(ledger: Ledger) -> Ledger:
-        return _settled(drawn, ledger, now, name)
+        problems = node_request.ledger_problems(request, ledger, names, name)
+        if problems:
+            raise LedgerError(problems)
+        return _settled(drawn, node_request.renamed(request, ledger), now, name)
 
     try:
         if allocate:
@@ -69,7 +77,7 @@ def _settled(drawn: Draft, ledger: Ledger, now: int, name: str) -> Ledger:
     problems = planner.placement_problems(settlement, name)
     if problems:
         raise LedgerError(problems)
-    return settlement.ledger
+    return ledger_nodes.distinct(settlement.ledger)
 
 
 def _store(cluster: Mapping[str, Any], folder: str | None) -> tuple[FileStore | None, list[Problem]]:
@@ -86,12 +94,11 @@ def _store(cluster: Mapping[str, Any], folder: str | None) -> tuple[FileStore | 
     return FileStore(path, name), []
 
 
-def _read_problems(store: FileStore) -> list[Problem]:
+def _read_problems(store: FileStore, request: Request, names: Sequence[str]) -> list[Problem]:
     try:
-        store.read()
+        return node_request.ledger_problems(request, store.read(), names, str(store.path))
     except LedgerError as error:
         return error.problems
-    return []
 
 
 def _text(ledger: Ledger) -> str:

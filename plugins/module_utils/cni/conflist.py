@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 MARK = "podnet"
 NOTE = "Written by podnet.fabric; changes made here are lost. Other networks belong into files of their own."
+DRAINED = (
+    "This node is drained: no new pod gets an address, since the only one in each range is the bridge's own. End it by "
+    "playbooks/drain.yml with drained=false."
+)
 
 # On a file system that a reboot empties: host-local would keep the addresses of pods that are no more.
 DATA_DIR = "/run/podnet/ipam"
@@ -53,6 +57,7 @@ class Network(NamedTuple):
     plugins: tuple[Mapping[str, Any], ...] = ()
     data_dir: str = DATA_DIR
     disable_check: bool | None = None
+    drained: bool = False
 
     @property
     def check_disabled(self) -> bool:
@@ -82,7 +87,7 @@ def render(network: Network) -> dict[str, Any]:
         bridge["mtu"] = network.mtu
     bridge["ipam"] = _host_local(network)
     conflist: dict[str, Any] = {
-        MARK: {"kind": "cni_network", "note": NOTE},
+        MARK: {"kind": "cni_network", "note": NOTE, **({"drained": DRAINED} if network.drained else {})},
         "cniVersion": network.version,
         "name": network.name,
     }
@@ -92,17 +97,47 @@ def render(network: Network) -> dict[str, Any]:
 
 
 def _host_local(network: Network) -> dict[str, Any]:
-    """host-local gives a pod one address out of each range *set*, so all the blocks of a family make one set."""
+    """host-local gives a pod one address out of each range *set*, so all the blocks of a family make one set.
+
+    On a drained node each range is the gateway alone, which host-local gives to nobody: ADD says "no IP addresses
+    available in range set". Without the list, containerd would not run DEL for the pods that are there
+    (go-cni, Remove).
+    """
     families = [family for family in (4, 6) if any(block.family == family for block in network.blocks)]
     return {
         "type": "host-local",
         "dataDir": network.data_dir,
         "ranges": [
-            [{"subnet": block.cidr, "gateway": block.gateway} for block in network.blocks if block.family == family]
+            [_range(block, network.drained) for block in network.blocks if block.family == family]
             for family in families
         ],
         "routes": [{"dst": ANYWHERE[family]} for family in families],
     }
+
+
+def _range(block: Block, drained: bool) -> dict[str, str]:
+    nothing = {"rangeStart": block.gateway, "rangeEnd": block.gateway}
+    return {"subnet": block.cidr, "gateway": block.gateway, **(nothing if drained else {})}
+
+
+def is_drained(conflist: Mapping[str, Any]) -> bool:
+    """Whether a list gives no new addresses."""
+    mark = conflist.get(MARK)
+    return isinstance(mark, dict) and "drained" in mark
+
+
+def undrained(conflist: Mapping[str, Any]) -> dict[str, Any]:
+    """A list of ours as it is while the node is not drained; whatever else somebody has made of it stays."""
+    if not is_drained(conflist):
+        return dict(conflist)
+    mark = {key: value for key, value in conflist[MARK].items() if key != "drained"}
+    return {**conflist, MARK: mark, "plugins": _without(conflist["plugins"], ("rangeStart", "rangeEnd"))}
+
+
+def _without(value: Any, keys: tuple[str, ...]) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(inner, keys) for key, inner in value.items() if key not in keys}
+    return [_without(inner, keys) for inner in value] if isinstance(value, list) else value
 
 
 def text(conflist: Mapping[str, Any]) -> str:

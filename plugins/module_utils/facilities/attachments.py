@@ -98,6 +98,8 @@ def hindrances(wanted: Iterable[Attachment], host: Host) -> list[str]:
 
 
 def _of_network(config: Mapping[str, Any] | None, obj: Attachment, host: Host) -> list[str]:
+    if config is not None and conflist.is_drained(config) and not host.force:
+        return ["this node is drained and takes no new pods; end that by playbooks/drain.yml -e drained=false"]
     if config is None:
         return [f"no configuration list of that name in {obj.conf_dir}; write it first (module cni_network, role cni)"]
     # The plugin would make the bridge itself, without addresses and without our mark.
@@ -137,7 +139,7 @@ class AttachmentFacility:
             for operation in operations:
                 obj = operation.after or operation.before
                 try:
-                    _carry_out(operation.verb, obj, known.get(key_of(obj)), lock)
+                    _carry_out(operation.verb, obj, known.get(key_of(obj)), lock, host.force)
                 except PodnetError as error:
                     failures.append(f"{self.name}: {operation.verb} {obj.namespace}/{obj.name}: {error}")
         host.forget()
@@ -145,7 +147,7 @@ class AttachmentFacility:
             raise ApplyError(failures)
 
 
-def _carry_out(verb: str, obj: Attachment, former: Record | None, lock: int) -> None:
+def _carry_out(verb: str, obj: Attachment, former: Record | None, lock: int, force: bool) -> None:
     if verb == DELETE:
         if former is not None:
             attachment.detach(former, lock)
@@ -164,7 +166,7 @@ def _carry_out(verb: str, obj: Attachment, former: Record | None, lock: int) -> 
         dict(obj.labels),
         dict(obj.args),
         json.loads(obj.capability_args),
-        config,
+        conflist.undrained(config) if force else config,
         obj.conf_dir,
         obj.bin_dir,
     )

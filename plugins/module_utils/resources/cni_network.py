@@ -65,6 +65,11 @@ class CniNetwork:
         item = {"path": path, "bridge": params["bridge"], "mtu": params.get("mtu"), "blocks": blocks}
         item.update(plugins=plugins, cni_version=params["cni_version"], disable_check=params.get("disable_check"))
         item["data_dir"] = conflist.DATA_DIR
+        # What nobody decides stays as it is, also under another name: a node is drained until somebody ends it.
+        known = {**host.declarations.read(self.name), **({name: former} if former else {})}
+        wanted = params.get("drained")
+        if any(is_drained(other) for other in known.values()) if wanted is None else wanted:
+            item["drained"] = True
         item["made"] = former["made"] if former and former["path"] == path else made
         if params.get("verify_plugins", True):
             inspection.findings += conflist.missing(_rendered(name, item), directories(params["bin_dir"]))
@@ -133,8 +138,25 @@ def _rendered(name: str, item: Mapping[str, Any]) -> dict[str, Any]:
             tuple(item["plugins"]),
             item["data_dir"],
             item["disable_check"],
+            is_drained(item),
         )
     )
+
+
+def is_drained(item: Mapping[str, Any]) -> bool:
+    """Whether a declared network gives no new addresses; the key is there only where it does not."""
+    return item.get("drained") is True
+
+
+def with_drain(items: Items, drained: bool) -> Items:
+    """The declared networks, giving new addresses or not."""
+    return {
+        name: {
+            **{key: value for key, value in item.items() if key != "drained"},
+            **({"drained": True} if drained else {}),
+        }
+        for name, item in items.items()
+    }
 
 
 def _store(name: str, item: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.cni import attachment, netns, record
+from ansible_collections.podnet.fabric.plugins.module_utils.cni import attachment, conflist, netns, record
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.attachments import (
     ATTACHMENTS,
     Attachment,
@@ -216,8 +216,9 @@ def _outdated(desired: Iterable[Hashable]) -> list[str]:
         if key_of(entry) in wanted and entry.result is not None:
             place = (entry.conf_dir, entry.network)
             if place not in lists:
-                lists[place] = attachment.load(*place)
-            if lists[place] not in (None, entry.conflist):
+                found = attachment.load(*place)
+                lists[place] = None if found is None else conflist.undrained(found)
+            if lists[place] not in (None, conflist.undrained(entry.conflist)):
                 names.append(f"{entry.namespace}/{entry.name}")
     return [_outdated_note(names)] if names else []
 

@@ -95,7 +95,7 @@ class Node:
         assert done.returncode == 0, f"{' '.join(argv)}: exit status {done.returncode}: {done.stderr.strip()}"
         return done.stdout
 
-    def start(self, name: str, check: bool = False, uid: int = 0, **params: Any) -> Run:
+    def start(self, name: str, /, check: bool = False, uid: int = 0, **params: Any) -> Run:
         """Start a module on the node: parameters on standard input, result on standard output, as Ansible does.
 
         In a fork of this process, which has Ansible's code loaded: an interpreter for each would take most of the time.
@@ -136,7 +136,7 @@ class Node:
             # Files as root all the same: modules import late from the checkout, which may lie in a folder of root's.
             libc.setfsuid(0)
 
-    def module(self, name: str, **params: Any) -> dict[str, Any]:
+    def module(self, name: str, /, **params: Any) -> dict[str, Any]:
         """A module's result; raises Failed when it fails."""
         return self.start(name, **params).result()
 

@@ -12,11 +12,14 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from ansible_collections.podnet.fabric.plugins.plugin_utils import planning
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 COLLECTION = Path(planning.__file__).absolute().parents[2]
 RECAP = re.compile(r"^(\S+) +: ok=(\d+) +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE)
@@ -51,11 +54,12 @@ class Project:
         """The ledger's path."""
         return self.folder / planning.LEDGER_NAME
 
-    def inventory(self, nodes: dict[str, dict[str, Any]], **shared: Any) -> None:
+    def inventory(self, nodes: dict[str, dict[str, Any]], removed: Sequence[str] = (), **shared: Any) -> None:
         """Write an inventory; a connection to any of its hosts fails at once."""
         # 192.0.2.0/24 is for documentation (RFC 5737), and there is no ssh.
         unreachable = {"ansible_connection": "ssh", "ansible_ssh_executable": "/nonexistent/ssh"}
-        content = {"podnet": {"hosts": nodes}, "all": {"vars": {**unreachable, **shared}}}
+        gone = {"podnet_removed": {"hosts": dict.fromkeys(removed)}} if removed else {}
+        content = {"podnet": {"hosts": nodes}, **gone, "all": {"vars": {**unreachable, **shared}}}
         (self.folder / "hosts.yml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
     def play(self, *tasks: dict[str, Any], **keywords: Any) -> Path:

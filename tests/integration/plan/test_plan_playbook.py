@@ -60,6 +60,37 @@ def test_a_node_that_leaves_and_comes_back(project: Project) -> None:
     assert blocks(project.plan()) == {**first, **now}
 
 
+def test_a_renamed_node_keeps_blocks_and_hardware_addresses(project: Project) -> None:
+    project.inventory(nodes(1, 2))
+    assert project.run(project.play()).status == 0
+    before, ledger = project.plan()["nodes"], project.ledger.read_bytes()
+    other = {"web": {"ansible_host": "192.0.2.2"}}
+    project.inventory({**nodes(1), **other})
+    play = project.play(module_defaults={"podnet.fabric.plan": {"renamed": {"node2": "web"}}})
+    check = project.run(play, "--check", "--diff")
+    assert '+    "10.244.1.0/24": {"pool": "default", "node": "web", "order": 0, "identity": "node2"},' in check.output
+    assert project.ledger.read_bytes() == ledger
+    expected = {"node1": before["node1"], "web": {**before["node2"], "name": "web"}}
+    assert project.plan()["nodes"] == expected
+    assert project.run(play).changed["node1"] == 1
+    assert project.plan()["nodes"] == expected
+    # A new node under the former name is another one.
+    project.inventory({**nodes(1), **other, "node2": {"ansible_host": "192.0.2.9"}})
+    assert project.run(project.play()).status == 0
+    macs = [node["vtep_mac"] for node in project.plan()["nodes"].values()]
+    assert len(set(macs)) == 3
+
+
+def test_hosts_that_are_no_nodes_any_more_are_left_out(project: Project) -> None:
+    project.inventory(nodes(1, 2, 3), removed=["node2"])
+    assert project.run(project.play()).status == 0
+    assert list(project.plan()["nodes"]) == ["node1", "node3"]
+    expected = {"expected": ["node1", "node2", "node4"]}
+    refused = project.run(project.play(module_defaults={"podnet.fabric.plan": expected}))
+    assert "2 errors in the inventory; nothing has been changed:" in refused.output
+    assert "node: found 'node2', a host of the group podnet_removed, wanted a node" in refused.output
+
+
 def test_plan_yml_prints_the_plan_and_writes_nothing(project: Project) -> None:
     project.inventory(nodes(1, 2), podnet_cluster="shown")
     run = project.run(PLAN_PLAYBOOK)

@@ -74,6 +74,18 @@ def test_the_text_carries_our_mark_and_reads_back() -> None:
     assert json.loads(conflist.text(rendered))["podnet"]["kind"] == "cni_network"
 
 
+def test_a_drained_list_has_ranges_of_the_gateway_alone_and_turns_back() -> None:
+    drained = conflist.render(DUAL._replace(drained=True))
+    ranges = [block for family in drained["plugins"][0]["ipam"]["ranges"] for block in family]
+    assert [block["subnet"] for block in ranges] == [V4.cidr, V4_MORE.cidr, V6.cidr]
+    assert all(block["rangeStart"] == block["rangeEnd"] == block["gateway"] for block in ranges)
+    assert conflist.is_drained(drained)
+    assert conflist.undrained(drained) == conflist.render(DUAL) == conflist.undrained(conflist.render(DUAL))
+    assert not conflist.is_drained(conflist.render(DUAL))
+    edited = {**drained, "plugins": [{"type": "ptp"}]}
+    assert conflist.undrained(edited)["plugins"] == [{"type": "ptp"}]
+
+
 def test_what_is_no_configuration_list_is_not_parsed() -> None:
     for content in (
         "",

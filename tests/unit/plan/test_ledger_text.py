@@ -88,7 +88,7 @@ DAMAGED = {
             f"{RESTORE}",
             f'L: blocks["10.244.10.0/24"].order: found -1, wanted a whole number, 0 or more; {RESTORE}',
             'L: blocks["fd00:10:244::/64"]: found a mapping with the keys node and order, wanted a mapping with pool, '
-            f"node, order and perhaps released; {RESTORE}",
+            f"node, order and perhaps released and identity; {RESTORE}",
         ],
     ),
     "blocks that overlap": (
