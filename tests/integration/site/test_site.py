@@ -32,7 +32,6 @@ DECLARING = {
     "Declare the pod bridge",
     FILTERING,
     "Declare the tunnel to all peers",
-    "Declare the policies",
     "Declare the network for container runtimes",
 }
 
