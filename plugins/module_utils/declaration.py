@@ -116,13 +116,18 @@ class Declarations:
 
 def write_atomically(path: Path, text: str, mode: int) -> None:
     """Readers see the old text or the new, also after a crash: new file, fsync, rename, fsync of the directory."""
+    write_bytes_atomically(path, text.encode(), mode)
+
+
+def write_bytes_atomically(path: Path, content: bytes, mode: int) -> None:
+    """As `write_atomically`."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
     temporary = _temporary(path)
     descriptor = os.open(str(temporary), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+        with os.fdopen(descriptor, "wb") as handle:
             os.fchmod(handle.fileno(), mode)
-            handle.write(text)
+            handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
         temporary.replace(path)

@@ -72,6 +72,13 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "ipam_block": {"blocks": [str], "made": [str]},
     "ipam_pool": {"pools": [{"name": str, "cidr": str, "nat_outgoing": bool}]},
+    "persist": {
+        "interfaces": [str],
+        "self_heal": range(86401),
+        "systemd": bool,
+        "network_manager": bool,
+        "made": {str: [str]},
+    },
     "policy": {
         "node": str,
         "policies": list,  # documents, which are taken apart by policy/documents.py

@@ -16,6 +16,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
     ipam_block,
     ipam_pool,
     ipip,
+    persist,
     pod,
     policy,
     route,
@@ -26,7 +27,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
 )
 
 _MODULES = (
-    *(bridge, cni_network, ipam_block, ipam_pool, pod, policy, route, sysctl, tunnel_filter),
+    *(bridge, cni_network, ipam_block, ipam_pool, persist, pod, policy, route, sysctl, tunnel_filter),
     *(bgp, geneve, host_gw, ipip, vxlan, wireguard),
 )
 KINDS: Sequence[Kind] = sorted((module.KIND for module in _MODULES), key=lambda kind: -kind.rank)

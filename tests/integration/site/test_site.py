@@ -33,6 +33,7 @@ DECLARING = {
     FILTERING,
     "Declare the tunnel to all peers",
     "Declare the network for container runtimes",
+    "Have the node bring its pod network back after a reboot",
 }
 
 
