@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +61,10 @@ class Declarations:
             return self.path(kind).read_text(encoding="utf-8")
         except FileNotFoundError:
             return ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise self._unusable(kind, str(error)) from error
+        except OSError as error:
+            raise self._unusable(kind, f"cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise self._unusable(kind, f"not a declaration (no text in UTF-8 from byte {error.start} on)") from error
 
     def rendered(self, kind: str, items: Items) -> str:
         """The text that ``write`` would leave; empty when no file would be left."""
@@ -101,17 +103,25 @@ class Declarations:
             f"{self.path(kind)}: {why}; move the file away and run the playbook again: it declares everything anew"
         )
 
-    def write(self, kind: str, items: Items) -> None:
-        """Replace one kind's declaration; without items the file goes, and with the last file the directories."""
+    def write(self, kind: str, items: Items, meanwhile: str = "nothing was changed") -> None:
+        """Replace one kind's declaration; without items the file goes, and with the last file the directories.
+
+        :param meanwhile: what an error says of all else
+        """
         try:
             if items:
                 write_atomically(self.path(kind), render(kind, items), 0o600)
-            elif self.directory.is_dir():
-                self.path(kind).unlink(missing_ok=True)
+            else:
+                # The file goes last: as long as it is there the next run knows that something is left to do.
                 _temporary(self.path(kind)).unlink(missing_ok=True)
-                remove_empty(self.directory, self.directory.parent)
+                self.path(kind).unlink(missing_ok=True)
+                self.tidy()
         except OSError as error:
-            raise DeclarationError(f"{self.path(kind)}: {error.strerror}; nothing was changed") from error
+            raise DeclarationError(f"{self.path(kind)}: cannot be written: {error.strerror}; {meanwhile}") from error
+
+    def tidy(self) -> None:
+        """Remove the directories when no declaration is in them, also those that a failed run has made or left."""
+        remove_empty(self.directory, self.directory.parent)
 
 
 def write_atomically(path: Path, text: str, mode: int) -> None:
@@ -127,7 +137,9 @@ def write_atomically(path: Path, text: str, mode: int) -> None:
             os.fsync(handle.fileno())
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        # Where it cannot be removed either, the next attempt takes it over; the first error is the one to tell.
+        with suppress(OSError):
+            temporary.unlink()
         raise
     directory = os.open(str(path.parent), os.O_RDONLY | os.O_DIRECTORY)
     try:

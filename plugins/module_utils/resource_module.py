@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations, node_lock
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import InvalidInput, PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import InvalidInput, PodnetError, in_words
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, lines, present, reconcile
 
@@ -61,7 +61,7 @@ def run(
             if params is not None:
                 items = {**({} if exclusive else items), name: kind.normalise(name, params, former, host)}
             result = reconcile(kind, items, host, declarations, module.check_mode)
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         for note in result.notes:
@@ -77,12 +77,11 @@ def require_root() -> None:
         )
 
 
-def refuse(module: AnsibleModule, error: PodnetError) -> None:
+def refuse(module: AnsibleModule, error: PodnetError | OSError) -> None:
     """Fail with every error at once, also as a list."""
-    errors = (
-        [str(finding) for finding in error.findings] if isinstance(error, InvalidInput) else str(error).splitlines()
-    )
-    module.fail_json(msg=str(error), errors=errors)
+    text = in_words(error) if isinstance(error, OSError) else str(error)
+    errors = [str(finding) for finding in error.findings] if isinstance(error, InvalidInput) else text.splitlines()
+    module.fail_json(msg=text, errors=errors)
 
 
 def report(kind: Kind, result: Result, diff: bool) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def main() -> None:
                 changes, problems = checkpoint.roll_back(identity)
                 if problems:
                     raise checkpoint.CheckpointError("\n".join(problems))
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         module.exit_json(changed=bool(changes), changes=changes, **checkpoint.describe(checkpoint.armed()))

@@ -69,7 +69,7 @@ def main() -> None:
                     freed += leaks.leaked(leaks.survey(name, item, leaks.look(), grace))
                 else:
                     freed += leaks.free(name, item, grace)[1]
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         before = "".join(f"{one['network']}: {one['address']} {one['container_id']}\n" for one in freed)

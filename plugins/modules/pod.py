@@ -173,7 +173,7 @@ def main() -> None:
                 items.update(named)
             result = reconcile(kind, items, host, declarations, check)
             attached = outcome(named)
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         for note in result.notes:

@@ -92,7 +92,7 @@ def main() -> None:
                 for kind, result in purge(host, module.check_mode, module.params["kinds"])
                 if result.changed
             ]
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         kinds = {kind.name: report(kind, result, diff=False) for kind, result in results}

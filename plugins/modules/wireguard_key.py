@@ -112,7 +112,7 @@ def main() -> None:
             if module.params["rotate"]:
                 generation = in_use + 1
             changed, generation, key = own_key(module.params["name"], generation, items, module.check_mode)
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         told = {"device": key.name, "generation": generation, "in_use": in_use, "public_key": key.public_key or None}

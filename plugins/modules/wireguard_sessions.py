@@ -120,7 +120,7 @@ def main() -> None:
             names = [name for name in owned(host, NAME) if wanted in (None, name)]
             items = Declarations().read(NAME)
             found = establish(names, items, seconds) if seconds else sessions(names, items)
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         module.exit_json(changed=False, sessions=[_shown(session) for session in found])
