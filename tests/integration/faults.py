@@ -1,0 +1,338 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One operation of a run goes wrong, all others are real: messages to the kernel, files, tools, processes.
+
+Every operation is counted where it leaves the process: netlink at the socket, files and processes at the
+interpreter's audit events (PEP 578), which no way of opening a file or starting a program gets around.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import socket
+import struct
+import subprocess
+import sys
+from contextlib import contextmanager
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink import connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Self
+
+
+# linux/netlink.h
+_HEADER = struct.Struct("=IHHII")
+_NLMSG_ERROR = 2
+_NLM_F_DUMP, _NLM_F_DUMP_INTR = 0x300, 0x10
+_NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x100, 0x200
+_NLMSGERR_ATTR_MSG = 1
+NO_SUCH_TYPE = 0xFFF0
+"""Neither rtnetlink nor generic netlink knows it, so the kernel answers with an error of its own."""
+
+EXTACK = "the kernel's own words"
+STDERR = "netlink: Error: cache initialization failed"
+
+MESSAGE_FAULTS: Sequence[tuple[str, int, str]] = (
+    ("refused", errno.ENOBUFS, EXTACK),
+    ("refused", errno.EPERM, ""),
+    ("socket dies", errno.EBADF, ""),
+    ("refused", errno.EEXIST, EXTACK),
+    ("answer lost", errno.ENOBUFS, ""),
+    ("refused", errno.ENOENT, ""),
+    ("refused", errno.ENOMEM, ""),
+    ("answer lost", errno.EAGAIN, ""),
+)
+DUMP_FAULTS: Sequence[tuple[str, int, str]] = (
+    ("refused", errno.ENOMEM, EXTACK),
+    ("interrupted", 100, ""),
+    ("truncated", 0, ""),
+    ("interrupted", 3, ""),
+    ("socket dies", errno.EBADF, ""),
+)
+TOOL_FAULTS = ("fails", "missing", "does not end", "forbidden")
+FILE_FAULTS = {
+    "read": (errno.EIO, errno.EACCES),
+    "open to write": (errno.EROFS, errno.ENOSPC, errno.EACCES),
+    "write": (errno.ENOSPC, errno.EIO),
+    "fsync": (errno.ENOSPC, errno.EIO),
+    "rename": (errno.EIO, errno.ENOSPC),
+    "remove": (errno.EROFS, errno.EIO),
+    "mkdir": (errno.ENOSPC, errno.EROFS),
+    "rmdir": (errno.EROFS, errno.EBUSY),
+    "chmod": (errno.EPERM, errno.EROFS),
+    "chown": (errno.EPERM, errno.EROFS),
+    "list": (errno.EIO,),
+    "fork": (errno.EAGAIN,),
+    "netlink socket": (errno.EMFILE, errno.EPROTONOSUPPORT),
+    "connect": (errno.ECONNREFUSED,),
+}
+_EVENTS = {
+    "os.rename": "rename",
+    "os.remove": "remove",
+    "os.mkdir": "mkdir",
+    "os.rmdir": "rmdir",
+    "os.chmod": "chmod",
+    "os.chown": "chown",
+    "os.listdir": "list",
+    "os.scandir": "list",
+}
+
+
+class Faults:
+    """What a run did, operation by operation, and which of them went wrong.
+
+    :param at: the position of the operation that fails; None counts only
+    :param turn: which of the faults that such an operation can have
+    :param folders: where the run's files are; others, as Python's own, are not counted
+    """
+
+    def __init__(self, at: int | None, turn: int, folders: Sequence[str]) -> None:
+        self.operations: list[str] = []
+        self.injected = ""
+        self.reason = self.missing = ""
+        self.spawned = self.sockets = 0
+        self._at, self._turn, self._folders, self._process = at, turn, tuple(folders), os.getpid()
+
+    def step(self, sort: str, what: object) -> int | None:
+        """Count an operation; the number of the fault that it is to have, or None."""
+        if os.getpid() != self._process:
+            return None
+        self.operations.append(f"{sort} {what}")
+        if len(self.operations) - 1 != self._at:
+            return None
+        self.injected = self.operations[-1]
+        return self._turn
+
+    def fails(self, sort: str, what: object) -> None:
+        """Count an operation that fails with an error number."""
+        turn = self.step(sort, what)
+        if turn is not None:
+            number = FILE_FAULTS[sort][turn % len(FILE_FAULTS[sort])]
+            self.reason = os.strerror(number)
+            raise OSError(number, self.reason, what if isinstance(what, str) and what.startswith("/") else None)
+
+    def event(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """An audit event."""
+        if event == "subprocess.Popen":
+            self.spawned += 1
+        elif event == "socket.__new__":
+            self.sockets += arguments[1] == socket.AF_NETLINK
+        elif event == "socket.connect":
+            self.fails("connect", arguments[1])
+        elif event == "os.fork":
+            self.fails("fork", "")
+        elif event == "open":
+            writes = arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            self._file("open to write" if writes else "read", arguments[0])
+        else:
+            self._file(_EVENTS[event], arguments[0])
+
+    def _file(self, sort: str, path: object) -> None:
+        if isinstance(path, int):
+            self.fails(sort, f"/proc/self/fd/{path}")
+        elif isinstance(path, (str, os.PathLike)) and os.fspath(path).startswith(self._folders):
+            self.fails(sort, os.fspath(path))
+
+    def complete(self) -> None:
+        """Nothing has reached the kernel or started a program but through what is counted."""
+        tools = sum(operation.startswith("tool ") for operation in self.operations)
+        assert (tools, self._made("netlink socket")) == (self.spawned, self.sockets)
+
+    def _made(self, sort: str) -> int:
+        return sum(operation.startswith(sort) for operation in self.operations) - self.injected.startswith(sort)
+
+
+class Wire:
+    """A netlink socket."""
+
+    def __init__(self, real: socket.socket, faults: Faults) -> None:
+        self._real, self._faults = real, faults
+        self._refused: dict[int, tuple[int, str]] = {}
+        self._lost = self._interruptions = 0
+        self._truncated = False
+        self._interrupted = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def send(self, request: bytearray) -> int:
+        offset = 0
+        while offset < len(request):
+            length, kind, flags, sequence, _port = _HEADER.unpack_from(request, offset)
+            body = bytes(request[offset + 16 : offset + length])
+            dump = flags & _NLM_F_DUMP == _NLM_F_DUMP
+            if not (dump and self._interrupted == body):
+                turn = self._faults.step("dump" if dump else "message", f"of type {kind}")
+                if turn is not None:
+                    faults = DUMP_FAULTS if dump else MESSAGE_FAULTS
+                    self._go_wrong(faults[turn % len(faults)], request, offset, sequence, body)
+            offset += (length + 3) & ~3
+        return self._real.send(request)
+
+    def _go_wrong(
+        self, fault: tuple[str, int, str], request: bytearray, offset: int, sequence: int, body: bytes
+    ) -> None:
+        name, number, extack = fault
+        self._faults.injected += f" {name} {number} {extack}"
+        self._faults.reason = extack or (os.strerror(number) if name != "truncated" else os.strerror(errno.EBADMSG))
+        if name == "refused":
+            self._refused[sequence] = (number, extack)
+            struct.pack_into("=H", request, offset + 4, NO_SUCH_TYPE)
+        elif name == "socket dies":
+            self._real.close()
+        elif name == "answer lost":
+            self._lost = number
+            self._faults.reason = os.strerror(errno.ETIMEDOUT if number == errno.EAGAIN else number)
+        elif name == "interrupted":
+            self._interruptions, self._interrupted = number, body
+            self._faults.reason = "the table changed during each of"
+        else:
+            self._truncated = True
+
+    def recv_into(self, buffer: bytearray, size: int, flags: int) -> int:
+        got = self._real.recv_into(buffer, size, flags)
+        if self._lost:
+            number, self._lost = self._lost, 0
+            raise OSError(number, os.strerror(number))
+        if self._truncated:
+            self._truncated = False
+            return got - 5
+        _length, kind, message_flags, sequence, port = _HEADER.unpack_from(buffer, 0)
+        if kind == _NLMSG_ERROR and sequence in self._refused:
+            number, extack = self._refused.pop(sequence)
+            told = _error(number, extack, bytes(buffer[20:36]), sequence, port)
+            buffer[: len(told)] = told
+            return len(told)
+        if self._interruptions:
+            self._interruptions -= 1
+            struct.pack_into("=H", buffer, 6, message_flags | _NLM_F_DUMP_INTR)
+        return got
+
+
+def _error(number: int, extack: str, at_fault: bytes, sequence: int, port: int) -> bytes:
+    words = extack.encode() + b"\0" if extack else b""
+    attribute = struct.pack("=HH", 4 + len(words), _NLMSGERR_ATTR_MSG) + words if words else b""
+    attribute += bytes(-len(attribute) % 4)
+    flags = _NLM_F_CAPPED | (_NLM_F_ACK_TLVS if words else 0)
+    body = struct.pack("=i", -number) + at_fault + attribute
+    return _HEADER.pack(16 + len(body), _NLMSG_ERROR, flags, sequence, port) + body
+
+
+class _Sockets:
+    """The socket module as the netlink code sees it."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(socket, name)
+
+    def socket(self, *arguments: int) -> Wire:
+        self._faults.fails("netlink socket", "")
+        return Wire(socket.socket(*arguments), self._faults)
+
+
+class _Handle:
+    """A file that is written."""
+
+    def __init__(self, real: Any, name: str, faults: Faults) -> None:
+        self._real, self._name, self._faults = real, name, faults
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._real.close()
+
+    def write(self, text: str) -> int:
+        try:
+            self._faults.fails("write", self._name)
+        except OSError:
+            # What fits on the disk stands there.
+            self._real.write(text[: len(text) // 2])
+            self._real.flush()
+            raise
+        return int(self._real.write(text))
+
+
+def _tool(faults: Faults, argv: list[str], **options: Any) -> Any:
+    turn = faults.step("tool", argv[0])
+    if argv[0] == faults.missing:  # from then on
+        return _REAL_RUN(["/nowhere/at/all"], **options)
+    if turn is None:
+        return _REAL_RUN(argv, **options)
+    fault = TOOL_FAULTS[turn % len(TOOL_FAULTS)]
+    faults.injected += f" {fault}"
+    if fault == "missing":
+        faults.reason, faults.missing = f"{argv[0]} is not installed", argv[0]
+        return _REAL_RUN(["/nowhere/at/all"], **options)
+    if fault == "forbidden":
+        faults.reason = os.strerror(errno.EACCES)
+        return _REAL_RUN(["/proc/self/status"], **options)
+    if fault == "does not end":
+        faults.reason = "no end within"
+        return _REAL_RUN(["sleep", "60"], **{**options, "timeout": 0.02})
+    faults.reason = STDERR
+    return _REAL_RUN(["sh", "-c", f"cat > /dev/null; echo '{STDERR}' >&2; exit 1"], **options)
+
+
+_REAL_RUN, _REAL_OPEN, _REAL_FDOPEN, _REAL_FSYNC = subprocess.run, io.open, os.fdopen, os.fsync
+_WATCHED = {"open", "subprocess.Popen", "socket.__new__", "socket.connect", "os.fork", *_EVENTS}
+_current: list[Faults] = []
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if _current and event in _WATCHED and os.getpid() == _current[0]._process:
+        _current[0].event(event, arguments)
+
+
+sys.addaudithook(_audit)
+
+
+@contextmanager
+def inject(at: int | None, turn: int, folders: Sequence[str]) -> Iterator[Faults]:
+    """Inside, the operation at a position goes wrong; see Faults."""
+    faults = Faults(at, turn, folders)
+
+    def opened(file: Any, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        real = _REAL_OPEN(file, mode, *rest, **options)
+        counted = "w" in mode and isinstance(file, (str, os.PathLike)) and os.fspath(file).startswith(tuple(folders))
+        return _Handle(real, os.fspath(file), faults) if counted else real
+
+    def fdopened(file: int, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        real = _REAL_FDOPEN(file, mode, *rest, **options)
+        return _Handle(real, f"/proc/self/fd/{file}", faults) if "w" in mode else real
+
+    def fsync(file: int) -> None:
+        faults.fails("fsync", f"/proc/self/fd/{file}")
+        _REAL_FSYNC(file)
+
+    with (
+        mock.patch.object(connection, "socket", _Sockets(faults)),
+        mock.patch.object(subprocess, "run", lambda argv, **options: _tool(faults, argv, **options)),
+        mock.patch.object(io, "open", opened),
+        mock.patch.object(os, "fdopen", fdopened),
+        mock.patch.object(os, "fsync", fsync),
+    ):
+        _current.append(faults)
+        try:
+            yield faults
+        finally:
+            _current.clear()
+    if not faults.injected:
+        faults.complete()
+
+
+def positions() -> Iterator[int]:
+    """0, 1, 2 ... until a run has no operation at that position any more."""
+    return count()
