@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations, node_lock
@@ -13,9 +14,12 @@ from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, lines, present, reconcile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ansible.module_utils.basic import AnsibleModule
+
+LONG = 5.0
+"""Seconds of waiting for another run that the operator is told of."""
 
 DATAPLANE_OPTIONS: dict[str, Any] = {
     "local": {"type": "str"},
@@ -54,7 +58,7 @@ def run(
     """
     try:
         require_root()
-        with node_lock(module.check_mode), Host(force) as host:
+        with in_turn(module, module.check_mode), Host(force) as host:
             declarations = Declarations()
             items = declarations.read(kind.name)
             former = items.pop(name, None)
@@ -67,6 +71,15 @@ def run(
         for note in result.notes:
             module.warn(note)
         module.exit_json(**report(kind, result, module._diff))
+
+
+@contextmanager
+def in_turn(module: AnsibleModule, check: bool) -> Iterator[None]:
+    """The node's lock for a module, which tells when it had to wait long for another run."""
+    with node_lock(check) as waited:
+        if waited >= LONG:
+            module.warn(f"waited {waited:.0f} s for another run of podnet.fabric on this node")
+        yield
 
 
 def require_root() -> None:
