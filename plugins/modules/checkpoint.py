@@ -123,7 +123,7 @@ def main() -> None:
             else:
                 changes, problems = checkpoint.roll_back(identity)
                 if problems:
-                    raise checkpoint.CheckpointError("\n".join(problems))
+                    raise checkpoint.CheckpointError("\n".join(f"not brought back: {text}" for text in problems))
     except (PodnetError, OSError) as error:
         refuse(module, error)
     else:

@@ -12,6 +12,7 @@ import errno
 import io
 import os
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -128,10 +129,10 @@ class Faults:
             self.fails("connect", arguments[1])
         elif event == "os.fork":
             self.fails("fork", "")
-        elif event == "open":
+        elif event == "open" and not isinstance(arguments[0], int):
             writes = arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
             self._file("open to write" if writes else "read", arguments[0])
-        else:
+        elif event in _EVENTS:
             self._file(_EVENTS[event], arguments[0])
 
     def _file(self, sort: str, path: object) -> None:
@@ -300,9 +301,9 @@ sys.addaudithook(_audit)
 
 
 @contextmanager
-def inject(at: int | None, turn: int, folders: Sequence[str]) -> Iterator[Faults]:
+def inject(at: int | None, turn: int, folders: Sequence[str], counted_by: type[Faults] = Faults) -> Iterator[Faults]:
     """Inside, the operation at a position goes wrong; see Faults."""
-    faults = Faults(at, turn, folders)
+    faults = counted_by(at, turn, folders)
 
     def opened(file: Any, mode: str = "r", *rest: Any, **options: Any) -> Any:
         real = _REAL_OPEN(file, mode, *rest, **options)
@@ -311,7 +312,9 @@ def inject(at: int | None, turn: int, folders: Sequence[str]) -> Iterator[Faults
 
     def fdopened(file: int, mode: str = "r", *rest: Any, **options: Any) -> Any:
         real = _REAL_FDOPEN(file, mode, *rest, **options)
-        return _Handle(real, f"/proc/self/fd/{file}", faults) if "w" in mode else real
+        # A pipe is how a module or a child answers, and no file.
+        counted = "w" in mode and stat.S_ISREG(os.fstat(file).st_mode)
+        return _Handle(real, f"/proc/self/fd/{file}", faults) if counted else real
 
     def fsync(file: int) -> None:
         faults.fails("fsync", f"/proc/self/fd/{file}")
@@ -333,6 +336,6 @@ def inject(at: int | None, turn: int, folders: Sequence[str]) -> Iterator[Faults
         faults.complete()
 
 
-def positions() -> Iterator[int]:
-    """0, 1, 2 ... until a run has no operation at that position any more."""
-    return count()
+def positions(step: int = 1) -> Iterator[int]:
+    """0, 1, 2 ... until a run has no operation at that position any more; by steps where a run takes long."""
+    return count(0, step)
