@@ -7,6 +7,7 @@ The distribution's own BIRD has another configuration and another socket, and is
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -218,12 +219,17 @@ def _end(how: signal.Signals) -> None:
     deadline = time.monotonic() + PATIENCE
     left = processes()
     for pid in left:
-        os.kill(pid, how)
+        _kill(pid, how)
     while left and time.monotonic() < deadline:
         time.sleep(0.02)
         left = [pid for pid in processes() if pid in left]
     for pid in left:
-        os.kill(pid, signal.SIGKILL)
+        _kill(pid, signal.SIGKILL)
+
+
+def _kill(pid: int, how: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+        os.kill(pid, how)
 
 
 def _digest_of_files() -> str:
