@@ -202,12 +202,13 @@ def export_again(families: Iterable[int]) -> None:
 
 
 def stop() -> None:
-    """End our BIRD, which takes its routes out of the kernel, and clear away what it leaves in /run."""
+    """Clear away what our BIRD has in /run and end it, which takes its routes out of the kernel."""
+    # The process goes last: as long as it runs the next run knows that something is left to do.
+    for path in (SOCKET, PID_FILE, LOADED):
+        path.unlink(missing_ok=True)
     if supervised() and UNIT.exists():
         run(["systemctl", "disable", "--now", UNIT.name])
     _end(signal.SIGTERM)
-    for path in (SOCKET, PID_FILE, LOADED):
-        path.unlink(missing_ok=True)
 
 
 def abandon() -> None:
