@@ -14,6 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
     host_gw,
     ipam_block,
     ipam_pool,
+    policy,
     route,
     sysctl,
     tunnel_filter,
@@ -35,6 +36,22 @@ def direct(*numbers: int) -> dict[str, Any]:
     return test_direct_routes.params(*map(test_direct_routes.peer, numbers))
 
 
+def guarded(*ports: int) -> dict[str, Any]:
+    """A policy on one of two pods of this node."""
+    pods = [
+        {"namespace": "default", "name": name, "node": "n1", "labels": {"app": name}, "addresses": [address]}
+        for name, address in (("web", "10.244.1.2"), ("db", "10.244.1.3"))
+    ]
+    rule = {"from": [{"podSelector": {"matchLabels": {"app": "web"}}}], "ports": [{"port": port} for port in ports]}
+    document = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "db", "namespace": "default"},
+        "spec": {"podSelector": {"matchLabels": {"app": "db"}}, "policyTypes": ["Ingress"], "ingress": [rule]},
+    }
+    return {"node": "n1", "policies": [document], "namespaces": {"default": {}}, "endpoints": pods}
+
+
 CASES = [
     Case(bridge.KIND, "podnet0", BRIDGE, {**BRIDGE, "mtu": 1400, "addresses": ["10.244.9.1/24"]}),
     Case(ipam_pool.KIND, "node", POOLS, {"pools": POOLS["pools"][1:]}),
@@ -44,6 +61,7 @@ CASES = [
     Case(tunnel_filter.KIND, "vxlan", TUNNEL, {**TUNNEL, "port": 4790, "peers": ["192.0.2.3", "192.0.2.4"]}),
     Case(vxlan.KIND, "podnet-vx", test_vxlan.params(2, 3), test_vxlan.params(3, 4, vni=85)),
     Case(host_gw.KIND, "host_gw", direct(2, 3), direct(3, 4)),
+    Case(policy.KIND, "podnet", guarded(5432), guarded(5432, 5433), step=4),
     Case(cni_network.KIND, "podnet", NETWORK, {**NETWORK, "mtu": 1400}),
 ]
 

@@ -27,7 +27,7 @@ def geneve_or_ipip(name: str) -> Case:
 
 
 WIREGUARD = Case(
-    wireguard.KIND, test_wireguard.DEVICE, test_wireguard.params(2, 3), test_wireguard.params(3, 4, port=51821)
+    wireguard.KIND, test_wireguard.DEVICE, test_wireguard.params(2, 3), test_wireguard.params(3, 4, port=51821), step=7
 )
 CASES = [
     pytest.param(geneve_or_ipip("geneve"), id="geneve", marks=needs_link_kind("geneve")),
