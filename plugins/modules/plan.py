@@ -56,6 +56,7 @@ attributes:
     support: full
 requirements:
   - jsonschema (on the controller)
+  - etcd3gw (on the controller), when C(podnet_ledger.store) is V(etcd)
 notes:
   - The addresses come from C(podnet_underlay.address), else from the fact C(podnet_node) that
     M(podnet.fabric.node_facts) sets, else from C(ansible_host) when it is an IP address. The MTU is known only when the
@@ -124,7 +125,7 @@ ansible_facts:
           type: int
           sample: 50
         ledger:
-          description: Path of the ledger.
+          description: Path of the ledger, or the endpoints and the key of etcd.
           type: str
           sample: inventories/lab/.podnet-ledger.json
         peers:

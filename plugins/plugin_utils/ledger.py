@@ -65,6 +65,10 @@ class Settlement(NamedTuple):
 class Store(Protocol):
     """Where a ledger is kept."""
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
     def read(self) -> Ledger:
         """Return the ledger as it is."""
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.podnet.fabric.plugins.plugin_utils import ledger_file, ledger_text, planning
+from ansible_collections.podnet.fabric.plugins.plugin_utils import ledger_file, ledger_store, ledger_text, planning
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import Ledger
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_file import FileStore
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_text import LedgerError
@@ -209,7 +209,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 def test_an_unusable_ledger_stops_the_plan_and_stays_byte_for_byte(
     tmp_path: Path, host: Any, damage: str, allocate: bool
 ) -> None:
-    path = tmp_path / planning.LEDGER_NAME
+    path = tmp_path / ledger_store.LEDGER_NAME
     path.write_text(damage)
     outcome = planning.run([host("node1", "192.0.2.11")], [], str(tmp_path), allocate)
     assert outcome.plan is None
@@ -218,7 +218,7 @@ def test_an_unusable_ledger_stops_the_plan_and_stays_byte_for_byte(
 
 
 def test_an_unusable_ledger_is_told_together_with_other_problems(tmp_path: Path, host: Any) -> None:
-    (tmp_path / planning.LEDGER_NAME).write_text("{")
+    (tmp_path / ledger_store.LEDGER_NAME).write_text("{")
     outcome = planning.run([host("node1", vxlan_vni=0)], [], str(tmp_path), allocate=True)
     assert [problem.path.replace(str(tmp_path), "") for problem in outcome.problems] == [
         "podnet_vxlan_vni",

@@ -87,7 +87,7 @@ def test_settings_hold_every_cluster_wide_variable(plan: dict[str, Any]) -> None
     told = {name for name in schema.cluster_wide() if not schema.is_secret(name)}
     assert {f"podnet_{name}" for name in plan["settings"]} == told
     assert plan["settings"]["vxlan_vni"] == 84
-    assert plan["settings"]["ledger"] == {"store": "file", "path": "auto"}
+    assert (plan["settings"]["ledger"]["store"], plan["settings"]["ledger"]["path"]) == ("file", "auto")
 
 
 def test_a_node_sees_itself(plan: dict[str, Any]) -> None:
