@@ -13,7 +13,6 @@ import pytest
 from ansible_collections.podnet.fabric.tests.integration.ledger import writers
 from ansible_collections.podnet.fabric.tests.integration.ledger.etcd import Etcd
 
-LEDGER_KEY = f"/podnet/{writers.CLUSTER}/ledger"
 WRITERS = 16
 # Of each; benchmarks/ledger.py makes 10,000 in all. Fewer at etcd: of those who try at once, all but one try again.
 AT_FILE, AT_ETCD = 60, 20
@@ -51,7 +50,7 @@ def test_an_etcd_that_is_killed_under_its_writers(own_etcd: Etcd) -> None:
 
 
 def _version(etcd: Etcd) -> int:
-    found: dict[str, Any] | None = etcd.found(LEDGER_KEY)
+    found: dict[str, Any] | None = etcd.found(writers.LEDGER_KEY)
     return 0 if found is None else int(found["version"])
 
 

@@ -28,6 +28,7 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_etcd import E
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_file import FileStore
 
 CLUSTER = "test"
+LEDGER_KEY = f"/podnet/{CLUSTER}/ledger"
 HELD_AT_ONCE = 3  # by each writer
 # Few blocks, so that one that is given back is soon somebody else's: 64 for 16 writers with three each.
 POOLS = [Pool("four", ipaddress.ip_network("10.0.0.0/18"), 24, True)]
