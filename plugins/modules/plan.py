@@ -106,7 +106,8 @@ ansible_facts:
           type: dict
           sample: {vxlan_vni: 84, vxlan_port: 4789, bridge_name: podnet0}
         pools:
-          description: The pools, with the numbers of blocks that they have, that nodes own, and that rest.
+          description: The pools, with the numbers of blocks that they have, that nodes own, that
+            rest, and that are reserved.
           type: list
           elements: dict
           sample:
@@ -115,7 +116,7 @@ ansible_facts:
               family: 4
               block_size: 24
               nat_outgoing: true
-              blocks: {total: 256, held: 4, resting: 0}
+              blocks: {total: 256, held: 4, resting: 0, reserved: 0}
         mtu:
           description: MTU of the pod network; null as long as no node has been asked and C(podnet_mtu) is V(auto).
           type: int

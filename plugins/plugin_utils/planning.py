@@ -13,6 +13,7 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils import (
     ledger_text,
     node_request,
     planner,
+    pool_check,
 )
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_text import LedgerError
 from ansible_collections.podnet.fabric.plugins.plugin_utils.node_request import NOTHING, Request
@@ -75,7 +76,8 @@ def run(
     except LedgerError as error:
         return Outcome(None, error.problems, drafted.warnings)
     plan = {**planner.finish(drawn, after, now).as_facts(), "ledger": name}
-    return Outcome(plan, [], drafted.warnings, name, _text(before), _text(after))
+    warnings = [*drafted.warnings, *pool_check.owned_reservations(after, drawn.pools)]
+    return Outcome(plan, [], warnings, name, _text(before), _text(after))
 
 
 def _settled(drawn: Draft, ledger: Ledger, now: int, name: str) -> Ledger:
