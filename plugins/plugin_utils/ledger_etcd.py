@@ -165,7 +165,7 @@ class EtcdStore:
         return self._error(str(error), "a request that is accepted", cure)
 
     def _unreachable(self, error: Unanswered) -> LedgerError:
-        cure = "bring etcd back, or mend podnet_ledger.endpoints; then run again"
+        cure = "bring etcd back, or mend the endpoints or certificates of podnet_ledger; then run again"
         return self._error(str(error), f"an answer within {self.patience:g} seconds", cure)
 
     def _error(self, found: str, wanted: str, cure: str) -> LedgerError:

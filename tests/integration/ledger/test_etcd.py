@@ -189,7 +189,8 @@ def test_an_etcd_that_stays_away_is_told_and_the_next_run_finds_what_was_written
     told = str(caught.value)
     assert told.startswith(f"etcd {url} {KEY}: found {url} does not answer (")
     assert told.endswith(
-        "wanted an answer within 1 seconds; bring etcd back, or mend podnet_ledger.endpoints; then run again"
+        "wanted an answer within 1 seconds; bring etcd back, or mend the endpoints or certificates of podnet_ledger; "
+        "then run again"
     )
     own_etcd.start()
     _before, after = store(own_etcd.url).update(with_node("mine"))

@@ -85,17 +85,14 @@ def access(locked: Etcd, authority: Authority) -> Access:
     return Access((locked.url,), "podnet", PASSWORD, str(authority.certificate), *files)
 
 
-def refusal(access: Access, prefix: str = "/podnet") -> str:
-    """Return what the operator reads, both of a reader and of a writer."""
-    told = []
+def check_refused(access: Access, *reasons: str, prefix: str = "/podnet") -> None:
+    """Check that neither a reader nor a writer gets in, and that both are told one of the reasons, and no password."""
     kept = EtcdStore(access, prefix, "test", patience=1)
     for attempt in (kept.read, lambda: kept.update(lambda _ledger: Ledger("test", ENTRIES))):
         with pytest.raises(LedgerError) as caught:
             attempt()
-        told.append(str(caught.value))
-    assert told[0] == told[1]
-    assert PASSWORD not in told[0]
-    return told[0]
+        assert any(reason in str(caught.value) for reason in reasons), str(caught.value)
+        assert PASSWORD not in str(caught.value)
 
 
 ENTRIES: tuple[Entry, ...] = with_node("node1")(Ledger("test")).entries
@@ -120,18 +117,22 @@ def test_a_token_that_has_died_is_renewed(access: Access, locked: Etcd) -> None:
 
 
 def test_who_lacks_something_does_not(access: Access, authority: Authority, tmp_path: Path) -> None:
-    url = access.endpoints[0]
-    wrong = "authentication failed, invalid user ID or password"
-    assert f"{url} says: etcdserver: {wrong}" in refusal(replace(access, password=PASSWORD[:-1]))
-    assert f"{url} says: etcdserver: user name is empty" in refusal(replace(access, username="", password=""))
-    assert f"{url} says: etcdserver: permission denied" in refusal(access, prefix="/elsewhere")
-    assert "do not come to terms about TLS" in refusal(replace(access, cert_file="", key_file=""))
+    says = f"{access.endpoints[0]} says: etcdserver:"
+    wrong = f"{says} authentication failed, invalid user ID or password"
+    check_refused(replace(access, password=PASSWORD[:-1]), wrong)
+    check_refused(replace(access, username="", password=""), f"{says} user name is empty")
+    check_refused(access, f"{says} permission denied", prefix="/elsewhere")
+    terms = "do not come to terms about TLS"
     stranger = Authority(tmp_path, "stranger")
-    assert "do not come to terms about TLS" in refusal(replace(access, ca_file=str(stranger.certificate)))
+    check_refused(replace(access, ca_file=str(stranger.certificate)), terms)
+    # etcd says that it does not like a client's certificate and hangs up, and the client may see but the latter.
+    hung_up = "certificates of podnet_ledger"
+    check_refused(replace(access, cert_file="", key_file=""), terms, hung_up)
     mine, key = stranger.sign("client", "clientAuth")
-    assert "do not come to terms about TLS" in refusal(replace(access, cert_file=mine, key_file=key))
-    assert "do not come to terms about TLS" in refusal(replace(access, key_file=str(authority.certificate)))
-    assert "a certificate or key that cannot be read" in refusal(replace(access, key_file=str(tmp_path / "none.key")))
+    check_refused(replace(access, cert_file=mine, key_file=key), terms, hung_up)
+    check_refused(replace(access, key_file=str(authority.certificate)), terms)
+    unreadable = "a certificate or key that cannot be read"
+    check_refused(replace(access, key_file=str(tmp_path / "none.key")), unreadable)
 
 
 def test_a_password_where_none_is_asked_for(etcd: Etcd) -> None:
