@@ -26,13 +26,18 @@ def check_firewalls(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Find
     outer = _outer(wanted)
     accepted = " and ".join(["pod traffic", *(f"{sort} {value}" for sort, value in outer)]) + " accepted by it"
     if "firewalld" in seen.processes:
-        trusted = [("interface", name) for name in (wanted.bridge_name, *wanted.devices)]
-        trusted += [("source", pool) for pool in wanted.pools]
-        ports = [(_FIREWALLD[sort][0], _FIREWALLD[sort][1].format(value)) for sort, value in outer]
-        missing = [f"--add-{key}={value}" for key, value in trusted if (key, value) not in seen.firewalld]
-        closed = [f"--add-{key}={value}" for key, value in ports if (key, value) not in seen.firewalld]
-        commands = [f"firewall-cmd --permanent --zone=trusted {' '.join(missing)}"] if missing else []
-        commands += [f"firewall-cmd --permanent {' '.join(closed)}"] if closed else []
+        wants = [("interface", name) for name in (wanted.bridge_name, *wanted.devices)]
+        wants += [("source", pool) for pool in wanted.pools]
+        wants += [(_FIREWALLD[sort][0], _FIREWALLD[sort][1].format(value)) for sort, value in outer]
+        # A firewall-cmd takes options of one sort.
+        missing: dict[str, list[str]] = {}
+        for option, value in wants:
+            if (option, value) not in seen.firewalld:
+                missing.setdefault(option, []).append(f"--add-{option}={value}")
+        commands = [
+            f"firewall-cmd --permanent {'--zone=trusted ' if sort in ('interface', 'source') else ''}{' '.join(added)}"
+            for sort, added in missing.items()
+        ]
         if commands:
             yield Finding(
                 "managers", "warning", "firewalld is active", accepted, "; ".join([*commands, "firewall-cmd --reload"])

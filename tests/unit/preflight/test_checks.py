@@ -190,6 +190,12 @@ def test_nothing_is_found_on_a_host_that_is_fine() -> None:
             id="strict-everywhere-but-loose-by-default",
         ),
         pytest.param(
+            FINE._replace(interfaces=(ETH0, Interface("vxlan.calico", "vxlan", vni=4096, port=4789))),
+            WANTED,
+            ("port", "error", "the vxlan device vxlan.calico, which is up, receives on UDP port 4789 too"),
+            id="port-that-our-filter-would-close",
+        ),
+        pytest.param(
             FINE._replace(processes=frozenset({"NetworkManager"})),
             WANTED,
             ("managers", "warning", "NetworkManager runs and is not told to leave our devices alone"),
@@ -290,7 +296,8 @@ def test_a_finding_is_told(seen: Seen, wanted: Wanted, finding: tuple[str, str, 
         ),
         pytest.param(
             FINE._replace(
-                interfaces=(ETH0, Interface("vxlan0", "vxlan", vni=85, port=4789)), udp_ports=frozenset({4789})
+                interfaces=(ETH0, Interface("vxlan0", "vxlan", up=False, vni=85, port=4789)),
+                udp_ports=frozenset({4789}),
             ),
             WANTED,
             id="port-shared-with-another-vni",
@@ -383,7 +390,8 @@ def test_firewalld_is_told_what_it_is_not_told_yet() -> None:
     )
     (finding,) = examine(seen, WANTED)[1]
     assert finding.cure == (
-        "firewall-cmd --permanent --zone=trusted --add-interface=podnet-vx --add-source=fd00:10:244::/48; "
+        "firewall-cmd --permanent --zone=trusted --add-interface=podnet-vx; "
+        "firewall-cmd --permanent --zone=trusted --add-source=fd00:10:244::/48; "
         "firewall-cmd --reload"
     )
     told_all = seen.firewalld | {("interface", "podnet-vx"), ("source", "fd00:10:244::/48")}
