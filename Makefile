@@ -76,6 +76,7 @@ bench: ready ## The measurements that the documentation quotes
 	python benchmarks/plan.py
 	python benchmarks/dataplane.py
 	python benchmarks/switching.py
+	python benchmarks/ledger.py
 
 .PHONY: docs
 docs: ready ## Write the reference of the variables out of their schema, the changelog out of its fragments

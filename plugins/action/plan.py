@@ -12,7 +12,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.basic import missing_required_lib
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.podnet.fabric.plugins.plugin_utils import hostvars, planning, problem
+from ansible_collections.podnet.fabric.plugins.plugin_utils import etcd_gateway, hostvars, planning, problem
 from ansible_collections.podnet.fabric.plugins.plugin_utils.node_request import Request
 
 
@@ -40,7 +40,11 @@ class ActionModule(ActionBase):
         allocate = arguments["allocate"] and not self._task.check_mode
         renames = {str(former): str(name) for former, name in arguments["renamed"].items()}
         request = Request(tuple(arguments["expected"]), renames, hostvars.removed(task_vars or {}))
-        outcome = planning.run(hosts, problems, hostvars.inventory_folder(task_vars or {}), allocate, request)
+        try:
+            outcome = planning.run(hosts, problems, hostvars.inventory_folder(task_vars or {}), allocate, request)
+        except etcd_gateway.MissingLibrary as error:
+            reason = "for podnet_ledger.store etcd"
+            raise AnsibleActionFail(missing_required_lib(str(error), reason=reason)) from None
         result["warnings"] = outcome.warnings
         if outcome.plan is None:
             return {**result, "failed": True, "msg": problem.render(outcome.problems)}

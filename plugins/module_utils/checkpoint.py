@@ -30,6 +30,9 @@ from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.restore import Restored, restore
 
 COMM = "podnet-watchdog"
+DAMAGED = "damaged"
+"""The id of a checkpoint whose record cannot be read: nobody can confirm it, so its watchdog goes back."""
+
 DIRECTORY = RUN / "checkpoint"
 LOG = Path("/var/log/podnet-checkpoint.log")
 LOG_BYTES = 1 << 20
@@ -72,7 +75,7 @@ def armed() -> Armed | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError):
-        return Armed("damaged", 0.0, 0, 0)
+        return Armed(DAMAGED, 0.0, 0, 0)
 
 
 def arm(timeout: int) -> Armed:
@@ -120,6 +123,11 @@ def roll_back(identity: str) -> Restored:
 
 def _asked_for(identity: str) -> Armed:
     checkpoint = armed()
+    if checkpoint is not None and checkpoint.id == DAMAGED:
+        raise CheckpointError(
+            f"checkpoint {identity}: {DIRECTORY / 'armed.json'} cannot be read or is damaged; the node goes back by "
+            f"itself at the deadline; see {LOG}, and run the playbook again"
+        )
     if checkpoint is None or checkpoint.id != identity:
         last = next((text for text in reversed(_logged()) if f" {identity}: " in text), "nothing is in the log of it")
         raise CheckpointError(
@@ -176,7 +184,7 @@ def _watch(identity: str, deadline: float) -> None:
 
 def _needed(identity: str) -> bool:
     checkpoint = armed()
-    return checkpoint is not None and checkpoint.id == identity
+    return checkpoint is not None and checkpoint.id in (identity, DAMAGED)
 
 
 def _go_back(identity: str, why: str) -> Restored:

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 
 class ToolError(PodnetError):
-    """A tool that is missing, failed (``stderr``) or ran too long (``returncode`` is None)."""
+    """A tool that is missing, cannot be started, failed (``stderr``) or ran too long (``returncode`` is None)."""
 
-    def __init__(self, argv: Sequence[str], returncode: int | None, stderr: str) -> None:
+    def __init__(self, argv: Sequence[str], returncode: int | None, stderr: str, missing: bool = False) -> None:
         self.argv = list(argv)
         self.returncode = returncode
         self.stderr = stderr.strip()
+        self.missing = missing
         super().__init__(f"{' '.join(self.argv)}: {self.stderr or f'exit status {returncode}'}")
 
 
@@ -36,7 +37,7 @@ def run(
     :param stdin: text for its standard input
     :param env: its whole environment; None inherits ours
     :param timeout: seconds
-    :raises ToolError: missing, failed or out of time
+    :raises ToolError: missing, not to be started, failed or out of time
     """
     try:
         done = subprocess.run(
@@ -50,7 +51,9 @@ def run(
             errors="replace",
         )
     except FileNotFoundError:
-        raise ToolError(argv, None, f"{argv[0]} is not installed on this node") from None
+        raise ToolError(argv, None, f"{argv[0]} is not installed on this node", missing=True) from None
+    except OSError as error:
+        raise ToolError(argv, None, f"cannot be started: {error.strerror}") from None
     except subprocess.TimeoutExpired:
         raise ToolError(argv, None, f"no end within {timeout:g} s") from None
     if done.returncode != 0:

@@ -7,8 +7,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ ETC = Path("/etc/podnet")
 RUN = Path("/run/podnet")
 LOCK = RUN / "lock"
 VERSION = 1
+LARGEST = 256 << 20
+"""Bytes of a declaration; that of 100,000 peers has 30 million."""
 
 
 def render(kind: str, items: Items) -> str:
@@ -58,11 +61,26 @@ class Declarations:
     def text(self, kind: str) -> str:
         """The file as it is; empty when there is none."""
         try:
-            return self.path(kind).read_text(encoding="utf-8")
+            # Not to wait for a writer where somebody has put a pipe.
+            descriptor = os.open(str(self.path(kind)), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise self._unusable(kind, str(error)) from error
+        except OSError as error:
+            raise self._unusable(kind, f"cannot be read: {error.strerror}") from error
+        try:
+            seen = os.fstat(descriptor)
+            if not stat.S_ISREG(seen.st_mode):
+                raise self._unusable(kind, "something other than a file stands there")
+            if seen.st_size > LARGEST:
+                raise self._unusable(kind, f"{seen.st_size} bytes are no declaration")
+            with os.fdopen(descriptor, "rb", closefd=False) as handle:
+                return handle.read().decode()
+        except OSError as error:
+            raise self._unusable(kind, f"cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise self._unusable(kind, f"not a declaration (no text in UTF-8 from byte {error.start} on)") from error
+        finally:
+            os.close(descriptor)
 
     def rendered(self, kind: str, items: Items) -> str:
         """The text that ``write`` would leave; empty when no file would be left."""
@@ -101,17 +119,25 @@ class Declarations:
             f"{self.path(kind)}: {why}; move the file away and run the playbook again: it declares everything anew"
         )
 
-    def write(self, kind: str, items: Items) -> None:
-        """Replace one kind's declaration; without items the file goes, and with the last file the directories."""
+    def write(self, kind: str, items: Items, meanwhile: str = "nothing was changed") -> None:
+        """Replace one kind's declaration; without items the file goes, and with the last file the directories.
+
+        :param meanwhile: what an error says of all else
+        """
         try:
             if items:
                 write_atomically(self.path(kind), render(kind, items), 0o600)
-            elif self.directory.is_dir():
-                self.path(kind).unlink(missing_ok=True)
+            else:
+                # The file goes last: as long as it is there the next run knows that something is left to do.
                 _temporary(self.path(kind)).unlink(missing_ok=True)
-                remove_empty(self.directory, self.directory.parent)
+                self.path(kind).unlink(missing_ok=True)
+                self.tidy()
         except OSError as error:
-            raise DeclarationError(f"{self.path(kind)}: {error.strerror}; nothing was changed") from error
+            raise DeclarationError(f"{self.path(kind)}: cannot be written: {error.strerror}; {meanwhile}") from error
+
+    def tidy(self) -> None:
+        """Remove the directories when no declaration is in them, also those that a failed run has made or left."""
+        remove_empty(self.directory, self.directory.parent)
 
 
 def write_atomically(path: Path, text: str, mode: int) -> None:
@@ -132,7 +158,9 @@ def write_bytes_atomically(path: Path, content: bytes, mode: int) -> None:
             os.fsync(handle.fileno())
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        # Where it cannot be removed either, the next attempt takes it over; the first error is the one to tell.
+        with suppress(OSError):
+            temporary.unlink()
         raise
     directory = os.open(str(path.parent), os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -156,27 +184,29 @@ def remove_empty(*directories: Path) -> None:
 
 
 @contextmanager
-def node_lock(check: bool, timeout: float = 120.0) -> Iterator[None]:
-    """One change at a time on a node: a second run waits for the first.
+def node_lock(check: bool, timeout: float = 120.0) -> Iterator[float]:
+    """One change at a time on a node: a second run waits for the first. Gives the seconds that it waited.
 
-    A run in check mode reads only, so it takes no lock and leaves no file.
+    A run in check mode reads only, so it takes no lock and leaves no file. The lock goes with its holder's process.
 
     :param timeout: seconds to wait
-    :raises DeclarationError: another run holds the lock for longer
+    :raises DeclarationError: another run holds the lock for longer, or the file cannot be made
     """
     if check:
-        yield
+        yield 0.0
         return
-    deadline = time.monotonic() + timeout
+    begun = time.monotonic()
     while True:
-        RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
         try:
+            RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
             descriptor = os.open(str(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:  # a teardown removed the directory between the two calls
             continue
+        except OSError as error:
+            raise DeclarationError(f"{LOCK}: cannot be made: {error.strerror}; nothing was changed") from error
         try:
-            if _locked(descriptor, deadline):
-                yield
+            if _locked(descriptor, begun + timeout):
+                yield time.monotonic() - begun
                 return
         finally:
             os.close(descriptor)
@@ -190,7 +220,7 @@ def _locked(descriptor: int, deadline: float) -> bool:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise DeclarationError(
-                    f"{LOCK}: another podnet run on this node does not end; let it end, then run again"
+                    f"{LOCK}: {_holder(descriptor)} is changing this node and does not end; let it end, then run again"
                 ) from None
             time.sleep(0.05)
             continue
@@ -198,3 +228,18 @@ def _locked(descriptor: int, deadline: float) -> bool:
             return os.fstat(descriptor).st_ino == LOCK.stat().st_ino
         except FileNotFoundError:
             return False
+
+
+def _holder(descriptor: int) -> str:
+    """Who holds the lock, by /proc/locks (proc(5)); a process of another process namespace has no number there."""
+    seen = os.fstat(descriptor)
+    file = f"{os.major(seen.st_dev):02x}:{os.minor(seen.st_dev):02x}:{seen.st_ino}"
+    try:
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            words = line.split()
+            if words[1] == "FLOCK" and words[5] == file:
+                command = Path(f"/proc/{int(words[4])}/comm").read_text(encoding="utf-8", errors="replace").strip()
+                return f"process {words[4]} ({command})"
+    except (OSError, ValueError, IndexError):
+        pass
+    return "another podnet run"

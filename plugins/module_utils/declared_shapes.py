@@ -70,6 +70,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "data_dir": str,
         "made": [str],
     },
+    "forward_accept": {"mode": str, "pools": [str]},
     "ipam_block": {"blocks": [str], "made": [str]},
     "ipam_pool": {"pools": [{"name": str, "cidr": str, "nat_outgoing": bool}]},
     "persist": {

@@ -25,6 +25,19 @@ class PodnetError(Exception):
     """Base of the errors that reach the operator as a message, never as a traceback."""
 
 
+class HostError(PodnetError):
+    """Something of the host that cannot be read or reached, so that nobody knows how it stands."""
+
+
+def in_words(error: OSError) -> str:
+    """What an error of the operating system is about and what it says, without Python's words."""
+    text = str(error.strerror or error)
+    # Those of netlink say themselves what was asked of the kernel.
+    if not error.filename:
+        return str(error) if error.strerror is None or hasattr(error, "extack") else text
+    return f"{error.filename}: {text}"
+
+
 class InvalidInput(PodnetError):
     """Input that cannot be used. Carries every finding, raised before anything has changed."""
 

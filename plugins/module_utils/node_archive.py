@@ -23,7 +23,19 @@ PACKAGE = "ansible_collections.podnet.fabric.plugins.module_utils"
 FOLDER = PACKAGE.replace(".", "/")
 SHEBANG = b"#!/usr/bin/python3\n"
 MARK = b"# Made by podnet.fabric; replaced by the next run\n"
-MAIN = f"import sys\nfrom {PACKAGE}.node_program import main\nsys.exit(main())\n"
+MAIN = """import sys
+
+if sys.version_info < (3, 9):
+    sys.exit("podnet-node: found Python %d.%d; it takes 3.9 or newer" % sys.version_info[:2])
+
+from {package}.node_program import main
+
+try:
+    status = main(sys.argv[1:], {version!r})
+except KeyboardInterrupt:
+    status = 130
+sys.exit(status)
+"""
 ENTRY = f"{FOLDER}/node_program.py"
 _IMPORT = re.compile(rf"^\s*from {re.escape(PACKAGE)}(?:\.([\w.]+))? import (?:\(([^)]*)\)|([^(\n]*))", re.MULTILINE)
 
@@ -32,13 +44,17 @@ _TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can tell
 
 @functools.lru_cache(maxsize=1)
 def program() -> bytes:
-    """The file's content."""
+    """The file's content.
+
+    zipapp of the standard library writes the times of files and the order of folders into its archives, and what zlib
+    makes of a text differs between its versions: so entries are sorted, undated and stored as they are.
+    """
     packed = io.BytesIO()
     packed.write(SHEBANG + MARK)
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
         for name, content in sorted(_files(sources()).items()):
             entry = zipfile.ZipInfo(name, _TIME)
-            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # Unix
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, content)
     return packed.getvalue()
@@ -102,4 +118,6 @@ def _belongs(name: str) -> bool:
 def _files(code: dict[str, bytes]) -> dict[str, bytes]:
     """The archive's files: the code, the packages that it is in, and where it begins."""
     folders = {parent for name in code for parent in map(str, Path(name).parents) if parent != "."}
-    return {**code, **{f"{folder}/__init__.py": b"" for folder in folders}, "__main__.py": MAIN.encode()}
+    version = digest(b"".join(name.encode() + code[name] for name in sorted(code)))[:12]
+    begin = MAIN.format(package=PACKAGE, version=version).encode()
+    return {**code, **{f"{folder}/__init__.py": b"" for folder in folders}, "__main__.py": begin}

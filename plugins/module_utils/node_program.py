@@ -3,7 +3,7 @@
 """``podnet-node``: what a node does by itself, without a controller. See node_archive for how it gets there.
 
 Exit status: 0 all is as declared, or was brought there; 1 something differs, or could not be brought there; 2 wrong
-usage, or it could not be looked at.
+usage, or something could not be looked at.
 """
 
 from __future__ import annotations
@@ -32,24 +32,25 @@ PAUSE = 2.0
 """Seconds between two attempts to restore, while the underlay is on its way up."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str], version: str) -> int:
     """Run one of the commands; the exit status."""
-    options = _parser().parse_args(arguments)
+    options = _parser(version).parse_args(arguments)
     if os.geteuid() != 0:
         _say(f"podnet-node: running as user id {os.geteuid()}; run it as root", error=True)
         return UNKNOWN
     try:
         return int(options.command(options))
-    except PodnetError as error:
-        _say(*(f"podnet-node: {text}" for text in str(error).splitlines()), error=True)
-        return UNKNOWN
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNKNOWN
+    except (PodnetError, OSError) as error:
+        _say(*(f"podnet-node: {text}" for text in str(error).splitlines()), error=True)
+        return UNKNOWN
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(version: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="podnet-node", description="The pod network of this node, as it is declared.")
+    parser.add_argument("--version", action="version", version=f"podnet-node {version}")
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
     restoring = commands.add_parser("restore", help="bring the node to what it declares")
     restoring.add_argument("--check", action="store_true", help="only say what would change")
@@ -107,14 +108,15 @@ def _status(options: argparse.Namespace) -> int:
         _say(*(f"problem: {text}" for text in problems))
         if armed():
             _say("a change is on its way: its checkpoint is armed")
-    return DIFFERS if differences or problems else AS_DECLARED
+    return UNKNOWN if problems else DIFFERS if differences else AS_DECLARED
 
 
 def _diff(_options: argparse.Namespace) -> int:
     with Host() as host:
         differences, problems = drift(host, Declarations())
-    _say(*map(_line, differences), *problems)
-    return DIFFERS if differences or problems else AS_DECLARED
+    _say(*map(_line, differences))
+    _say(*(f"podnet-node: cannot compare {text}" for text in problems), error=True)
+    return UNKNOWN if problems else DIFFERS if differences else AS_DECLARED
 
 
 def _line(difference: Difference) -> str:

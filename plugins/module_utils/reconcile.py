@@ -13,7 +13,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict, VerificationError
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import (
+    ApplyError,
+    Conflict,
+    HostError,
+    VerificationError,
+    in_words,
+)
 
 if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations, Items
@@ -145,8 +151,19 @@ def apply(facilities: Sequence[Facility], operations: Sequence[Operation], host:
             end < len(operations) and operations[end].facility == name and (operations[end].verb == DELETE) == deletes
         ):
             end += 1
-        known[name].apply(operations[position:end], host)
+        _apply(known[name], operations[position:end], host)
         position = end
+
+
+def _apply(facility: Facility, operations: Sequence[Operation], host: Host) -> None:
+    """A batch whose way to the kernel breaks down has failed as a whole: nobody knows how far it came."""
+    try:
+        facility.apply(operations, host)
+    except OSError as error:
+        verb, before, after = operations[0][1:]
+        more = f" and {len(operations) - 1} more" if len(operations) > 1 else ""
+        obj = line(facility, before if after is None else after)
+        raise ApplyError([f"{facility.name}: {verb} {obj}{more}: {in_words(error)}"]) from error
 
 
 def reconcile(kind: Kind, items: Items, host: Host, declarations: Declarations, check: bool = False) -> Result:
@@ -155,7 +172,15 @@ def reconcile(kind: Kind, items: Items, host: Host, declarations: Declarations, 
     :raises Conflict: something foreign is in the way; nothing has changed
     :raises ApplyError: the kernel or a tool refused; the next run converges
     :raises VerificationError: the host took the change but reads back differently
+    :raises HostError: the host cannot be read; the next run converges
     """
+    try:
+        return _reconcile(kind, items, host, declarations, check)
+    except OSError as error:
+        raise HostError(f"{kind.name}: {in_words(error)}") from error
+
+
+def _reconcile(kind: Kind, items: Items, host: Host, declarations: Declarations, check: bool) -> Result:
     former = declarations.read(kind.name)
     host.declarations = declarations
     target = kind.target(items, former, host)
@@ -169,12 +194,14 @@ def reconcile(kind: Kind, items: Items, host: Host, declarations: Declarations, 
         meanwhile = {**former, **items}
         interim = declarations.rendered(kind.name, meanwhile)
         if texts[0] != interim:
-            declarations.write(kind.name, meanwhile)
+            declarations.write(kind.name, meanwhile, "nothing was changed")
         if operations:
             apply(kind.facilities, operations, host)
             after = _settled(kind, items, former, host)
         if interim != texts[1]:
-            declarations.write(kind.name, items)
+            declarations.write(kind.name, items, "all else is done, and the next run will write it")
+        elif not items:
+            declarations.tidy()
     return Result(bool(operations) or texts[0] != texts[1], target.current, after, operations, texts, target.notes)
 
 

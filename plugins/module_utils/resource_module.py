@@ -5,17 +5,21 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations, node_lock
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import InvalidInput, PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import InvalidInput, PodnetError, in_words
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, lines, present, reconcile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ansible.module_utils.basic import AnsibleModule
+
+LONG = 5.0
+"""Seconds of waiting for another run that the operator is told of."""
 
 DATAPLANE_OPTIONS: dict[str, Any] = {
     "local": {"type": "str"},
@@ -54,19 +58,28 @@ def run(
     """
     try:
         require_root()
-        with node_lock(module.check_mode), Host(force) as host:
+        with in_turn(module, module.check_mode), Host(force) as host:
             declarations = Declarations()
             items = declarations.read(kind.name)
             former = items.pop(name, None)
             if params is not None:
                 items = {**({} if exclusive else items), name: kind.normalise(name, params, former, host)}
             result = reconcile(kind, items, host, declarations, module.check_mode)
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         for note in result.notes:
             module.warn(note)
         module.exit_json(**report(kind, result, module._diff))
+
+
+@contextmanager
+def in_turn(module: AnsibleModule, check: bool) -> Iterator[None]:
+    """The node's lock for a module, which tells when it had to wait long for another run."""
+    with node_lock(check) as waited:
+        if waited >= LONG:
+            module.warn(f"waited {waited:.0f} s for another run of podnet.fabric on this node")
+        yield
 
 
 def require_root() -> None:
@@ -77,12 +90,11 @@ def require_root() -> None:
         )
 
 
-def refuse(module: AnsibleModule, error: PodnetError) -> None:
+def refuse(module: AnsibleModule, error: PodnetError | OSError) -> None:
     """Fail with every error at once, also as a list."""
-    errors = (
-        [str(finding) for finding in error.findings] if isinstance(error, InvalidInput) else str(error).splitlines()
-    )
-    module.fail_json(msg=str(error), errors=errors)
+    text = in_words(error) if isinstance(error, OSError) else str(error)
+    errors = [str(finding) for finding in error.findings] if isinstance(error, InvalidInput) else text.splitlines()
+    module.fail_json(msg=text, errors=errors)
 
 
 def report(kind: Kind, result: Result, diff: bool) -> dict[str, Any]:

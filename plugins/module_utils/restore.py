@@ -43,7 +43,8 @@ def restore(host: Host, declarations: Declarations, wanted: Declarations) -> Res
     if not wanted.kinds():
         return _nothing(host)
     done = Restored([], [])
-    left = list(_in_order(wanted))
+    unreadable: list[str] = []
+    left = list(_in_order(wanted, unreadable))
     for _attempt in range(ROUNDS):
         failed: list[tuple[Kind, Items]] = []
         done.problems.clear()
@@ -57,11 +58,18 @@ def restore(host: Host, declarations: Declarations, wanted: Declarations) -> Res
         left = failed
         if not failed:
             break
+    done.problems.extend(unreadable)
     return done
 
 
-def _in_order(wanted: Declarations) -> Iterator[tuple[Kind, Items]]:
-    items = {kind.name: wanted.read(kind.name) for kind in KINDS if kind.name != WORKLOADS}
+def _in_order(wanted: Declarations, unreadable: list[str]) -> Iterator[tuple[Kind, Items]]:
+    items: dict[str, Items] = {}
+    for kind in KINDS:
+        if kind.name != WORKLOADS:
+            try:
+                items[kind.name] = wanted.read(kind.name)
+            except PodnetError as error:  # what is declared there is not known, so it stays as it is
+                unreadable.extend(f"{kind.name}: {text}" for text in str(error).splitlines())
     yield from ((kind, items[kind.name]) for kind in reversed(KINDS) if items.get(kind.name))
     yield from ((kind, {}) for kind in KINDS if items.get(kind.name) == {})
 

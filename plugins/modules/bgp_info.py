@@ -129,7 +129,7 @@ def main() -> None:
         require_root()
         with Host() as host:
             seen = sessions.wait(host, Declarations(), module.params["wait"])
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         if module.params["required"] and seen["problems"]:

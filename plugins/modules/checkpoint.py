@@ -92,9 +92,8 @@ changes:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podnet.fabric.plugins.module_utils import checkpoint
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import node_lock
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
-from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import refuse, require_root
+from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import in_turn, refuse, require_root
 
 
 def main() -> None:
@@ -116,7 +115,7 @@ def main() -> None:
         module.exit_json(changed=False, changes=changes, **checkpoint.describe(None))
     try:
         require_root()
-        with node_lock(check=False):
+        with in_turn(module, check=False):
             if state == "armed":
                 checkpoint.arm(timeout)
             elif state == "confirmed":
@@ -124,8 +123,8 @@ def main() -> None:
             else:
                 changes, problems = checkpoint.roll_back(identity)
                 if problems:
-                    raise checkpoint.CheckpointError("\n".join(problems))
-    except PodnetError as error:
+                    raise checkpoint.CheckpointError("\n".join(f"not brought back: {text}" for text in problems))
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         module.exit_json(changed=bool(changes), changes=changes, **checkpoint.describe(checkpoint.armed()))

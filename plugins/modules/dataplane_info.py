@@ -361,7 +361,7 @@ def main() -> None:
         probing = dataplane.probing_of(module.params["probe"])
         with Host() as host:
             found = dataplane.describe(host, Declarations(), addresses, probing)
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         module.exit_json(changed=False, **found)

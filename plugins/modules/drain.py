@@ -93,11 +93,16 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podnet.fabric.plugins.module_utils.cni import residents
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations, node_lock
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
-from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import refuse, report, require_root
+from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import (
+    in_turn,
+    refuse,
+    report,
+    require_root,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.cni_network import KIND, with_drain
 
 POLL_SECONDS = 1.0
@@ -112,7 +117,7 @@ def main() -> None:
     check, timeout = module.check_mode, module.params["timeout"]
     try:
         require_root()
-        with node_lock(check), Host() as host:
+        with in_turn(module, check), Host() as host:
             declarations = Declarations()
             items = with_drain(declarations.read(KIND.name), module.params["drained"])
             result = reconcile(KIND, items, host, declarations, check)
@@ -122,7 +127,7 @@ def main() -> None:
         while found.pods and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
             found = residents.look(items)
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         module.exit_json(

@@ -81,7 +81,7 @@ def main() -> None:
         require_root()
         with Host() as host:
             differences, problems = drift(host, declarations)
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         module.exit_json(

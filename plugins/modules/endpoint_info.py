@@ -64,7 +64,7 @@ def main() -> None:
     try:
         require_root()
         found = endpoints({module.params["network"]})
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         module.exit_json(changed=False, endpoints=found)

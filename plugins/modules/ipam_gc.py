@@ -49,9 +49,9 @@ freed:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podnet.fabric.plugins.module_utils.cni import leaks
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations, node_lock
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
-from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import refuse, require_root
+from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import in_turn, refuse, require_root
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def main() -> None:
     freed = []
     try:
         require_root()
-        with node_lock(check):
+        with in_turn(module, check):
             for name, item in Declarations().read("cni_network").items():
                 if not leaks.store(name, item).is_dir():
                     continue
@@ -69,7 +69,7 @@ def main() -> None:
                     freed += leaks.leaked(leaks.survey(name, item, leaks.look(), grace))
                 else:
                     freed += leaks.free(name, item, grace)[1]
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         before = "".join(f"{one['network']}: {one['address']} {one['container_id']}\n" for one in freed)

@@ -79,7 +79,7 @@ def main() -> None:
         items, grace = Declarations().read("cni_network"), module.params["grace"]
         sight = leaks.look()
         networks = [leaks.survey(name, item, sight, grace) for name, item in items.items()]
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         module.exit_json(changed=False, networks=networks)

@@ -89,6 +89,12 @@ options:
     type: str
     choices: [auto, always, never]
     default: auto
+  forward_accept:
+    description: Whether M(podnet.fabric.forward_accept) will let pods through where iptables drops what is forwarded.
+    type: str
+    choices: [auto, always, never]
+    default: auto
+    version_added: "0.2.0"
   cni_bin_dir:
     description:
       - Folder of the CNI plugins, or V(auto) for the first of C(/opt/cni/bin) and C(/usr/lib/cni) that has them.
@@ -246,6 +252,7 @@ ARGUMENT_SPEC = {
     "vni": {"type": "int"},
     "mtu": {"type": "str", "default": "auto"},
     "nexthop_objects": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
+    "forward_accept": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     "cni_bin_dir": {"type": "str", "default": "auto"},
     "cni_conf_dir": {"type": "path", "default": "/etc/cni/net.d"},
     "cni_network": {"type": "str", "default": "podnet"},

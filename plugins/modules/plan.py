@@ -56,6 +56,7 @@ attributes:
     support: full
 requirements:
   - jsonschema (on the controller)
+  - etcd3gw (on the controller), when C(podnet_ledger.store) is V(etcd)
 notes:
   - The addresses come from C(podnet_underlay.address), else from the fact C(podnet_node) that
     M(podnet.fabric.node_facts) sets, else from C(ansible_host) when it is an IP address. The MTU is known only when the
@@ -105,7 +106,8 @@ ansible_facts:
           type: dict
           sample: {vxlan_vni: 84, vxlan_port: 4789, bridge_name: podnet0}
         pools:
-          description: The pools, with the numbers of blocks that they have, that nodes own, and that rest.
+          description: The pools, with the numbers of blocks that they have, that nodes own, that
+            rest, and that are reserved.
           type: list
           elements: dict
           sample:
@@ -114,7 +116,7 @@ ansible_facts:
               family: 4
               block_size: 24
               nat_outgoing: true
-              blocks: {total: 256, held: 4, resting: 0}
+              blocks: {total: 256, held: 4, resting: 0, reserved: 0}
         mtu:
           description: MTU of the pod network; null as long as no node has been asked and C(podnet_mtu) is V(auto).
           type: int
@@ -124,7 +126,7 @@ ansible_facts:
           type: int
           sample: 50
         ledger:
-          description: Path of the ledger.
+          description: Path of the ledger, or the endpoints and the key of etcd.
           type: str
           sample: inventories/lab/.podnet-ledger.json
         peers:

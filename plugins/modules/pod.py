@@ -141,11 +141,16 @@ operations:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations, node_lock
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
-from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import refuse, report, require_root
+from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import (
+    in_turn,
+    refuse,
+    report,
+    require_root,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.pod import Pod, items_of, outcome
 
 
@@ -166,14 +171,14 @@ def main() -> None:
     try:
         require_root()
         named = items_of(module.params["pods"], {key: module.params[key] for key in ("network", "conf_dir", "bin_dir")})
-        with node_lock(check), Host(module.params["force"]) as host:
+        with in_turn(module, check), Host(module.params["force"]) as host:
             declarations = Declarations()
             items = {name: item for name, item in declarations.read(kind.name).items() if name not in named}
             if module.params["state"] == "present":
                 items.update(named)
             result = reconcile(kind, items, host, declarations, check)
             attached = outcome(named)
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         for note in result.notes:

@@ -62,13 +62,13 @@ kinds:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import node_lock
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.ownership import DATAPLANES
 from ansible_collections.podnet.fabric.plugins.module_utils.purge import purge
 from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import (
     differences,
+    in_turn,
     refuse,
     report,
     require_root,
@@ -86,13 +86,13 @@ def main() -> None:
     )
     try:
         require_root()
-        with node_lock(module.check_mode), Host(module.params["force"]) as host:
+        with in_turn(module, module.check_mode), Host(module.params["force"]) as host:
             results = [
                 (kind, result)
                 for kind, result in purge(host, module.check_mode, module.params["kinds"])
                 if result.changed
             ]
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         kinds = {kind.name: report(kind, result, diff=False) for kind, result in results}

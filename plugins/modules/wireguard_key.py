@@ -86,9 +86,9 @@ ansible_facts:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podnet.fabric.plugins.module_utils import wireguard_keys
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations, node_lock
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
-from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import refuse, require_root
+from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import in_turn, refuse, require_root
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.wireguard import NAME, carrying, own_key
 
 
@@ -106,13 +106,13 @@ def main() -> None:
     generation = module.params["generation"]
     try:
         require_root()
-        with node_lock(module.check_mode):
+        with in_turn(module, module.check_mode):
             items = Declarations().read(NAME)
             in_use = carrying(items)[1].get("generation", 0)
             if module.params["rotate"]:
                 generation = in_use + 1
             changed, generation, key = own_key(module.params["name"], generation, items, module.check_mode)
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         told = {"device": key.name, "generation": generation, "in_use": in_use, "public_key": key.public_key or None}

@@ -93,12 +93,12 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations, node_lock
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.links import owned
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.wireguard import endpoint_text
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import refuse, require_root
+from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import in_turn, refuse, require_root
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.wireguard import NAME
 from ansible_collections.podnet.fabric.plugins.module_utils.wireguard_sessions import establish, sessions, text_of
 
@@ -115,12 +115,12 @@ def main() -> None:
     seconds = 0 if module.check_mode else module.params["timeout"]
     try:
         require_root()
-        with node_lock(not seconds), Host() as host:
+        with in_turn(module, not seconds), Host() as host:
             wanted = module.params["name"]
             names = [name for name in owned(host, NAME) if wanted in (None, name)]
             items = Declarations().read(NAME)
             found = establish(names, items, seconds) if seconds else sessions(names, items)
-    except PodnetError as error:
+    except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         module.exit_json(changed=False, sessions=[_shown(session) for session in found])

@@ -27,6 +27,8 @@ class Pool:
     block_size: int  # prefix length
     nat_outgoing: bool
     position: int = 0  # in podnet_pools, for error messages
+    reserved: tuple[Network, ...] = ()  # parts that no node gets
+    nodes: frozenset[str] | None = None  # those that get blocks of it; None for all of them
 
     @property
     def path(self) -> str:
@@ -42,6 +44,19 @@ class Pool:
     def capacity(self) -> int:
         """How many blocks the pool has."""
         return 1 << max(0, self.block_size - self.network.prefixlen)
+
+    @property
+    def withheld(self) -> tuple[Network, ...]:
+        """The reserved parts in whole blocks, apart from one another, lowest first."""
+        whole = [
+            part if part.prefixlen <= self.block_size else part.supernet(new_prefix=self.block_size)
+            for part in self.reserved
+        ]
+        return tuple(ipaddress.collapse_addresses(whole))  # type: ignore[type-var]  # of the pool's family, all of them
+
+    def serves(self, node: str) -> bool:
+        """Whether a node may get blocks of it."""
+        return self.nodes is None or node in self.nodes
 
     def as_dict(self) -> dict[str, Any]:
         """Return the pool as the facts carry it."""
@@ -155,6 +170,7 @@ class Draft:
     mtu: int | None
     overhead: int
     speakers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # with BGP: podnet_bgp_node, by node
+    wants: Mapping[str, int] = field(default_factory=dict)  # podnet_blocks, by node
 
 
 @dataclass(frozen=True)
@@ -165,6 +181,7 @@ class Plan:
     blocks: Mapping[str, tuple[Block, ...]]
     usage: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # pool: blocks held, blocks resting
     identities: Mapping[str, str] = field(default_factory=dict)  # of nodes that have another one than their name
+    reserved: Mapping[str, int] = field(default_factory=dict)  # pool: blocks that no node has or gets
 
     def as_facts(self) -> dict[str, Any]:
         """Return the plan as ansible_facts carries it."""
@@ -184,7 +201,8 @@ class Plan:
 
     def _usage(self, pool: Pool) -> dict[str, int]:
         held, resting = self.usage.get(pool.name, (0, 0))
-        return {"total": pool.capacity, "held": held, "resting": resting}
+        reserved = self.reserved.get(pool.name, 0)
+        return {"total": pool.capacity, "held": held, "resting": resting, "reserved": reserved}
 
     def _node(self, node: Node) -> dict[str, Any]:
         identity = self.identities.get(node.name, node.name)

@@ -38,17 +38,18 @@ def pool_problems(pools: Sequence[Pool]) -> list[Problem]:
     return problems + _overlaps(pools)
 
 
-def capacity_problems(pools: Sequence[Pool], nodes: int) -> list[Problem]:
-    """Check that there can be a block of each family for every node."""
+def capacity_problems(pools: Sequence[Pool], nodes: int, wanted: int) -> list[Problem]:
+    """Check that there can be the blocks of each family that all nodes want together."""
     problems = []
     for family in sorted({pool.family for pool in pools}):
         mine = [pool for pool in pools if pool.family == family]
         blocks = sum(pool.capacity for pool in mine)
-        if blocks < nodes:
+        if blocks < wanted:
             of = names([f"{pool.path} ({pool.network} in blocks of /{pool.block_size})" for pool in mine])
             found = f"{blocks} IPv{family} {'block' if blocks == 1 else 'blocks'} in {of}"
             cure = "enlarge cidr, set a larger number as block_size, or add a pool"
-            problems.append(Problem("podnet_pools", found, f"{nodes}, one for each node", cure))
+            each = "one for each node" if wanted == nodes else f"as podnet_blocks says for {nodes} nodes"
+            problems.append(Problem("podnet_pools", found, f"{wanted}, {each}", cure))
     return problems
 
 

@@ -55,7 +55,13 @@ def gather(task_vars: Mapping[str, Any], template: Callable[[Any], Any]) -> tupl
     current = task_vars["inventory_hostname"]
     failures: Failures = defaultdict(list)
     given, overriding = _of_the_play(task_vars, hostvars.raw_get(current), template, failures)
-    hosts = [_host(hostvars, name, failures) for name in node_names(task_vars["groups"])]
+    within: dict[str, list[str]] = defaultdict(list)
+    for group, members in task_vars["groups"].items():
+        for name in members:
+            within[name].append(str(group))
+    hosts = [
+        _host(hostvars, name, failures)._replace(groups=tuple(within[name])) for name in node_names(task_vars["groups"])
+    ]
     # What failed on one host is left out of all, or it would be reported a second time as a difference between them.
     failed = {variable for variable, _told in failures}
     whole = [

@@ -22,7 +22,19 @@ def lines(found: Mapping[str, Sequence[Mapping[str, Any]]], missing: Sequence[st
     """
     rows = [_row(node, one, block) for node, networks in found.items() for one in networks for block in one["blocks"]]
     table = drawn(rows, _TITLES) if rows else ["no node declares a network"]
-    return [*table, *(f"{node}: no answer, see its errors above" for node in missing)]
+    full = [line for node, networks in found.items() for one in networks for line in _full(node, one)]
+    return [*table, *full, *(f"{node}: no answer, see its errors above" for node in missing)]
+
+
+def _full(node: str, network: Mapping[str, Any]) -> list[str]:
+    """Tell which family's blocks have no address left, all of them, and what to do about it."""
+    told = []
+    for family, mark in ((4, "."), (6, ":")):
+        blocks = [block for block in network["blocks"] if mark in block["block"]]
+        if blocks and all(block["used"] >= block["capacity"] for block in blocks):
+            cure = f"give it one more with podnet_blocks: {len(blocks) + 1}, and run site.yml"
+            told.append(f"{node}: its IPv{family} blocks are full; {cure}")
+    return told
 
 
 def _row(node: str, network: Mapping[str, Any], block: Mapping[str, Any]) -> tuple[str, ...]:

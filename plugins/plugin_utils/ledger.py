@@ -65,6 +65,10 @@ class Settlement(NamedTuple):
 class Store(Protocol):
     """Where a ledger is kept."""
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
     def read(self) -> Ledger:
         """Return the ledger as it is."""
 
@@ -76,8 +80,18 @@ class Store(Protocol):
         """
 
 
-def settle(ledger: Ledger, nodes: Sequence[str], pools: Sequence[Pool], now: int, rest: int) -> Settlement:
-    """Give every node of the inventory a block of each family that the pools have; let those of other nodes rest."""
+def settle(
+    ledger: Ledger,
+    nodes: Sequence[str],
+    pools: Sequence[Pool],
+    now: int,
+    rest: int,
+    wants: Mapping[str, int] | None = None,
+) -> Settlement:
+    """Give every node of the inventory its blocks of each family that the pools have; let those of other nodes rest.
+
+    :param wants: how many blocks of a family a node has, by node; one for those that are not in it. None is taken back
+    """
     present = set(nodes)
     entries = [
         entry._replace(released=now) if entry.released is None and entry.node not in present else entry
@@ -85,22 +99,31 @@ def settle(ledger: Ledger, nodes: Sequence[str], pools: Sequence[Pool], now: int
     ]
     entries = _rejoin(entries, present, pools)
     strays = tuple(entry for entry in entries if entry.released is None and not _fits(entry, pools))
-    served = {(entry.node, entry.network.version) for entry in entries if entry.released is None}
+    wanting = _rounds(nodes, wants or {})
+    orders: dict[tuple[str, int], list[int]] = defaultdict(list)
+    identities: dict[str, str | None] = {}
+    for entry in entries:
+        if entry.released is None:
+            orders[entry.node, entry.network.version].append(entry.order)
+            identities[entry.node] = entry.identity or identities.get(entry.node)
 
     new: list[Entry] = []
     shortages: list[Shortage] = []
     for family in sorted({pool.family for pool in pools}):
         free = _free_blocks(family, entries, pools, now, rest)
-        without: list[str] = []
-        for node in nodes:
-            if (node, family) not in served:
-                block = next(free, None)
+        without: dict[str, None] = {}
+        for number, node in wanting:
+            taken = orders[node, family]
+            if len(taken) < number:
+                block = next((block for pool, gaps in free if pool.serves(node) for block in gaps), None)
                 if block is None:
-                    without.append(node)
+                    without[node] = None
                 else:
-                    new.append(Entry(block.network, block.pool, node))
+                    order = max(taken, default=-1) + 1
+                    taken.append(order)
+                    new.append(Entry(block.network, block.pool, node, order, identity=identities.get(node)))
         if without:
-            shortages.append(_shortage(family, without, entries + new, now, rest))
+            shortages.append(_shortage(family, list(without), entries + new, now, rest))
     settled = sorted(_without_taken(entries, new) + new, key=lambda entry: entry.span)
     return Settlement(Ledger(ledger.cluster, tuple(settled)), strays, tuple(shortages))
 
@@ -127,6 +150,29 @@ def usage_by_pool(ledger: Ledger, now: int, rest: int) -> Mapping[str, tuple[int
         held, resting = usage[entry.pool]
         usage[entry.pool] = (held + (entry.released is None), resting + _rests(entry, now, rest))
     return dict(usage)
+
+
+def reserved_by_pool(ledger: Ledger, pools: Sequence[Pool], now: int, rest: int) -> Mapping[str, int]:
+    """Return how many blocks of each pool are reserved, without those that a node had before they were."""
+    reserved = {}
+    for pool in pools:
+        withheld = pool.withheld
+        blocks = sum(1 << (pool.block_size - part.prefixlen) for part in withheld)
+        had = [
+            entry
+            for entry in (ledger.entries if withheld else ())
+            if entry.pool == pool.name and (entry.released is None or _rests(entry, now, rest))
+        ]
+        reserved[pool.name] = blocks - sum(any(entry.network.overlaps(part) for part in withheld) for entry in had)
+    return reserved
+
+
+def _rounds(nodes: Sequence[str], wants: Mapping[str, int]) -> list[tuple[int, str]]:
+    """Return the nodes with a number of blocks to have by then: the first block of each goes before any second one."""
+    rounds = [(1, node) for node in nodes]
+    for number in range(2, max(wants.values(), default=1) + 1):
+        rounds += [(number, node) for node in nodes if wants.get(node, 1) >= number]
+    return rounds
 
 
 def _rejoin(entries: list[Entry], present: set[str], pools: Sequence[Pool]) -> list[Entry]:
@@ -166,16 +212,21 @@ def _rests(entry: Entry, now: int, rest: int) -> bool:
     return entry.released is not None and now - entry.released < rest
 
 
-def _free_blocks(family: int, entries: Sequence[Entry], pools: Sequence[Pool], now: int, rest: int) -> Iterator[Block]:
-    """Yield the family's free blocks, lowest first, pool after pool."""
-    taken = sorted(
+def _free_blocks(
+    family: int, entries: Sequence[Entry], pools: Sequence[Pool], now: int, rest: int
+) -> list[tuple[Pool, Iterator[Block]]]:
+    """Return the family's pools with their free blocks, lowest first."""
+    taken = [
         entry.span
         for entry in entries
         if entry.network.version == family and (entry.released is None or _rests(entry, now, rest))
-    )
-    for pool in pools:
-        if pool.family == family:
-            yield from _gaps(pool, taken)
+    ]
+    mine = [pool for pool in pools if pool.family == family]
+    taken += [
+        (family, int(part.network_address), int(part.broadcast_address)) for pool in mine for part in pool.withheld
+    ]
+    taken.sort()
+    return [(pool, _gaps(pool, taken)) for pool in mine]
 
 
 def _gaps(pool: Pool, taken: Sequence[tuple[int, int, int]]) -> Iterator[Block]:

@@ -33,6 +33,11 @@ class FileStore:
         self.cluster = cluster
         self.lock_seconds = lock_seconds
 
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
     def read(self) -> Ledger:
         """Return the ledger, an empty one when there is no file yet. Raises LedgerError."""
         with self._told("read"):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NODES = ("node", "underlay", "interface", "second", "block", "gateway", "tunnel end")
-POOLS = ("pool", "range", "blocks of", "owned", "resting", "free", "NAT outward")
+POOLS = ("pool", "range", "blocks of", "owned", "resting", "reserved", "free", "NAT outward")
 
 
 def lines(plan: Mapping[str, Any]) -> list[str]:
@@ -44,13 +44,14 @@ def _dataplane(settings: Mapping[str, Any]) -> str:
 
 def _pool(pool: Mapping[str, Any]) -> tuple[str, ...]:
     blocks = pool["blocks"]
-    free = blocks["total"] - blocks["held"] - blocks["resting"]
+    free = blocks["total"] - blocks["held"] - blocks["resting"] - blocks["reserved"]
     return (
         pool["name"],
         pool["cidr"],
         f"/{pool['block_size']}",
         f"{blocks['held']} of {blocks['total']}",
         str(blocks["resting"]),
+        str(blocks["reserved"]),
         str(free),
         "yes" if pool["nat_outgoing"] else "no",
     )

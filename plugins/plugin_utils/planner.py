@@ -15,6 +15,7 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils import (
     ledger_text,
     node_check,
     policy_check,
+    pool_check,
 )
 from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Draft, Network, Plan, Pool, ServiceRange
 from ansible_collections.podnet.fabric.plugins.plugin_utils.dataplanes import DATAPLANES
@@ -24,6 +25,7 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import (
     Settlement,
     Shortage,
     blocks_by_node,
+    reserved_by_pool,
     settle,
     usage_by_pool,
 )
@@ -55,12 +57,16 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     cluster = settings.cluster
     problems = list(settings.problems)
     nodes, node_problems = node_check.read_nodes(hosts, settings.node)
-    pools = _pools(settings.stated["podnet_pools"])
+    pools = _pools(settings.stated["podnet_pools"], hosts)
     services = _services(settings.stated["podnet_service_cidrs"])
     problems += node_problems
+    wants = {name: values["podnet_blocks"] for name, values in settings.node.items() if "podnet_blocks" in values}
     pool_problems = crosscheck.pool_problems(pools)
     if "podnet_pools" in cluster and not pool_problems:
-        pool_problems = crosscheck.capacity_problems(pools, len(hosts))
+        pool_problems = pool_check.reservation_problems(pools)
+        pool_problems += pool_check.selector_problems(cluster["podnet_pools"], pools, hosts)
+    if "podnet_pools" in cluster and not pool_problems:
+        pool_problems = crosscheck.capacity_problems(pools, len(hosts), sum(wants.values()))
     problems += pool_problems
     problems += crosscheck.range_problems(pools, services, nodes)
     problems += crosscheck.outside_problems(cluster.get("podnet_verify_outside", []), pools)
@@ -81,19 +87,21 @@ def draft(hosts: Sequence[Host]) -> Drafted:
         return Drafted(None, cluster, problems, warnings)
     short = {name.removeprefix(PREFIX): value for name, value in cluster.items() if not is_secret(name)}
     short["pools"] = [{key: pool.as_dict()[key] for key in pool.as_dict() if key != "family"} for pool in pools]
-    drawn = Draft(short["cluster"], short, pools, tuple(nodes), mtu, overhead, speakers)
+    drawn = Draft(short["cluster"], short, pools, tuple(nodes), mtu, overhead, speakers, wants)
     return Drafted(drawn, cluster, [], warnings)
 
 
 def place(drawn: Draft, ledger: Ledger, now: int) -> Settlement:
-    """Return the ledger with a block of each family for every node."""
-    return settle(ledger, [node.name for node in drawn.nodes], drawn.pools, now, drawn.settings["block_rest"])
+    """Return the ledger with the blocks of each family for every node."""
+    nodes = [node.name for node in drawn.nodes]
+    return settle(ledger, nodes, drawn.pools, now, drawn.settings["block_rest"], drawn.wants)
 
 
 def finish(drawn: Draft, ledger: Ledger, now: int) -> Plan:
     """Return the plan with the blocks that the settled ledger gives."""
-    usage = usage_by_pool(ledger, now, drawn.settings["block_rest"])
-    return Plan(drawn, blocks_by_node(ledger), usage, ledger_nodes.identities(ledger))
+    rest = drawn.settings["block_rest"]
+    usage, reserved = usage_by_pool(ledger, now, rest), reserved_by_pool(ledger, drawn.pools, now, rest)
+    return Plan(drawn, blocks_by_node(ledger), usage, ledger_nodes.identities(ledger), reserved)
 
 
 def placement_problems(settlement: Settlement, ledger_name: str) -> list[Problem]:
@@ -106,7 +114,7 @@ def placement_problems(settlement: Settlement, ledger_name: str) -> list[Problem
     ]
 
 
-def _pools(values: Any) -> tuple[Pool, ...]:
+def _pools(values: Any, hosts: Sequence[Host]) -> tuple[Pool, ...]:
     """Return the pools, without those that the schema has refused."""
     pools = []
     for position, value in enumerate(values if isinstance(values, list) else ()):
@@ -116,7 +124,10 @@ def _pools(values: Any) -> tuple[Pool, ...]:
         if network is not None:
             size = value.get("block_size", max(BLOCK_SIZE[network.version], network.prefixlen))
             if isinstance(size, int) and isinstance(value.get("name"), str):
-                pools.append(Pool(value["name"], network, size, value["nat_outgoing"] is True, position))
+                reserved = [part for text in value["reserved"] if (part := _network(text)) is not None]
+                nodes = pool_check.chosen(value["nodes"], hosts)
+                nat = value["nat_outgoing"] is True
+                pools.append(Pool(value["name"], network, size, nat, position, tuple(reserved), nodes))
     return tuple(pools)
 
 
@@ -151,4 +162,4 @@ def _short(shortage: Shortage) -> Problem:
     cure = f"add an IPv{shortage.family} pool"
     if shortage.resting:
         cure += ", or set podnet_block_rest to fewer seconds if nothing uses the resting blocks' addresses any more"
-    return Problem("podnet_pools", found, "one for each node", cure)
+    return Problem("podnet_pools", found, "a free one for each of them", cure)

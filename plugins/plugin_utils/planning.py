@@ -1,28 +1,30 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One run of the planner against the ledger's store: where the pure part meets the file and the clock."""
+"""One run of the planner against the ledger's store: where the pure part meets the ledger's store and the clock."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.plugin_utils import ledger_nodes, ledger_text, node_request, planner
-from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_file import FileStore
+from ansible_collections.podnet.fabric.plugins.plugin_utils import (
+    ledger_nodes,
+    ledger_store,
+    ledger_text,
+    node_request,
+    planner,
+    pool_check,
+)
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_text import LedgerError
 from ansible_collections.podnet.fabric.plugins.plugin_utils.node_request import NOTHING, Request
-from ansible_collections.podnet.fabric.plugins.plugin_utils.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Draft
-    from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import Ledger
+    from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import Ledger, Store
+    from ansible_collections.podnet.fabric.plugins.plugin_utils.problem import Problem
     from ansible_collections.podnet.fabric.plugins.plugin_utils.settings import Host
-
-# Hidden: an inventory may be a folder, of which Ansible reads every file that is not.
-LEDGER_NAME = ".podnet-ledger.json"
 
 
 class Outcome(NamedTuple):
@@ -39,10 +41,13 @@ class Outcome(NamedTuple):
 def run(
     hosts: Sequence[Host], found: Sequence[Problem], folder: str | None, allocate: bool, request: Request = NOTHING
 ) -> Outcome:
-    """Plan for the hosts; problems found on the way to here are reported with all the others."""
+    """Plan for the hosts; problems found on the way to here are reported with all the others.
+
+    Raises MissingLibrary when the ledger's store needs one that is not installed.
+    """
     drafted = planner.draft(hosts)
     problems = [*found, *drafted.problems]
-    store, store_problems = _store(drafted.cluster, folder)
+    store, store_problems = ledger_store.choose(drafted.cluster, folder)
     problems += store_problems
     names = [host.name for host in hosts]
     problems += node_request.problems(request, names)
@@ -52,10 +57,12 @@ def run(
         return Outcome(None, problems, drafted.warnings)
     drawn = drafted.draft
     now = int(time.time())
-    name = str(store.path)
+    name = store.name
 
     def settle(ledger: Ledger) -> Ledger:
         problems = node_request.ledger_problems(request, ledger, names, name)
+        if not ledger.entries:
+            problems += ledger_store.left_behind(drafted.cluster, folder)
         if problems:
             raise LedgerError(problems)
         return _settled(drawn, node_request.renamed(request, ledger), now, name)
@@ -69,7 +76,8 @@ def run(
     except LedgerError as error:
         return Outcome(None, error.problems, drafted.warnings)
     plan = {**planner.finish(drawn, after, now).as_facts(), "ledger": name}
-    return Outcome(plan, [], drafted.warnings, name, _text(before), _text(after))
+    warnings = [*drafted.warnings, *pool_check.owned_reservations(after, drawn.pools)]
+    return Outcome(plan, [], warnings, name, _text(before), _text(after))
 
 
 def _settled(drawn: Draft, ledger: Ledger, now: int, name: str) -> Ledger:
@@ -80,23 +88,9 @@ def _settled(drawn: Draft, ledger: Ledger, now: int, name: str) -> Ledger:
     return ledger_nodes.distinct(settlement.ledger)
 
 
-def _store(cluster: Mapping[str, Any], folder: str | None) -> tuple[FileStore | None, list[Problem]]:
-    settings, name = cluster.get("podnet_ledger"), cluster.get("podnet_cluster")
-    if settings is None or name is None:
-        return None, []  # the schema's problem already
-    path = Path(LEDGER_NAME if settings["path"] == "auto" else settings["path"]).expanduser()
-    if not path.is_absolute():
-        if not folder:
-            found = f"'{settings['path']}', while the inventory has no folder"
-            cure = "set podnet_ledger.path, or keep the inventory in a file"
-            return None, [Problem("podnet_ledger.path", found, "an absolute path", cure)]
-        path = Path(folder) / path
-    return FileStore(path, name), []
-
-
-def _read_problems(store: FileStore, request: Request, names: Sequence[str]) -> list[Problem]:
+def _read_problems(store: Store, request: Request, names: Sequence[str]) -> list[Problem]:
     try:
-        return node_request.ledger_problems(request, store.read(), names, str(store.path))
+        return node_request.ledger_problems(request, store.read(), names, store.name)
     except LedgerError as error:
         return error.problems
 

@@ -22,6 +22,7 @@ class Host(NamedTuple):
     variables: Mapping[str, Any]  # the podnet_ ones, as found
     ansible_host: str = ""
     facts: Mapping[str, Any] = {}  # ansible_facts.podnet_node, empty when the node has not been asked
+    groups: tuple[str, ...] = ()  # that it is in
 
 
 class Settings(NamedTuple):

@@ -26,6 +26,13 @@ nft --stateless list ruleset | section nft
 for save in iptables-save ip6tables-save; do
   "$save" | sed -E '/^#/d; s/\[[0-9]+:[0-9]+\]//' | section "$save"
 done
+# Asking the other flavour would load its tables; the files tell whether they are.
+for names in ip ip6; do
+  if [ -s "/proc/net/${names}_tables_names" ]; then
+    "${names}tables-legacy-save" | sed -E '/^#/d; s/\[[0-9]+:[0-9]+\]//' | section "${names}tables-legacy-save"
+  fi
+done
+if command -v ipset > /dev/null; then ipset save | section ipset; fi
 sysctl -a 2>/dev/null | grep '^net\.' | grep -Ev 'nf_conntrack_count|stable_secret' | section sysctl
 # The times of folders change when something was in them for a while; nothing else of a file may.
 find /etc /opt /run /usr/lib/cni /usr/lib/systemd /usr/local /var/lib -xdev ! -type d -printf '%p %y %m %u:%g %s %l\n' | sort | section file

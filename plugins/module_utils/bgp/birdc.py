@@ -59,6 +59,10 @@ class Protocol(NamedTuple):
     channels: dict[str, dict[str, int]]  # ipv4 or ipv6: imported, exported, preferred
 
 
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
 class Control:
     """An open control socket; a context manager."""
 
@@ -72,7 +76,7 @@ class Control:
             list(self._answer())  # the greeting
         except (OSError, NoAnswer) as error:
             self._socket.close()
-            raise NoAnswer(f"{path}: no BIRD answers there ({error})") from error
+            raise NoAnswer(f"{path}: no BIRD answers there ({_reason(error)})") from error
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +96,7 @@ class Control:
             self._socket.sendall(command.encode() + b"\n")
             answer = list(self._answer())
         except OSError as error:
-            raise NoAnswer(f"{self._path}: BIRD does not answer to '{command}' ({error})") from error
+            raise NoAnswer(f"{self._path}: BIRD does not answer to '{command}' ({_reason(error)})") from error
         refusals = [line.text for line in answer if line.code >= _ERRORS]
         if refusals:
             raise Refused(f"bird: {command}: {'; '.join(refusals)}")

@@ -7,6 +7,7 @@ The distribution's own BIRD has another configuration and another socket, and is
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -201,12 +202,13 @@ def export_again(families: Iterable[int]) -> None:
 
 
 def stop() -> None:
-    """End our BIRD, which takes its routes out of the kernel, and clear away what it leaves in /run."""
+    """Clear away what our BIRD has in /run and end it, which takes its routes out of the kernel."""
+    # The process goes last: as long as it runs the next run knows that something is left to do.
+    for path in (SOCKET, PID_FILE, LOADED):
+        path.unlink(missing_ok=True)
     if supervised() and UNIT.exists():
         run(["systemctl", "disable", "--now", UNIT.name])
     _end(signal.SIGTERM)
-    for path in (SOCKET, PID_FILE, LOADED):
-        path.unlink(missing_ok=True)
 
 
 def abandon() -> None:
@@ -218,12 +220,17 @@ def _end(how: signal.Signals) -> None:
     deadline = time.monotonic() + PATIENCE
     left = processes()
     for pid in left:
-        os.kill(pid, how)
+        _kill(pid, how)
     while left and time.monotonic() < deadline:
         time.sleep(0.02)
         left = [pid for pid in processes() if pid in left]
     for pid in left:
-        os.kill(pid, signal.SIGKILL)
+        _kill(pid, signal.SIGKILL)
+
+
+def _kill(pid: int, how: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+        os.kill(pid, how)
 
 
 def _digest_of_files() -> str:

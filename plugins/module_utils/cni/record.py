@@ -131,14 +131,20 @@ def read_all() -> list[Record]:
 
 def _read(found: Path) -> Record:
     try:
-        document = json.loads(found.read_text(encoding="utf-8"))
+        text = found.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"{found}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        text = ""
+    try:
+        document = json.loads(text)
         version = document.pop("podnet")["version"]
         if version > VERSION:
             raise RecordError(
                 f"{found}: written in format {version}, this version of podnet.fabric knows up to {VERSION}"
             )
         return Record(**document)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(
             f"{found}: not the record of an attachment ({type(error).__name__}: {error}); detach that pod by hand "
             "(delete its interface and its address below /run/podnet/ipam), then remove the file"

@@ -123,25 +123,27 @@ class LinkFacility:
 
     def apply(self, operations: Sequence[Operation], host: Host) -> None:
         index = host.index
-        steps = [(operation, *step) for operation in operations for step in _steps(operation)]
-        messages = []
-        for operation, verb, settings in steps:
+        left = []
+        for place, operation in enumerate(operations):
             try:
-                messages.append(encode_link(verb, settings, index))
+                left.append((place, [(encode_link(*step, index), step) for step in _steps(operation)]))
             except NetlinkError as missing:
                 raise ApplyError([self._complaint(operation, missing)]) from missing
+        failures: dict[int, str] = {}
         try:
-            failures = host.netlink.batch(messages)
+            # A step at a time of all links: one whose step fails is left as it is, above all down, or the next run
+            # would see a link that is up and take it for finished.
+            while left:
+                refused = dict(host.netlink.batch([steps[0][0] for dummy, steps in left]))
+                for position, error in refused.items():
+                    place, steps = left[position]
+                    if not _harmless(*steps[0][1], error):
+                        failures[place] = self._complaint(operations[place], error)
+                left = [(place, steps[1:]) for place, steps in left if steps[1:] and place not in failures]
         finally:
             host.forget()
-        # What comes after the first failure of an operation fails with it, and says nothing more.
-        first: dict[str, str] = {}
-        for position, error in failures:
-            operation, verb, settings = steps[position]
-            if not _harmless(verb, settings, error):
-                first.setdefault(settings.name, self._complaint(operation, error))
-        if first:
-            raise ApplyError(list(first.values()))
+        if failures:
+            raise ApplyError(failures[place] for place in sorted(failures))
 
     def _complaint(self, operation: Operation, error: NetlinkError) -> str:
         device = operation.after or operation.before

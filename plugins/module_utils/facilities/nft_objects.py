@@ -76,7 +76,7 @@ def observe() -> tuple[Objects, list[str]]:
         document = json.loads(run(["nft", "-j", "list", "table", *TABLE.split()]))
     except ToolError as error:
         # Without the tool nobody has made the table either; an apply says that it is missing.
-        if error.returncode is None or "No such file or directory" in error.stderr:
+        if error.missing or "No such file or directory" in error.stderr:
             return {}, []
         raise PodnetError(f"nftables cannot be read: {error}") from error
     return parse(document.get("nftables", []))

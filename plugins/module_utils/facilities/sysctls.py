@@ -31,10 +31,13 @@ def path(key: str) -> Path:
 
 
 def read(key: str) -> str | None:
-    """A setting's value, white space folded; None when the kernel does not have it."""
+    """A setting's value, white space folded; None when the kernel does not have it.
+
+    :raises OSError: it is there and cannot be read
+    """
     try:
         return " ".join(path(key).read_text(encoding="ascii").split())
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

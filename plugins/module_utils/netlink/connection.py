@@ -58,6 +58,10 @@ _FLAGS = struct.Struct("=H")
 _SEQUENCE = struct.Struct("=I")
 
 
+_TABLES = {18: "links", 22: "addresses", 26: "routes", 30: "neighbours", 34: "rules", 106: "nexthop objects"}
+"""What a dump request of each type (linux/rtnetlink.h) asks for."""
+
+
 class Netlink:
     """A netlink socket in the network namespace of the thread that opens it.
 
@@ -67,7 +71,10 @@ class Netlink:
     def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
         self._sequence = 0
         self._buffer = bytearray(_DATAGRAM)
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        try:
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        except OSError as error:
+            raise NetlinkError(error.errno or errno.EIO, "while opening a netlink socket") from error
         self._enlarge(_SO_RCVBUFFORCE, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         self._enlarge(_SO_SNDBUFFORCE, socket.SO_SNDBUF, _SEND_BUFFER)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _ANSWER_SECONDS, 0))
@@ -96,6 +103,13 @@ class Netlink:
 
         Raises DumpInterrupted when the table changed during every attempt to read it.
         """
+        try:
+            return self._dump(kind, body)
+        except NetlinkError as error:
+            error.doing = f"reading the {_TABLES.get(kind, 'state')} of the kernel"
+            raise
+
+    def _dump(self, kind: int, body: bytes) -> list[Block]:
         for _attempt in range(_DUMP_ATTEMPTS):
             self._sequence = (self._sequence + 1) & 0xFFFFFFFF
             request = bytearray(message(kind, NLM_F_REQUEST | NLM_F_DUMP, body))

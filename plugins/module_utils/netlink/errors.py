@@ -9,14 +9,18 @@ import os
 
 
 class NetlinkError(OSError):
-    """The kernel refused a message: `errno`, and the kernel's own words (extended ack) where it gave some."""
+    """The kernel refused a message: `errno`, and the kernel's own words (extended ack) where it gave some.
+
+    ``doing`` says what it was asked for, where the one who asked does not say it.
+    """
 
     def __init__(self, number: int, extack: str = "") -> None:
         super().__init__(number, os.strerror(number))
         self.extack = extack
+        self.doing = ""
 
     def __str__(self) -> str:
-        return f"{self.strerror}: {self.extack}" if self.extack else str(self.strerror)
+        return ": ".join(filter(None, (self.doing, self.strerror, self.extack)))
 
 
 class ProtocolError(NetlinkError):

@@ -108,7 +108,10 @@ def check_port(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
 
 
 def _shared_port(each: Interface, wanted: Wanted) -> Iterator[Finding]:
-    """Another device on the port: VXLAN devices share it if their VNIs differ, other kinds leave it to nobody."""
+    """Another device on the port: VXLAN devices share it if their VNIs differ, other kinds leave it to nobody.
+
+    One that is up would lose its peers to our filter, which lets ours only send to the port (tunnel_filter).
+    """
     if each.kind == wanted.dataplane and each.ours:
         return  # bears another name by now, and goes before the new one comes
     if each.kind != wanted.dataplane or wanted.dataplane != "vxlan":
@@ -126,6 +129,15 @@ def _shared_port(each: Interface, wanted: Wanted) -> Iterator[Finding]:
             f"{each.name} has VNI {each.vni} on port {each.port} already",
             f"VNI {wanted.vni} on port {each.port} free",
             "set podnet_vxlan_vni to another number, the same on every node",
+        )
+    elif each.up and not each.ours:
+        yield Finding(
+            "port",
+            "error",
+            f"the vxlan device {each.name}, which is up, receives on UDP port {each.port} too",
+            "the port to ourselves: it is closed to all but our peers",
+            f"set podnet_vxlan_port to another number, the same on every node; or ip link del {each.name}, if it is "
+            "left of a network that is gone",
         )
 
 

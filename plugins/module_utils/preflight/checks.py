@@ -4,7 +4,13 @@
 
 from __future__ import annotations
 
-from ansible_collections.podnet.fabric.plugins.module_utils.preflight import addressing, requirements, surroundings
+from ansible_collections.podnet.fabric.plugins.module_utils.preflight import (
+    addressing,
+    other_networks,
+    packet_filters,
+    requirements,
+    surroundings,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Finding, Seen, Wanted
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.underlay import Choice, choose
 
@@ -17,6 +23,7 @@ _OF_NODE = (
     addressing.check_port,
     addressing.check_tcp_port,
     addressing.check_pools,
+    other_networks.check_routes,
 )
 _OF_UNDERLAY = (
     addressing.check_underlay,
@@ -25,8 +32,10 @@ _OF_UNDERLAY = (
     surroundings.check_accept_ra,
     surroundings.check_rp_filter,
     surroundings.check_managers,
-    surroundings.check_packet_filters,
-    surroundings.check_other_networks,
+    surroundings.check_foreign_routes,
+    packet_filters.check_firewalls,
+    packet_filters.check_packet_filters,
+    other_networks.check_other_networks,
     surroundings.check_forwarding,
 )
 _ORDER = ("error", "warning", "info")

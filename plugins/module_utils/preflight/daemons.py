@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,6 +19,16 @@ _DAEMONS = {
 _PROC = Path("/proc")
 _CONFIGURATION = (Path("/etc"), Path("/run"), Path("/usr/lib"))
 _UFW = Path("/etc/ufw/ufw.conf")
+_FIREWALLD = Path("/etc/firewalld/zones")
+# firewalld.zone(5): elements without content, as firewall-cmd writes them.
+_ELEMENT = re.compile(r"<(interface|source|port|protocol)\s+([^<>]*?)/?>")
+_ATTRIBUTE = re.compile(r"(\w+)=[\"']([^\"']*)[\"']")
+_STARTS = tuple(
+    Path("/etc/systemd/system", name)
+    for name in ("multi-user.target.wants/systemd-networkd.service", "dbus-org.freedesktop.network1.service")
+)
+# Both on by default (networkd.conf(5), since 246 and 249); nexthops go with their routes in newer ones.
+_DELETING = ("ManageForeignRoutes", "ManageForeignRoutingPolicyRules")
 
 
 def running() -> frozenset[str]:
@@ -37,6 +48,42 @@ def left_alone_by(devices: Sequence[str]) -> frozenset[str]:
         for daemon, left in patterns.items()
         if all(any(fnmatchcase(device, pattern) for pattern in left) for device in devices)
     )
+
+
+def networkd_deletes() -> tuple[str, ...]:
+    """The settings by which systemd-networkd deletes what it has not made, where it runs or starts at boot.
+
+    All are on unless networkd.conf(5) or a drop-in says otherwise; of the drop-ins the last by name has the say.
+    """
+    starts = any(link.is_symlink() or link.exists() for link in _STARTS)
+    if not starts and "systemd-networkd" not in running():
+        return ()
+    files: dict[str, Path] = {}
+    for folder in reversed(_CONFIGURATION):
+        files.update({file.name: file for file in folder.joinpath("systemd", "networkd.conf.d").glob("*.conf")})
+    main = next((file for file in (f / "systemd/networkd.conf" for f in _CONFIGURATION) if file.is_file()), None)
+    said: dict[str, str] = {}
+    for file in [*([main] if main else []), *(files[name] for name in sorted(files))]:
+        for line in _lines(file):
+            key, equals, value = line.partition("=")
+            if equals:
+                said[key.strip()] = value.strip().lower()
+    return tuple(name for name in _DELETING if said.get(name, "yes") in ("yes", "true", "on", "1", ""))
+
+
+def firewalld_admits() -> frozenset[tuple[str, str]]:
+    """What firewalld is told for good: interfaces and sources to trust, ports and protocols that some zone lets in."""
+    found: set[tuple[str, str]] = set()
+    for file in _FIREWALLD.glob("*.xml"):
+        for element, attributes in _ELEMENT.findall("\n".join(_lines(file))):
+            said = dict(_ATTRIBUTE.findall(attributes))
+            if element == "port":
+                found.add((element, f"{said.get('port')}/{said.get('protocol')}"))
+            elif element == "protocol":
+                found.add((element, said.get("value", "")))
+            elif file.stem == "trusted":
+                found.add((element, said.get("name" if element == "interface" else "address", "")))
+    return frozenset(found)
 
 
 def ifupdown_interfaces() -> frozenset[str]:

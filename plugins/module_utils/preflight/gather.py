@@ -8,27 +8,35 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterable
-from ipaddress import ip_address, ip_interface
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bgp.config import METRIC
 from ansible_collections.podnet.fabric.plugins.module_utils.bgp.instance import processes
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
+from ansible_collections.podnet.fabric.plugins.module_utils.evidence.foreign import recognise
+from ansible_collections.podnet.fabric.plugins.module_utils.evidence.traces import gather as look_for_traces
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.bird import RTPROT_BIRD
+from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import Address, dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.link import Link, device_names_of, dump_links
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.route import dump_routes
-from ansible_collections.podnet.fabric.plugins.module_utils.ownership import DATAPLANES, marked
+from ansible_collections.podnet.fabric.plugins.module_utils.ownership import DATAPLANES, PROTOCOL, marked
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.carrier import kinds_of
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.daemons import (
+    firewalld_admits,
     ifupdown_interfaces,
     left_alone_by,
+    networkd_deletes,
     running,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.plugins import look_for_plugins
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.rulesets import look_at_rulesets
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import (
     HeldAddress,
+    HeldRoute,
     Interface,
     IPAddress,
     Seen,
@@ -59,6 +67,9 @@ def gather(wanted: Wanted) -> Seen:
         advertised = (
             dump_routes(netlink, names, socket.AF_INET6, _RTPROT_RA) if Path("/proc/net/if_inet6").exists() else []
         )
+        routes = tuple(_routes_into(netlink, names, wanted))
+    with Host() as host:
+        networks = tuple(recognise(look_for_traces(host))) if root else ()
     ra_uplinks = tuple(sorted({route.dev for route in advertised if not route.prefixlen and route.dev}))
     tools = {tool: shutil.which(tool, path=_search_path()) for tool in _TOOLS}
     dropping, filters = look_at_rulesets(tools) if root else ((), frozenset())
@@ -68,6 +79,8 @@ def gather(wanted: Wanted) -> Seen:
         root=root,
         interfaces=tuple(_interface(link) for link in links),
         addresses=tuple(_held(address) for address in addresses),
+        routes=routes,
+        networks=networks,
         sources={address: source_towards(address) for address in (*wanted.towards, *_ANYWHERE)},
         ra_uplinks=ra_uplinks,
         trials=try_features(kinds, tools["nft"]),
@@ -78,6 +91,8 @@ def gather(wanted: Wanted) -> Seen:
         sysctl=_sysctls(_of_interest(links, {address.dev for address in addresses})),
         processes=running(),
         leaves_us_alone=left_alone_by(devices),
+        networkd_deletes=networkd_deletes(),
+        firewalld=firewalld_admits(),
         ifupdown=ifupdown_interfaces(),
         udp_ports=frozenset(_ports("udp")),
         tcp_ports=frozenset(_ports("tcp", _LISTEN)),
@@ -85,6 +100,22 @@ def gather(wanted: Wanted) -> Seen:
         dropping=dropping,
         filters=filters,
     )
+
+
+def _routes_into(netlink: Netlink, names: Mapping[int, str], wanted: Wanted) -> Iterator[HeldRoute]:
+    """The routes of others that lead into the pools. Those of our BIRD have its protocol and a metric of ours."""
+    for family in wanted.families:
+        # In numbers, since there may be a hundred thousand routes.
+        pools = [
+            (int(pool.network_address) >> (pool.max_prefixlen - pool.prefixlen), pool.prefixlen)
+            for pool in (ip_network(text, strict=False) for text in wanted.pools_of(family))
+        ]
+        for route in dump_routes(netlink, names, socket.AF_INET if family == 4 else socket.AF_INET6):
+            if route.protocol == PROTOCOL or (route.protocol == RTPROT_BIRD and route.metric == METRIC):
+                continue
+            number, bits = int.from_bytes(route.dst, "big"), 8 * len(route.dst)
+            if any(route.prefixlen >= length and number >> (bits - length) == head for head, length in pools):
+                yield HeldRoute(ip_network((route.dst, route.prefixlen)), route.dev, route.protocol)
 
 
 def _dataplanes(wanted: Wanted) -> tuple[str, ...]:

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import BUILT_IN, filters
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Firewall
 
 # The tables that iptables-nft keeps, told by the names of iptables' built-in chains.
@@ -21,16 +23,32 @@ _OUR_TABLE = "podnet"
 
 def look_at_rulesets(tools: Mapping[str, str | None]) -> tuple[tuple[Firewall, ...], frozenset[str]]:
     """The chains that drop forwarded packets, and the flavours of iptables in use."""
-    chains = nft_chains(_output([tools["nft"], "-j", "list", "chains"])) if tools.get("nft") else []
-    dropping = list(dropping_chains(chains))
-    flavours = {"nft"} if any(_is_iptables(chain) for chain in chains) else set()
+    nft = tools.get("nft")
+    chains = nft_chains(_output([nft, "-j", "list", "chains"])) if nft else []
+    dropping: list[Firewall] = []
+    flavours = set()
+    readable: set[str] = set()  # tables of nft that iptables has words for
+    try:
+        found = list(filters())
+    except PodnetError:
+        found = []
+    for table in found:
+        family, flavour = ("ip6" if table.tool.startswith("ip6") else "ip"), table.tool.partition("-")[2]
+        if flavour == "nft":
+            readable.add(f"{family} filter")
+        if table.drops:
+            dropping.append(Firewall(f"iptables-{flavour}", f"{family} filter", BUILT_IN, table.tool))
+        if table.used:
+            flavours.add(flavour)
+    for chain in chains:
+        if _is_iptables(chain) and chain["table"] != "filter":
+            flavours.add("nft")
+    native = [chain for chain in chains if not (chain["name"] == BUILT_IN and _table(chain) in readable)]
+    dropping += dropping_chains(native, lambda chain: ends_with_drop(_rules(nft, chain)))
     for tool, names in _LEGACY.items():
         # The file tells which tables are loaded; the tool itself would load them.
-        if tools.get(tool) and _content(f"/proc/net/{names}"):
-            saved = _output([f"{tools[tool]}-save"])
-            dropping += legacy_dropping(saved, "ip6" if tool.startswith("ip6") else "ip")
-            if "\n-A " in saved:
-                flavours.add("legacy")
+        if tools.get(tool) and _content(f"/proc/net/{names}") and "\n-A " in _output([f"{tools[tool]}-save"]):
+            flavours.add("legacy")
     return tuple(dropping), frozenset(flavours)
 
 
@@ -43,20 +61,39 @@ def nft_chains(answer: str) -> list[dict[str, Any]]:
     return [each["chain"] for each in objects if "chain" in each]
 
 
-def dropping_chains(chains: list[dict[str, Any]]) -> Iterator[Firewall]:
-    """The base chains of forwarded packets, not ours, whose policy is to drop."""
+def dropping_chains(
+    chains: list[dict[str, Any]], rejects_the_rest: Callable[[Mapping[str, Any]], bool]
+) -> Iterator[Firewall]:
+    """The base chains of forwarded packets, not ours, that drop what nobody accepts: by policy or by a rule."""
     for chain in chains:
-        if chain.get("hook") == "forward" and chain.get("policy") == "drop" and chain.get("table") != _OUR_TABLE:
-            yield Firewall("nftables", f"{chain['family']} {chain['table']}", chain["name"])
+        if (
+            chain.get("hook") == "forward"
+            and chain["family"] in ("ip", "ip6", "inet")
+            and chain.get("table") != _OUR_TABLE
+            and (chain.get("policy") == "drop" or rejects_the_rest(chain))
+        ):
+            yield Firewall("nftables", _table(chain), chain["name"])
 
 
-def legacy_dropping(saved: str, family: str) -> list[Firewall]:
-    """The same in the output of iptables-save."""
-    return [
-        Firewall("iptables-legacy", f"{family} filter", "FORWARD")
-        for line in saved.splitlines()
-        if line.startswith(":FORWARD DROP")
-    ]
+def ends_with_drop(rules: list[dict[str, Any]]) -> bool:
+    """Whether one of a chain's rules (libnftables' JSON) drops or rejects whatever meets it."""
+    for rule in rules:
+        words = [word for word in rule.get("expr", ()) if not {"counter", "log"} & word.keys()]
+        if words and {"drop", "reject"} & words[0].keys():
+            return True
+    return False
+
+
+def _rules(nft: str | None, chain: Mapping[str, Any]) -> list[dict[str, Any]]:
+    answer = _output([nft, "-j", "list", "chain", *_table(chain).split(), chain["name"]])
+    try:
+        return [each["rule"] for each in json.loads(answer)["nftables"] if "rule" in each]
+    except (ValueError, KeyError):
+        return []
+
+
+def _table(chain: Mapping[str, Any]) -> str:
+    return f"{chain['family']} {chain['table']}"
 
 
 def _is_iptables(chain: Mapping[str, Any]) -> bool:

@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import NamedTuple, Union
+
+from ansible_collections.podnet.fabric.plugins.module_utils.evidence.foreign import Network
 
 IPAddress = Union[IPv4Address, IPv6Address]
 IPInterface = Union[IPv4Interface, IPv6Interface]
+IPNetwork = Union[IPv4Network, IPv6Network]
 
 
 class Finding(NamedTuple):
@@ -42,6 +45,7 @@ class Wanted(NamedTuple):
     mtu: int = 0  # 0: as large as fits
     pools: tuple[str, ...] = ()
     nexthop_objects: str = "auto"
+    forward_accept: str = "auto"
     cni_bin_dir: str = "auto"
     cni_conf_dir: str = "/etc/cni/net.d"
     cni_conf_file: str = "10-podnet.conflist"
@@ -98,9 +102,18 @@ class CniDirectory(NamedTuple):
 class Firewall(NamedTuple):
     """A chain that sees forwarded packets and drops those that nobody accepts."""
 
-    backend: str  # "nftables" or "iptables-legacy"
+    backend: str  # "nftables", "iptables-nft" or "iptables-legacy"
     table: str
     chain: str
+    tool: str = ""  # of iptables, where that can add rules to the chain
+
+
+class HeldRoute(NamedTuple):
+    """A route that is not ours, in the main table."""
+
+    dst: IPNetwork
+    interface: str  # empty for one without, a blackhole for example
+    protocol: int
 
 
 class Seen(NamedTuple):
@@ -109,6 +122,8 @@ class Seen(NamedTuple):
     root: bool = True
     interfaces: tuple[Interface, ...] = ()
     addresses: tuple[HeldAddress, ...] = ()
+    routes: tuple[HeldRoute, ...] = ()  # of others, those that have a destination in one of the pools
+    networks: tuple[Network, ...] = ()  # of others, and what they have left
     # Address asked for -> the source address that the kernel would use, None when there is no route.
     sources: Mapping[IPAddress, IPAddress | None] = {}
     ra_uplinks: tuple[str, ...] = ()  # interfaces whose IPv6 default route came by router advertisement
@@ -120,6 +135,8 @@ class Seen(NamedTuple):
     sysctl: Mapping[str, str] = {}
     processes: frozenset[str] = frozenset()
     leaves_us_alone: frozenset[str] = frozenset()  # network daemons that are configured not to touch our devices
+    networkd_deletes: tuple[str, ...] = ()  # settings by which it deletes what it has not made, where it runs or will
+    firewalld: frozenset[tuple[str, str]] = frozenset()  # what its zones are told, permanently: ("interface", NAME) ...
     ifupdown: frozenset[str] = frozenset()  # interfaces that /etc/network/interfaces configures
     udp_ports: frozenset[int] = frozenset()  # ports that some socket holds
     tcp_ports: frozenset[int] = frozenset()  # ports that some program listens on

@@ -1,49 +1,19 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks of what else lives on the node: kernel settings, network daemons, packet filters, other pod networks."""
+"""Checks of what else lives on the node: kernel settings, and daemons that take devices and routes over."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from ansible_collections.podnet.fabric.plugins.module_utils.evidence.foreign import DEVICES
-from ansible_collections.podnet.fabric.plugins.module_utils.preflight.carrier import CARRIERS
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Finding, Seen, Wanted
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.underlay import Choice, Underlay
 
-# Devices by which another pod network is known.
-_LEFTOVERS = {
-    **DEVICES,
-    "a CNI bridge": re.compile(r"cni\d+|cni-podman\d+"),
-    "kube-proxy": re.compile(r"kube-ipvs0"),
-}
 # A daemon that takes network devices over -> how to keep it from ours.
 _MANAGERS = {
     "NetworkManager": ("unmanaged-devices={matches} in section [keyfile] of a file in /etc/NetworkManager/conf.d"),
-    "systemd-networkd": (
-        "a .network file in /etc/systemd/network with [Match] Name={names} and [Link] Unmanaged=yes, "
-        "and ManageForeignRoutes=no, ManageForeignRoutingPolicyRules=no in networkd.conf"
-    ),
+    "systemd-networkd": ("a .network file in /etc/systemd/network with [Match] Name={names} and [Link] Unmanaged=yes"),
 }
-_FIREWALLS = {
-    "firewalld": "firewall-cmd --permanent --zone=trusted {added}",
-    "ufw": "ufw allow in on {bridge}; ufw route allow in on {bridge}",
-}
-# What the outer packets are -> what lets them in. The names of IP protocols are those of /etc/protocols.
-_LET_IN = {
-    "firewalld": {
-        "UDP port": "firewall-cmd --permanent --add-port={}/udp",
-        "TCP port": "firewall-cmd --permanent --add-port={}/tcp",
-        "IP protocol": "firewall-cmd --permanent --add-protocol={}",
-    },
-    "ufw": {
-        "UDP port": "ufw allow {}/udp",
-        "TCP port": "ufw allow {}/tcp",
-        "IP protocol": "-A ufw-before-input -p {} -j ACCEPT in /etc/ufw/before.rules (ipv6: ufw6-..., before6.rules)",
-    },
-}
-_PROTOCOLS = {4: "ipencap", 41: "ipv6"}
 
 
 def check_forwarding(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
@@ -133,89 +103,20 @@ def check_managers(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Findi
                 f"{', '.join(devices)} and the pods' devices unmanaged",
                 cure.format(names=" ".join(names), matches=";".join(f"interface-name:{name}" for name in names)),
             )
-    outer = _outer(wanted)
-    added = " ".join(f"--add-interface={name}" for name in devices)
-    for daemon, cure in _FIREWALLS.items():
-        if daemon in seen.processes:
-            yield Finding(
-                "managers",
-                "warning",
-                f"{daemon} is active",
-                " and ".join(["pod traffic", *(f"{sort} {value}" for sort, value in outer)]) + " accepted by it",
-                "; ".join(
-                    [
-                        cure.format(bridge=wanted.bridge_name, added=added),
-                        *(_LET_IN[daemon][sort].format(value) for sort, value in outer),
-                    ]
-                ),
-            )
 
 
-def _outer(wanted: Wanted) -> list[tuple[str, int | str]]:
-    """What carries the pods' packets from node to node, as firewalls name it."""
-    carrier = CARRIERS[wanted.dataplane]
-    found: list[tuple[str, int | str]] = []
-    if wanted.port is not None:
-        found.append(("UDP port", wanted.port))
-    tcp_port = wanted.tcp_port or carrier.tcp_port
-    if tcp_port is not None:
-        found.append(("TCP port", tcp_port))
-    protocols = [carrier.protocols[family] for family in wanted.families if family in carrier.protocols]
-    return found + [("IP protocol", _PROTOCOLS[protocol]) for protocol in protocols]
-
-
-def check_packet_filters(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
-    """Filters that drop forwarded packets: an accept in a table of ours does not overrule them."""
-    bridged = any(seen.sysctl.get(f"net.bridge.bridge-nf-call-{tool}") == "1" for tool in ("iptables", "ip6tables"))
-    for chain in seen.dropping:
-        families = {"ip": [4], "ip6": [6]}.get(chain.table.split()[0], [4, 6])
-        pools = [pool for family in families for pool in wanted.pools_of(family)]
-        if not pools:
-            continue
-        example = ""
-        if chain.chain == "FORWARD":
-            tool = ("iptables" if families == [4] else "ip6tables") + chain.backend.partition("iptables")[2]
-            # Docker empties FORWARD's head at every start, but leaves its own user chain alone.
-            user = "DOCKER-USER" if "dockerd" in seen.processes else "FORWARD"
-            example = f", for example {tool} -I {user} -s {pools[0]} -j ACCEPT"
+def check_foreign_routes(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
+    """systemd-networkd deletes routes and rules that it has not made, each time that it starts."""
+    if seen.networkd_deletes:
+        settings = "".join(f"{name}=no\\n" for name in seen.networkd_deletes)
+        found = ", ".join(f"{name}=yes" for name in seen.networkd_deletes)
         yield Finding(
-            "packet_filters",
+            "managers",
             "warning",
-            f"the {chain.backend} chain {chain.table} {chain.chain} drops what no rule accepts"
-            + (" (bridged packets too: br_netfilter is on)" if bridged else ""),
-            "the pods' packets accepted there",
-            f"accept {' and '.join(pools)} there as source and as destination{example}",
-        )
-    if len(seen.filters) > 1:
-        yield Finding(
-            "packet_filters",
-            "warning",
-            "rules in iptables-legacy and in iptables-nft",
-            "one flavour: with two, each drops what the other accepts",
-            "see both with iptables-legacy-save and iptables-nft-save, and flush the one that is not used",
-        )
-
-
-def check_other_networks(seen: Seen, wanted: Wanted, choice: Choice) -> Iterator[Finding]:
-    """What another pod network has put, or left, here."""
-    for network, pattern in _LEFTOVERS.items():
-        names = sorted(each.name for each in seen.interfaces if pattern.match(each.name) and not each.ours)
-        if names:
-            yield Finding(
-                "other_networks",
-                "warning",
-                f"devices of {network}: {', '.join(names[:4])}" + (f" and {len(names) - 4} more" if names[4:] else ""),
-                "one pod network on a host, or two that know of each other",
-                f"when {network} is gone from this host, remove them (ip link del NAME) and its iptables rules",
-            )
-    first = [name for name in seen.cni.conflists if name < wanted.cni_conf_file]
-    if first:
-        yield Finding(
-            "other_networks",
-            "warning",
-            f"{', '.join(first)} in {wanted.cni_conf_dir}",
-            f"{wanted.cni_conf_file} as the first: container runtimes take the first network as the default",
-            "remove or rename the files of a network that is not used any more",
+            f"systemd-networkd deletes what it has not made: {found}",
+            "the pod network's routes left alone when it starts, reloads or is reconfigured",
+            f"mkdir -p /etc/systemd/networkd.conf.d; printf '[Network]\\n{settings}' "
+            "> /etc/systemd/networkd.conf.d/84-podnet.conf; systemctl restart systemd-networkd",
         )
 
 

@@ -110,7 +110,7 @@ def _unseen(desired: Objects) -> list[str]:
 def _setting(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
-    except OSError:
+    except FileNotFoundError:
         return ""
 
 

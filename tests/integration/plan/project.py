@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ansible_collections.podnet.fabric.plugins.plugin_utils import planning
+from ansible_collections.podnet.fabric.plugins.plugin_utils import ledger_store, planning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ class Project:
     @property
     def ledger(self) -> Path:
         """The ledger's path."""
-        return self.folder / planning.LEDGER_NAME
+        return self.folder / ledger_store.LEDGER_NAME
 
     def inventory(self, nodes: dict[str, dict[str, Any]], removed: Sequence[str] = (), **shared: Any) -> None:
         """Write an inventory; a connection to any of its hosts fails at once."""

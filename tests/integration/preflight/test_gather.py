@@ -138,10 +138,31 @@ def test_filters_that_drop_are_found_in_both_flavours(host: Namespace) -> None:
     host.run("ip6tables-legacy", "-A", "FORWARD", "-s", "2001:db8::/32", "-j", "ACCEPT")
     seen = gather(WANTED)
     assert set(seen.dropping) == {
-        Firewall("nftables", "ip filter", "FORWARD"),
-        Firewall("iptables-legacy", "ip6 filter", "FORWARD"),
+        Firewall("iptables-nft", "ip filter", "FORWARD", "iptables-nft"),
+        Firewall("iptables-legacy", "ip6 filter", "FORWARD", "ip6tables-legacy"),
     }
     assert seen.filters == {"nft", "legacy"}
+    assert found() == {"packet_filters": "rules in iptables-legacy and in iptables-nft"}
+
+
+def test_a_table_that_is_only_there_is_no_second_flavour(host: Namespace) -> None:
+    host.run("iptables-nft", "-L", "-n")
+    host.run("iptables-legacy", "-P", "FORWARD", "DROP")
+    assert gather(WANTED).filters == {"legacy"}
+
+
+@pytest.mark.parametrize("rest", ["counter drop", "reject with icmpx type admin-prohibited"])
+def test_a_chain_of_nftables_own_is_opened_by_its_cure(host: Namespace, rest: str) -> None:
+    host.run("nft", "add table inet host; add chain inet host forward { type filter hook forward priority 0; }")
+    host.run("nft", f"add rule inet host forward ct state established accept; add rule inet host forward {rest}")
+    (finding,) = [each for each in examine(gather(WANTED), WANTED)[1] if each.check == "packet_filters"]
+    assert finding.severity == "warning"
+    assert finding.found.startswith("the nftables chain inet host forward drops what no rule accepts")
+    for command in finding.cure.partition(",")[0].split("; "):
+        host.run(*command.split())
+    shown = host.run("nft", "list", "chain", "inet", "host", "forward")
+    assert 'iifname "podnet0" accept' in shown
+    assert 'oifname "podnet0" accept' in shown
 
 
 def test_kernel_settings_are_read_here_and_not_elsewhere(host: Namespace) -> None:
@@ -168,3 +189,40 @@ def test_leftovers_of_another_network_are_found(host: Namespace) -> None:
         "pools": "10.244.1.1/24 on cni0 overlaps the pool 10.244.0.0/16",
         "other_networks": "devices of a CNI bridge: cni0",
     }
+
+
+def test_routes_of_others_into_the_pools_are_found_and_ours_are_not(host: Namespace) -> None:
+    host.ip("route", "add", "10.244.9.0/24", "via", "192.168.0.9", "proto", "84")
+    host.ip("route", "add", "10.0.0.0/8", "via", "192.168.0.9")
+    assert found() == {}
+    host.ip("route", "add", "blackhole", "10.244.7.64/26", "proto", "80")
+    host.ip("-6", "route", "add", "fd00:10:244:7::/64", "via", "fd00:1::9", "proto", "bird")
+    errors = [each.found for each in examine(gather(WANTED), WANTED)[1] if each.check == "pools"]
+    assert errors == [
+        "routes that podnet.fabric has not made lead into the pool 10.244.0.0/16: 10.244.7.64/26 proto 80",
+        "routes that podnet.fabric has not made lead into the pool fd00:10:244::/48: "
+        "fd00:10:244:7::/64 dev eth0 proto 12",
+    ]
+
+
+def test_what_flannel_and_calico_leave_is_named_with_its_cure(host: Namespace) -> None:
+    host.ip("link", "add", "flannel.1", "type", "vxlan", "id", "1", "dstport", "8472", "dev", "eth0")
+    host.run("iptables-nft", "-N", "FLANNEL-FWD")
+    host.ip("link", "add", "vxlan.calico", "type", "vxlan", "id", "4096", "dstport", "4790", "dev", "eth0")
+    host.run("ip6tables-legacy", "-N", "cali-FORWARD")
+    told = [each for each in examine(gather(WANTED), WANTED)[1] if each.check == "other_networks"]
+    assert {each.severity for each in told} == {"warning"}, "neither collides with us"
+    assert [each.found for each in told] == [
+        "traces of Calico: device vxlan.calico (vxlan, VNI 4096, port 4790); chain cali-FORWARD (legacy)",
+        "traces of flannel: device flannel.1 (vxlan, VNI 1, port 8472); chain FLANNEL-FWD (nft)",
+    ]
+    assert "ip link del vxlan.calico" in told[0].cure
+    assert "ip link del flannel.1" in told[1].cure
+    # Where they do collide, the run stops.
+    host.ip("route", "add", "10.244.3.0/24", "via", "192.168.0.9", "dev", "eth0")
+    host.ip("link", "add", "flannel.84", "type", "vxlan", "id", "84", "dstport", "4789", "dev", "eth0")
+    errors = [each.found for each in examine(gather(WANTED), WANTED)[1] if each.severity == "error"]
+    assert sorted(errors) == [
+        "flannel.84 has VNI 84 on port 4789 already",
+        "routes that podnet.fabric has not made lead into the pool 10.244.0.0/16: 10.244.3.0/24 dev eth0 proto 3",
+    ]

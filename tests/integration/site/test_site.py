@@ -30,6 +30,7 @@ DECLARING = {
     "Declare the blocks of this node",
     "Forward packets",
     "Declare the pod bridge",
+    "Let pods through where iptables drops what is forwarded",
     FILTERING,
     "Declare the tunnel to all peers",
     "Declare the network for container runtimes",

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.podnet.fabric.plugins.plugin_utils import ledger_file, ledger_text, planning
+from ansible_collections.podnet.fabric.plugins.plugin_utils import ledger_file, ledger_store, ledger_text, planning
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import Ledger
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_file import FileStore
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_text import LedgerError
@@ -26,7 +26,7 @@ IMPORT_PATH = str(Path(ledger_file.__file__).absolute().parents[5])
 
 # Adds its own nodes to the ledger, one update for each, as many controllers at once would.
 WRITER = """
-import ipaddress, os, signal, sys, time
+import fcntl, ipaddress, os, signal, sys, time
 from pathlib import Path
 from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Pool
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import blocks_by_node, settle
@@ -40,7 +40,7 @@ path, name, count, mode = sys.argv[1:]
 point, _colon, nth = mode.partition(":")
 if point:
     module, function = point.rsplit(".", 1)
-    target = {"os": os, "Path": Path}[module]
+    target = {"fcntl": fcntl, "os": os, "Path": Path}[module]
     original = getattr(target, function)
     calls = 0
 
@@ -89,7 +89,16 @@ def test_sixteen_writers_at_once_lose_and_duplicate_nothing(tmp_path: Path) -> N
     assert len({entry.network for entry in ledger.entries}) == 160
 
 
-@pytest.mark.parametrize("kill_at", ["os.fchmod:1", "os.fsync:1", "Path.replace:1", "os.open:2", "os.fsync:2"])
+# In the order in which a writer comes by them: the lock taken and signed, the new file made and written, given the name
+# of the old one, the folder opened, written and closed, the lock let go.
+BEFORE_THE_RENAME = [
+    *("os.open:1", "fcntl.flock:1", "os.ftruncate:1", "os.pwrite:1"),
+    *("Path.open:1", "os.fchmod:1", "os.fsync:1", "Path.replace:1"),
+]
+AFTER_THE_RENAME = ["os.open:2", "os.fsync:2", "os.close:1", "os.close:2"]
+
+
+@pytest.mark.parametrize("kill_at", [*BEFORE_THE_RENAME, *AFTER_THE_RENAME])
 def test_a_writer_killed_at_any_step_leaves_a_valid_file_and_no_lock(tmp_path: Path, kill_at: str) -> None:
     path = tmp_path / "ledger.json"
     killed = writer(path, "killed", 3, kill_at)
@@ -97,7 +106,7 @@ def test_a_writer_killed_at_any_step_leaves_a_valid_file_and_no_lock(tmp_path: P
     assert (killed.returncode, told) == (-signal.SIGKILL, ["killed-0"])
     nodes = {entry.node for entry in FileStore(path, "test").read().entries}
     # The second node is in when the kill came after the new file had taken the old one's place, and not otherwise.
-    assert nodes == ({"killed-0", "killed-1"} if kill_at in ("os.open:2", "os.fsync:2") else {"killed-0"})
+    assert nodes == ({"killed-0", "killed-1"} if kill_at in AFTER_THE_RENAME else {"killed-0"})
     assert finish(writer(path, "next", 1)) == ["next-0"]
     assert {entry.node for entry in FileStore(path, "test").read().entries} == {*nodes, "next-0"}
     assert sorted(item.name for item in tmp_path.iterdir()) == ["ledger.json", "ledger.json.lock"]
@@ -209,7 +218,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 def test_an_unusable_ledger_stops_the_plan_and_stays_byte_for_byte(
     tmp_path: Path, host: Any, damage: str, allocate: bool
 ) -> None:
-    path = tmp_path / planning.LEDGER_NAME
+    path = tmp_path / ledger_store.LEDGER_NAME
     path.write_text(damage)
     outcome = planning.run([host("node1", "192.0.2.11")], [], str(tmp_path), allocate)
     assert outcome.plan is None
@@ -218,7 +227,7 @@ def test_an_unusable_ledger_stops_the_plan_and_stays_byte_for_byte(
 
 
 def test_an_unusable_ledger_is_told_together_with_other_problems(tmp_path: Path, host: Any) -> None:
-    (tmp_path / planning.LEDGER_NAME).write_text("{")
+    (tmp_path / ledger_store.LEDGER_NAME).write_text("{")
     outcome = planning.run([host("node1", vxlan_vni=0)], [], str(tmp_path), allocate=True)
     assert [problem.path.replace(str(tmp_path), "") for problem in outcome.problems] == [
         "podnet_vxlan_vni",

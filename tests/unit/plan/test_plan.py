@@ -42,7 +42,7 @@ def test_defaults_make_a_two_line_inventory_work(plan: dict[str, Any], tmp_path:
             "family": 4,
             "block_size": 24,
             "nat_outgoing": True,
-            "blocks": {"total": 256, "held": 2, "resting": 0},
+            "blocks": {"total": 256, "held": 2, "resting": 0, "reserved": 0},
         },
         {
             "name": "default6",
@@ -50,7 +50,7 @@ def test_defaults_make_a_two_line_inventory_work(plan: dict[str, Any], tmp_path:
             "family": 6,
             "block_size": 64,
             "nat_outgoing": True,
-            "blocks": {"total": 65536, "held": 2, "resting": 0},
+            "blocks": {"total": 65536, "held": 2, "resting": 0, "reserved": 0},
         },
     ]
     assert list(plan["nodes"]) == ["b-node", "a-node"]
@@ -87,7 +87,7 @@ def test_settings_hold_every_cluster_wide_variable(plan: dict[str, Any]) -> None
     told = {name for name in schema.cluster_wide() if not schema.is_secret(name)}
     assert {f"podnet_{name}" for name in plan["settings"]} == told
     assert plan["settings"]["vxlan_vni"] == 84
-    assert plan["settings"]["ledger"] == {"store": "file", "path": "auto"}
+    assert (plan["settings"]["ledger"]["store"], plan["settings"]["ledger"]["path"]) == ("file", "auto")
 
 
 def test_a_node_sees_itself(plan: dict[str, Any]) -> None:
@@ -137,10 +137,10 @@ def test_the_table_shows_nodes_pools_and_mtu(plan: dict[str, Any]) -> None:
         "MTU of the pods: 1450 (the dataplane takes 50 bytes)",
         "ledger: podnet-ledger.json",
         "",
-        "pool      range             blocks of  owned       resting  free   NAT outward",
-        "--------  ----------------  ---------  ----------  -------  -----  -----------",
-        "default   10.244.0.0/16     /24        2 of 256    0        254    yes",
-        "default6  fd00:10:244::/48  /64        2 of 65536  0        65534  yes",
+        "pool      range             blocks of  owned       resting  reserved  free   NAT outward",
+        "--------  ----------------  ---------  ----------  -------  --------  -----  -----------",
+        "default   10.244.0.0/16     /24        2 of 256    0        0         254    yes",
+        "default6  fd00:10:244::/48  /64        2 of 65536  0        0         65534  yes",
         "",
         "node    underlay    interface  second        block               gateway           tunnel end",
         "------  ----------  ---------  ------------  ------------------  ----------------  -----------------",
@@ -256,8 +256,8 @@ def test_a_pool_whose_free_blocks_all_rest(tmp_path: Path, host: Any, monkeypatc
     before = (tmp_path / ".podnet-ledger.json").read_bytes()
     assert run("b", "c") == [
         "podnet_pools: found no free IPv4 block for c (1 owned, 1 resting, the first until 1970-01-12T14:46:40Z), "
-        "wanted one for each node; add an IPv4 pool, or set podnet_block_rest to fewer seconds if nothing uses the "
-        "resting blocks' addresses any more"
+        "wanted a free one for each of them; add an IPv4 pool, or set podnet_block_rest to fewer seconds if nothing "
+        "uses the resting blocks' addresses any more"
     ]
     assert (tmp_path / ".podnet-ledger.json").read_bytes() == before
     assert run("b", "c", rest=0) == []

@@ -140,7 +140,7 @@ def test_a_routing_daemon_of_somebody_else_is_in_the_way_of_bgp() -> None:
             "ipip",
             "firewalld",
             "pod traffic and IP protocol ipencap and IP protocol ipv6 accepted by it",
-            "--add-protocol=ipencap; firewall-cmd --permanent --add-protocol=ipv6",
+            "firewall-cmd --permanent --add-protocol=ipencap --add-protocol=ipv6; firewall-cmd --reload",
         ),
         ("bgp", "ufw", "pod traffic and TCP port 179 accepted by it", "ufw allow 179/tcp"),
         ("host_gw", "ufw", "pod traffic accepted by it", "ufw route allow in on podnet0"),

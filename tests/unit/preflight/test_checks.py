@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 
 import pytest
 
+from ansible_collections.podnet.fabric.plugins.module_utils.evidence.foreign import Network
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.checks import examine, missing_packages
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import (
     CniDirectory,
     Firewall,
     HeldAddress,
+    HeldRoute,
     Interface,
     Seen,
     Trial,
@@ -22,6 +24,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen impor
 WANTED = Wanted(interface="eth0", pools=("10.244.0.0/16", "fd00:10:244::/48"))
 ETH0 = Interface("eth0")
 ADDRESS = HeldAddress("eth0", ip_interface("192.168.0.11/24"))
+DOCKER = Firewall("iptables-nft", "ip filter", "FORWARD", "iptables-nft")
 FINE = Seen(
     interfaces=(ETH0,),
     addresses=(ADDRESS,),
@@ -187,6 +190,12 @@ def test_nothing_is_found_on_a_host_that_is_fine() -> None:
             id="strict-everywhere-but-loose-by-default",
         ),
         pytest.param(
+            FINE._replace(interfaces=(ETH0, Interface("vxlan.calico", "vxlan", vni=4096, port=4789))),
+            WANTED,
+            ("port", "error", "the vxlan device vxlan.calico, which is up, receives on UDP port 4789 too"),
+            id="port-that-our-filter-would-close",
+        ),
+        pytest.param(
             FINE._replace(processes=frozenset({"NetworkManager"})),
             WANTED,
             ("managers", "warning", "NetworkManager runs and is not told to leave our devices alone"),
@@ -199,10 +208,39 @@ def test_nothing_is_found_on_a_host_that_is_fine() -> None:
             id="firewalld",
         ),
         pytest.param(
-            FINE._replace(dropping=(Firewall("nftables", "ip filter", "FORWARD"),)),
+            FINE._replace(dropping=(DOCKER,)),
             WANTED,
-            ("packet_filters", "warning", "the nftables chain ip filter FORWARD drops what no rule accepts"),
+            ("packet_filters", "info", "the iptables-nft chain ip filter FORWARD drops what no rule accepts"),
             id="docker-drops",
+        ),
+        pytest.param(
+            FINE._replace(dropping=(DOCKER,)),
+            WANTED._replace(forward_accept="never"),
+            ("packet_filters", "warning", "the iptables-nft chain ip filter FORWARD drops what no rule accepts"),
+            id="docker-drops-and-iptables-is-left-alone",
+        ),
+        pytest.param(
+            FINE._replace(dropping=(Firewall("nftables", "inet host", "forward"),)),
+            WANTED,
+            ("packet_filters", "warning", "the nftables chain inet host forward drops what no rule accepts"),
+            id="native-chain-drops",
+        ),
+        pytest.param(
+            FINE._replace(networkd_deletes=("ManageForeignRoutes",)),
+            WANTED,
+            ("managers", "warning", "systemd-networkd deletes what it has not made: ManageForeignRoutes=yes"),
+            id="networkd-deletes-routes",
+        ),
+        pytest.param(
+            FINE._replace(routes=(HeldRoute(ip_network("10.244.7.0/24"), "flannel.1", 3),)),
+            WANTED,
+            (
+                "pools",
+                "error",
+                "routes that podnet.fabric has not made lead into the pool 10.244.0.0/16: "
+                "10.244.7.0/24 dev flannel.1 proto 3",
+            ),
+            id="foreign-route-in-a-pool",
         ),
         pytest.param(
             FINE._replace(filters=frozenset({"legacy", "nft"})),
@@ -211,19 +249,15 @@ def test_nothing_is_found_on_a_host_that_is_fine() -> None:
             id="iptables-mix",
         ),
         pytest.param(
-            FINE._replace(interfaces=(ETH0, *(Interface(f"cali{nth:011x}", "veth") for nth in range(6)))),
+            FINE._replace(networks=(Network("Calico", ("device vxlan.calico", "chain cali-FORWARD (nft)"), None),)),
             WANTED,
-            (
-                "other_networks",
-                "warning",
-                "devices of Calico: cali00000000000, cali00000000001, cali00000000002, cali00000000003 and 2 more",
-            ),
+            ("other_networks", "warning", "traces of Calico: device vxlan.calico; chain cali-FORWARD (nft)"),
             id="calico-leftovers",
         ),
         pytest.param(
             FINE._replace(cni=FINE.cni._replace(conflists=("05-cilium.conflist", "10-podnet.conflist"))),
             WANTED,
-            ("other_networks", "warning", "05-cilium.conflist in /etc/cni/net.d"),
+            ("other_networks", "error", "05-cilium.conflist in /etc/cni/net.d"),
             id="another-default-network",
         ),
         pytest.param(
@@ -262,7 +296,8 @@ def test_a_finding_is_told(seen: Seen, wanted: Wanted, finding: tuple[str, str, 
         ),
         pytest.param(
             FINE._replace(
-                interfaces=(ETH0, Interface("vxlan0", "vxlan", vni=85, port=4789)), udp_ports=frozenset({4789})
+                interfaces=(ETH0, Interface("vxlan0", "vxlan", up=False, vni=85, port=4789)),
+                udp_ports=frozenset({4789}),
             ),
             WANTED,
             id="port-shared-with-another-vni",
@@ -338,10 +373,29 @@ def test_every_finding_has_its_cure() -> None:
 
 
 def test_the_example_names_the_tool_of_the_chain() -> None:
-    legacy = FINE._replace(dropping=(Firewall("iptables-legacy", "ip6 filter", "FORWARD"),))
-    docker = FINE._replace(dropping=(Firewall("nftables", "ip filter", "FORWARD"),), processes=frozenset({"dockerd"}))
-    assert "ip6tables-legacy -I FORWARD -s fd00:10:244::/48" in examine(legacy, WANTED)[1][0].cure
-    assert "iptables -I DOCKER-USER -s 10.244.0.0/16" in examine(docker, WANTED)[1][0].cure
+    alone = WANTED._replace(forward_accept="never")
+    legacy = FINE._replace(dropping=(Firewall("iptables-legacy", "ip6 filter", "FORWARD", "ip6tables-legacy"),))
+    docker = FINE._replace(dropping=(DOCKER,), processes=frozenset({"dockerd"}))
+    native = FINE._replace(dropping=(Firewall("nftables", "inet host", "forward"),))
+    assert "ip6tables-legacy -I FORWARD -s fd00:10:244::/48" in examine(legacy, alone)[1][0].cure
+    assert "iptables-nft -I DOCKER-USER -d 10.244.0.0/16 -o podnet0" in examine(docker, alone)[1][0].cure
+    assert "nft insert rule inet host forward iifname podnet0 accept" in examine(native, WANTED)[1][0].cure
+
+
+def test_firewalld_is_told_what_it_is_not_told_yet() -> None:
+    seen = FINE._replace(
+        processes=frozenset({"firewalld"}),
+        dropping=(Firewall("nftables", "inet firewalld", "filter_FORWARD"),),
+        firewalld=frozenset({("interface", "podnet0"), ("source", "10.244.0.0/16"), ("port", "4789/udp")}),
+    )
+    (finding,) = examine(seen, WANTED)[1]
+    assert finding.cure == (
+        "firewall-cmd --permanent --zone=trusted --add-interface=podnet-vx; "
+        "firewall-cmd --permanent --zone=trusted --add-source=fd00:10:244::/48; "
+        "firewall-cmd --reload"
+    )
+    told_all = seen.firewalld | {("interface", "podnet-vx"), ("source", "fd00:10:244::/48")}
+    assert examine(seen._replace(firewalld=told_all), WANTED)[1] == []
 
 
 def test_bird_is_wanted_by_bgp_alone() -> None:

@@ -28,6 +28,7 @@ OPTIONS: dict[str, Any] = {
     "vni": None,
     "mtu": "auto",
     "nexthop_objects": "auto",
+    "forward_accept": "auto",
     "cni_bin_dir": "auto",
     "cni_conf_dir": "/etc/cni/net.d",
     "cni_network": "podnet",
@@ -84,7 +85,25 @@ def test_a_chain_drops_by_hook_and_policy_and_ours_is_not_told() -> None:
         {"family": "inet", "table": "fw", "name": "no_hook"},
     ]
     answer = json.dumps({"nftables": [{"metainfo": {}}, *({"chain": chain} for chain in chains)]})
-    assert list(rulesets.dropping_chains(rulesets.nft_chains(answer))) == [Firewall("nftables", "ip filter", "FORWARD")]
+    chains = rulesets.nft_chains(answer)
+    policy = Firewall("nftables", "ip filter", "FORWARD")
+    assert list(rulesets.dropping_chains(chains, lambda _chain: False)) == [policy]
+    by_rule = Firewall("nftables", "ip6 filter", "FORWARD")
+    assert list(rulesets.dropping_chains(chains, lambda _chain: True)) == [policy, by_rule]
+
+
+@pytest.mark.parametrize(
+    ("rule", "drops"),
+    [
+        ([{"reject": None}], True),
+        ([{"counter": {}}, {"log": {}}, {"drop": None}], True),
+        ([{"match": {}}, {"drop": None}], False),
+        ([{"jump": {"target": "x"}}], False),
+        ([], False),
+    ],
+)
+def test_a_rule_without_a_condition_drops_everything(rule: list[dict[str, Any]], drops: bool) -> None:
+    assert rulesets.ends_with_drop([{"expr": [{"accept": None}]}, {"expr": rule}]) is drops
 
 
 @pytest.mark.parametrize("answer", ["", "no json", "{}"])
@@ -92,10 +111,50 @@ def test_an_answer_without_chains_is_none(answer: str) -> None:
     assert rulesets.nft_chains(answer) == []
 
 
-def test_a_legacy_policy_is_read() -> None:
-    saved = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\nCOMMIT\n"
-    assert rulesets.legacy_dropping(saved, "ip") == [Firewall("iptables-legacy", "ip filter", "FORWARD")]
-    assert rulesets.legacy_dropping(saved.replace("DROP", "ACCEPT"), "ip") == []
+NEITHER = "ManageForeignRoutes=no\nManageForeignRoutingPolicyRules=no\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "deleting"),
+    [
+        ({}, ("ManageForeignRoutes", "ManageForeignRoutingPolicyRules")),
+        ({"networkd.conf": "[Network]\nManageForeignRoutes=no\n"}, ("ManageForeignRoutingPolicyRules",)),
+        ({"networkd.conf": "[Network]\n#ManageForeignRoutes=no\nManageForeignRoutingPolicyRules=off\n"},
+         ("ManageForeignRoutes",)),
+        ({"networkd.conf.d/84-podnet.conf": f"[Network]\n{NEITHER}"}, ()),
+        ({"networkd.conf": NEITHER,
+          "networkd.conf.d/90-later.conf": "ManageForeignRoutes=yes\n",
+          "networkd.conf.d/10-earlier.conf": "ManageForeignRoutes=no\n"}, ("ManageForeignRoutes",)),
+    ],
+    ids=["silent", "routes", "comment", "drop-in", "a later drop-in"],
+)  # fmt: skip
+def test_networkd_deletes_what_no_file_tells_it_to_leave(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], deleting: tuple[str, ...]
+) -> None:
+    wants = configuration / "networkd.service"
+    monkeypatch.setattr(daemons, "_STARTS", (wants,))
+    for name, text in files.items():
+        write(configuration / "systemd" / name, text)
+    assert daemons.networkd_deletes() == ()
+    write(wants, "")
+    assert daemons.networkd_deletes() == deleting
+
+
+def test_firewalls_zones_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemons, "_FIREWALLD", tmp_path)
+    write(
+        tmp_path / "trusted.xml",
+        '<?xml version="1.0" encoding="utf-8"?>\n<zone target="ACCEPT">\n  <interface name="podnet0"/>\n'
+        '  <source address="10.244.0.0/16"/>\n</zone>\n',
+    )
+    write(
+        tmp_path / "public.xml", '<zone>\n  <port port="4789" protocol="udp"/>\n  <interface name="eth0"/>\n</zone>\n'
+    )
+    assert daemons.firewalld_admits() == {
+        ("interface", "podnet0"),
+        ("source", "10.244.0.0/16"),
+        ("port", "4789/udp"),
+    }
 
 
 def test_the_folder_with_every_plugin_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

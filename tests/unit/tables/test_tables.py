@@ -78,3 +78,21 @@ def test_blocks_are_shown_with_their_leaks() -> None:
         "node2: no answer, see its errors above",
     ]
     assert ipam_table.lines({}) == ["no node declares a network"]
+
+
+def test_full_blocks_are_told_once_all_of_a_family_are() -> None:
+    def block(cidr: str, used: int) -> dict[str, Any]:
+        return {"block": cidr, "used": used, "capacity": 5, "percent": 20.0 * used, "addresses": []}
+
+    def told(*blocks: dict[str, Any]) -> list[str]:
+        lines = ipam_table.lines({"node1": [{"network": "podnet", "blocks": list(blocks)}]})
+        return [line for line in lines if line.startswith("node1: ")]
+
+    cure = "are full; give it one more with podnet_blocks:"
+    assert told(block("10.0.0.0/29", 4), block("fd00::/125", 5)) == [
+        f"node1: its IPv6 blocks {cure} 2, and run site.yml"
+    ]
+    assert told(block("10.0.0.0/29", 5), block("10.0.0.8/29", 4)) == []
+    assert told(block("10.0.0.0/29", 5), block("10.0.0.8/29", 5)) == [
+        f"node1: its IPv4 blocks {cure} 3, and run site.yml"
+    ]
