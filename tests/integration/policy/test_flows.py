@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Result
 
-REPLACEMENTS = int(os.environ.get("PODNET_TEST_REPLACEMENTS", "200"))
+REPLACEMENTS = int(os.environ.get("PODNET_TEST_REPLACEMENTS", "80"))
 SENDERS = 200
 SO_RCVBUFFORCE = 33  # linux/socket.h; the machine may be busy with other things for a while
 # x/a serves. x/b is on the other node, x/c on the same one.

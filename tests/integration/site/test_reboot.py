@@ -123,5 +123,5 @@ def test_the_program_takes_the_network_off(site: Site) -> None:
     assert "nothing was removed" in told
     assert program(site, "node1", "diff") == (0, "")
     assert program(site, "node1", "purge", "--yes")[0] == 0
-    assert "podnet" not in site.inside("node1", "ip", "link")
+    assert "podnet0" not in site.inside("node1", "ip", "link")
     assert site.inside("node1", "sh", "-c", f"ls -d /etc/podnet /run/podnet {PROGRAM} || true") == ""
