@@ -39,7 +39,7 @@ def parse(text: str, name: str, cluster: str) -> Ledger:
         raise LedgerError([Problem(name, "an empty file", "a ledger of podnet.fabric", RESTORE)])
     try:
         content = json.loads(text, object_pairs_hook=_unique)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LedgerError([Problem(name, f"damaged JSON ({error})", "a ledger of podnet.fabric", RESTORE)]) from None
     _check_head(content, name, cluster)
     problems: list[Problem] = []
@@ -77,7 +77,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_head(content: Any, name: str, cluster: str) -> None:
-    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+    if not isinstance(content, dict) or type(content.get("format")) is not int:
         raise LedgerError([Problem(name, "JSON without the key format", "a ledger of podnet.fabric", RESTORE)])
     if content["format"] > FORMAT:
         found = f"format {content['format']}, of a newer version"

@@ -26,6 +26,7 @@ TIMEOUT = 10.0
 _LINE = re.compile(r"(\d{4})([ -])(.*)\Z")
 _ERRORS = 8000
 _PROTOCOL, _DETAIL, _ROUTES, _STATUS, _READING = 1002, 1006, 1007, 1011, 2
+_WORDS_OF_A_PROTOCOL = 4  # name, protocol, table, state
 _COUNTS = re.compile(r"(\d+) (imported|exported|preferred)")
 # 'Table master4:', '10.244.2.0/24  unicast [node2.v4 02:19:14.017] * (100) [i]', a tab and 'via 10.0.0.2 on eth0'.
 _ROUTE = re.compile(r"(\S+/\d+)?\s+(\w+) \[(\S+) (.+?)\] (\* )?\(")
@@ -147,6 +148,8 @@ def read_protocols(answer: Sequence[Line]) -> list[Protocol]:
     counts: dict[str, int] = {}
     for code, text in answer:
         if code == _PROTOCOL:
+            if len(text.split()) < _WORDS_OF_A_PROTOCOL:
+                continue  # no line of that table
             # The time of "since" is one word or, when it was not today, two.
             name, proto, _table, state, *rest = text.split()
             dated = len(rest) > 1 and "-" in rest[0] and ":" in rest[1]
@@ -155,7 +158,7 @@ def read_protocols(answer: Sequence[Line]) -> list[Protocol]:
         elif code == _DETAIL and found:
             key, _colon, value = text.strip().partition(":")
             if key.startswith("Channel "):
-                counts = found[-1].channels.setdefault(key.split()[1], {})
+                counts = found[-1].channels.setdefault(key.partition(" ")[2].strip(), {})
             elif key == "Routes":
                 counts.update((word, int(number)) for number, word in _COUNTS.findall(value))
             elif value:

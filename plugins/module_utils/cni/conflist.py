@@ -153,9 +153,16 @@ def parse(content: str) -> dict[str, Any] | None:
         return None
     if not isinstance(plugins, list) or not plugins:
         return None
-    if not all(isinstance(plugin, dict) and isinstance(plugin.get("type"), str) for plugin in plugins):
-        return None
-    return found
+    return found if all(map(_is_plugin, plugins)) else None
+
+
+def _is_plugin(plugin: Any) -> bool:
+    """Whether what names things in a plugin's configuration is text; the rest is the plugin's own."""
+    if not isinstance(plugin, dict) or not isinstance(plugin.get("type"), str):
+        return False
+    ipam = plugin.get("ipam")
+    ipam_type = ipam.get("type", "") if isinstance(ipam, dict) else ""
+    return isinstance(ipam_type, str) and isinstance(plugin.get("bridge", ""), str)
 
 
 def name_of(content: str) -> str:

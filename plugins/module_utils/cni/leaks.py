@@ -154,7 +154,7 @@ def survey(name: str, item: Mapping[str, Any], sight: Sight, grace: float) -> di
             shown.update(pod=pod.name if pod else None, namespace=pod.namespace if pod else None)
             addresses.append({**shown, "verdict": verdict, "reason": reason})
         size = capacity(block["cidr"], block["gateway"])
-        figures = {"capacity": size, "used": len(addresses), "percent": round(100 * len(addresses) / size, 1)}
+        figures = {"capacity": size, "used": len(addresses), "percent": round(100 * len(addresses) / max(size, 1), 1)}
         blocks.append({"block": block["cidr"], **figures, "addresses": addresses})
     return {"network": name, "bridge": item["bridge"], "blocks": blocks}
 
@@ -174,7 +174,7 @@ def reservations(path: Path) -> list[Reservation]:
     """What host-local holds in a store; nothing when there is none."""
     found = []
     for entry in sorted(path.glob("*")):
-        if entry.name.startswith(BOOKKEEPING) or packed_ip(entry.name) is None:
+        if entry.name.startswith(BOOKKEEPING) or packed_ip(entry.name) is None or not entry.is_file():
             continue
         try:
             lines = entry.read_text(encoding="utf-8", errors="replace").split()

@@ -161,7 +161,7 @@ def _parse_result(name: str, command: str, output: str) -> dict[str, Any]:
         return {}
     try:
         result = json.loads(output)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CniError(name, command, None, f"its result is not JSON ({error})", output.strip()[:200]) from error
     if not isinstance(result, dict):
         raise CniError(name, command, None, "its result is not a JSON object", output.strip()[:200])
@@ -173,11 +173,9 @@ def parse_error(name: str, command: str, returncode: int, output: str, stderr: s
     try:
         found = json.loads(output)
         code, message = found["code"], found["msg"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         said = stderr.strip() or output.strip() or "said nothing"
         ended = f"killed by signal {-returncode}" if returncode < 0 else f"exit status {returncode}"
         return CniError(name, command, None, f"{ended} without an error object", said[-400:])
     details = found.get("details")
-    return CniError(
-        name, command, code if isinstance(code, int) else None, str(message), str(details) if details else ""
-    )
+    return CniError(name, command, code if type(code) is int else None, str(message), str(details) if details else "")
