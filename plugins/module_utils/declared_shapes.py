@@ -74,6 +74,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "ipam_pool": {"pools": [{"name": str, "cidr": str, "nat_outgoing": bool}]},
     "policy": {
         "node": str,
+        "backend": str,
         "policies": list,  # documents, which are taken apart by policy/documents.py
         "namespaces": {str: _TEXTS},
         "endpoints": [

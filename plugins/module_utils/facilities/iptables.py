@@ -1,0 +1,104 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Chains of ours and jumps to them in the table ``filter`` of iptables, changed by one transaction for each family."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import (
+    TABLE,
+    IptablesChain,
+    IptablesJump,
+    jump_digest,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import PROGRAMS, tool
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+    from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Operation, Reference
+
+LOCK_SECONDS = "10"
+"""How long to wait for another program that holds the lock of the legacy flavour (/run/xtables.lock)."""
+
+
+class IptablesFacility:
+    """Rule texts are looked up by digest in what ``rule`` has registered."""
+
+    name = "iptables"
+    deletes_first = False
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+
+    def rule(self, text: str) -> str:
+        """Register a rule's text, from its matches to its target, and give its digest."""
+        self._texts[digest(text)] = text
+        return digest(text)
+
+    def parents(self, obj: Any) -> Sequence[Reference]:
+        return ()
+
+    def immutable(self, before: Any, after: Any) -> bool:
+        return False
+
+    def describe(self, obj: Any) -> dict[str, Any]:
+        program = f"{PROGRAMS[obj.family]}-{obj.flavour}"
+        if isinstance(obj, IptablesJump):
+            name = f"{program} jump {obj.chain} {obj.target}"
+            return {"jump": name, "copies": obj.copies, "first": "yes" if obj.first else "no"}
+        rules = "; ".join(self._texts.get(rule, rule) for rule in obj.rules)
+        return {"chain": f"{program} chain {obj.name}", "rules": rules}
+
+    def apply(self, operations: Sequence[Operation], host: Host) -> None:
+        batches: dict[tuple[str, int], list[Operation]] = {}
+        for operation in operations:
+            obj = operation.after or operation.before
+            batches.setdefault((obj.flavour, obj.family), []).append(operation)
+        failures = []
+        for (flavour, family), batch in batches.items():
+            try:
+                argv = [tool(flavour, family, "restore"), "--noflush", "-w", LOCK_SECONDS]
+                run(argv, stdin=self.script(batch))
+            except ToolError as error:
+                failures.append(
+                    f"{self.name}: {error.argv[0]} refused the transaction, nothing of it holds: {error.stderr}"
+                )
+            except PodnetError as error:
+                failures.append(f"{self.name}: {error}")
+        if failures:
+            raise ApplyError(failures)
+
+    def script(self, operations: Sequence[Operation]) -> str:
+        """One transaction of one family, so no packet meets a half of it.
+
+        Naming a chain makes or empties it. Chains are named before rules lead to them, and go when none does any more.
+        """
+        chains = [each for each in operations if isinstance(each.after or each.before, IptablesChain)]
+        jumps = [each for each in operations if isinstance(each.after or each.before, IptablesJump)]
+        words = [f"*{TABLE}", *(f":{(each.after or each.before).name} - [0:0]" for each in chains)]
+        for each in chains:
+            words += self._rules(each.after) if each.after else []
+        for each in jumps:
+            before, after = each.before, each.after
+            if before:
+                words += [f"-D {before.chain} {_leading(before.target)}"] * before.copies
+            if after:
+                words.append(f"-I {after.chain} 1 {_leading(after.target)}")
+        words += [f"-X {each.before.name}" for each in chains if not each.after]
+        return "\n".join([*words, "COMMIT"]) + "\n"
+
+    def _rules(self, chain: IptablesChain) -> list[str]:
+        return [f"-A {chain.name} -m comment --comment {rule} {self._texts[rule]}" for rule in chain.rules]
+
+
+def _leading(target: str) -> str:
+    return f"-m comment --comment {jump_digest(target)} -j {target}"
+
+
+IPTABLES = IptablesFacility()
