@@ -128,7 +128,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 before:
-  description: What was in the charge of this module on the node, facility to a list of objects.
+  description: >-
+    What was in the charge of this module on the node, facility (C(nftables), C(ipsets), C(iptables), C(flows)) to a
+    list of objects.
   returned: success
   type: dict
   sample:
