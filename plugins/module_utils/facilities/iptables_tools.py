@@ -70,13 +70,21 @@ def choose(former: str | None) -> str:
 
     :raises PodnetError: the node has no iptables
     """
-    holding = [flavour for flavour in FLAVOURS if any(holds_rules(save(flavour, family)) for family in PROGRAMS)]
+    holding = [flavour for flavour in FLAVOURS if _is_used(flavour)]
     if len(holding) == 1:
         return holding[0]
     chosen = former or flavour_of(PROGRAMS[4])
     if chosen is None:
         raise PodnetError("iptables is not installed on this node; install it, or set backend: nftables")
     return chosen
+
+
+def _is_used(flavour: str) -> bool:
+    try:
+        return any(holds_rules(save(flavour, family)) for family in PROGRAMS)
+    except PodnetError:
+        # A kernel that lacks the one flavour may well have the other.
+        return False
 
 
 def holds_rules(saved: str) -> bool:

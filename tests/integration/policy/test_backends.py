@@ -109,6 +109,21 @@ def test_the_flavour_that_holds_rules_is_taken(node: Node) -> None:
     assert chosen(node) == f"iptables-{default}"
 
 
+def test_a_flavour_that_cannot_be_read_is_not_the_one_in_use(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.namespace.run("iptables-legacy", "-A", "INPUT", "-j", "ACCEPT")
+    failing = tmp_path / "iptables-nft-save"
+    failing.write_text(
+        "#!/bin/sh\necho 'Failed to initialize nft: Protocol not supported' >&2; exit 1\n", encoding="ascii"
+    )
+    failing.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert chosen(node) == "iptables-legacy"
+    node.declare(KIND, "podnet", {**WORLD, "backend": "iptables"})
+    assert not node.declare(KIND, "podnet", {**WORLD, "backend": "iptables"}).changed
+
+
 def only(folder: Path, *tools: str) -> str:
     """A folder for PATH with these tools alone."""
     folder.mkdir()
