@@ -89,6 +89,11 @@ options:
     type: str
     choices: [auto, always, never]
     default: auto
+  policy_backend:
+    description: What enforces network policies; V(none) where there are none.
+    type: str
+    choices: [nftables, iptables, none]
+    default: nftables
   cni_bin_dir:
     description:
       - Folder of the CNI plugins, or V(auto) for the first of C(/opt/cni/bin) and C(/usr/lib/cni) that has them.
@@ -246,6 +251,7 @@ ARGUMENT_SPEC = {
     "vni": {"type": "int"},
     "mtu": {"type": "str", "default": "auto"},
     "nexthop_objects": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
+    "policy_backend": {"type": "str", "choices": ["nftables", "iptables", "none"], "default": "nftables"},
     "cni_bin_dir": {"type": "str", "default": "auto"},
     "cni_conf_dir": {"type": "path", "default": "/etc/cni/net.d"},
     "cni_network": {"type": "str", "default": "podnet"},

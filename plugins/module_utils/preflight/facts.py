@@ -87,6 +87,7 @@ def wanted_of(options: Mapping[str, Any]) -> Wanted:
         mtu=0 if options["mtu"] == "auto" else int(options["mtu"]),
         pools=tuple(options["pools"]),
         nexthop_objects=options["nexthop_objects"],
+        policy_backend=options["policy_backend"],
         cni_bin_dir=options["cni_bin_dir"],
         cni_conf_dir=options["cni_conf_dir"],
         cni_conf_file=f"10-{options['cni_network']}.conflist",

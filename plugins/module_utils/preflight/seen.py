@@ -42,6 +42,7 @@ class Wanted(NamedTuple):
     mtu: int = 0  # 0: as large as fits
     pools: tuple[str, ...] = ()
     nexthop_objects: str = "auto"
+    policy_backend: str = "nftables"  # none where there are no policies
     cni_bin_dir: str = "auto"
     cni_conf_dir: str = "/etc/cni/net.d"
     cni_conf_file: str = "10-podnet.conflist"

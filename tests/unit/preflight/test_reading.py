@@ -28,6 +28,7 @@ OPTIONS: dict[str, Any] = {
     "vni": None,
     "mtu": "auto",
     "nexthop_objects": "auto",
+    "policy_backend": "nftables",
     "cni_bin_dir": "auto",
     "cni_conf_dir": "/etc/cni/net.d",
     "cni_network": "podnet",
