@@ -58,6 +58,10 @@ unit: ready ## Tests of the pure core, without a kernel
 kernel: ready ## Tests against this machine's kernel, in namespaces of their own
 	pytest --junitxml=$(REPORTS)/kernel.xml $(or $(T),tests/integration)
 
+.PHONY: conformance
+conformance: ready ## The 230 policy cases in full, by packets, with every backend and on both families
+	PODNET_CONFORMANCE=full pytest -q $(or $(T),tests/integration/policy/test_conformance.py)
+
 .PHONY: molecule
 molecule: ready ## The roles, on namespaces: converge, idempotence, drift, cleanup
 	.ci/molecule

@@ -82,6 +82,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "policy": {
         "node": str,
+        "backend": str,
         "policies": list,  # documents, which are taken apart by policy/documents.py
         "namespaces": {str: _TEXTS},
         "endpoints": [

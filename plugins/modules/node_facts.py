@@ -95,6 +95,11 @@ options:
     choices: [auto, always, never]
     default: auto
     version_added: "0.2.0"
+  policy_backend:
+    description: What enforces network policies; V(none) where there are none.
+    type: str
+    choices: [nftables, iptables, none]
+    default: nftables
   cni_bin_dir:
     description:
       - Folder of the CNI plugins, or V(auto) for the first of C(/opt/cni/bin) and C(/usr/lib/cni) that has them.
@@ -253,6 +258,7 @@ ARGUMENT_SPEC = {
     "mtu": {"type": "str", "default": "auto"},
     "nexthop_objects": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     "forward_accept": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
+    "policy_backend": {"type": "str", "choices": ["nftables", "iptables", "none"], "default": "nftables"},
     "cni_bin_dir": {"type": "str", "default": "auto"},
     "cni_conf_dir": {"type": "path", "default": "/etc/cni/net.d"},
     "cni_network": {"type": "str", "default": "podnet"},

@@ -12,18 +12,26 @@ short_description: Say by Kubernetes NetworkPolicy documents what pods may send 
 version_added: "0.2.0"
 author: podnet.fabric authors (@podnet)
 description:
-  - Declares the network policies of a cluster on a node, which enforces them for its own pods by nftables.
+  - Declares the network policies of a cluster on a node, which enforces them for its own pods by nftables
+    or by iptables.
   - The documents are those of C(networking.k8s.io/v1) and mean what they mean there. A pod that no policy selects in a
     direction may do everything in it. One that is selected may do what one of the policies allows. Replies, and ICMP
     errors that belong to a flow, always pass, and so does what a node sends to its own pods.
   - What goes from pod to pod on one bridge is looked at as well, where C(br_netfilter) hands it over
     (C(net.bridge.bridge-nf-call-iptables) and C(bridge-nf-call-ip6tables)).
-  - It lives in the nftables table C(inet podnet), which is ours. Pods and prefixes are elements of sets, so a packet
-    costs the same at any number of them, and a change is one transaction that touches what differs only.
+  - With O(backend=nftables) it lives in the nftables table C(inet podnet), which is ours. Pods and prefixes are
+    elements of sets, so a packet costs the same at any number of them, and a change is one transaction that touches
+    what differs only.
+  - With O(backend=iptables) it lives in chains C(PODNET-POLICY-*) of the table C(filter), to which one rule each of
+    C(FORWARD) and C(INPUT) leads, before all others, and in IP sets C(podnet-policy-*). A change is one transaction for
+    each family. What a policy allows is handed back to the node's other rules, which may still drop it. The empty
+    built-in chains that iptables makes with its first rule stay when ours are gone.
+  - A change of the backend removes what the former one had after the new one is in force.
 extends_documentation_fragment:
   - podnet.fabric.attributes
 requirements:
-  - nftables 0.9.7 or newer
+  - nftables 0.9.7 or newer, for O(backend=nftables)
+  - iptables 1.6.2 or newer and ipset, for O(backend=iptables)
 options:
   name:
     description: A name for this declaration.
@@ -57,6 +65,19 @@ options:
       are. Left out, O(endpoints) tells all of every node.
     type: list
     elements: str
+  backend:
+    description: The packet filter that enforces the policies. They mean the same with each.
+    type: str
+    choices: [nftables, iptables]
+    default: nftables
+  iptables_flavour:
+    description:
+      - The flavour of iptables, with O(backend=iptables). Each flavour has rules of its own, and both are in force.
+      - V(auto) takes the one that holds rules, in any table, other than ours; where both do or neither does, the one
+        that was taken before, or else that of the program C(iptables).
+    type: str
+    choices: [auto, nft, legacy]
+    default: auto
   state:
     description: V(present) declares and applies, V(absent) takes back what was declared.
     type: str
@@ -92,6 +113,13 @@ EXAMPLES = r"""
   check_mode: true
   diff: true
 
+- name: Enforce them by iptables, on nodes that have rules of it already
+  podnet.fabric.policy:
+    node: node1
+    backend: iptables
+    policies: "{{ my_policies }}"
+    endpoints: "{{ my_endpoints }}"
+
 - name: Take them back
   podnet.fabric.policy:
     node: node1
@@ -100,7 +128,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 before:
-  description: What was in the charge of this module on the node, facility to a list of objects.
+  description: >-
+    What was in the charge of this module on the node, facility (C(nftables), C(ipsets), C(iptables), C(flows)) to a
+    list of objects.
   returned: success
   type: dict
   sample:
@@ -136,6 +166,8 @@ def main() -> None:
             "namespaces": {"type": "dict", "default": {}},
             "endpoints": {"type": "raw", "default": []},
             "asked": {"type": "list", "elements": "str"},
+            "backend": {"type": "str", "choices": ["nftables", "iptables"], "default": "nftables"},
+            "iptables_flavour": {"type": "str", "choices": ["auto", "nft", "legacy"], "default": "auto"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
@@ -24,19 +24,39 @@ PLACES = {str(first + place): place for first in cases.FIRST.values() for place 
 """An address's place in the row of pods."""
 
 
-def world(given: cases.World, built: Nodes, folder: Path) -> None:
+class Backend(NamedTuple):
+    """What the module is asked for."""
+
+    backend: str
+    iptables_flavour: str = "auto"
+
+
+BACKENDS = {
+    "nftables": Backend("nftables"),
+    "iptables-nft": Backend("iptables", "nft"),
+    "iptables-legacy": Backend("iptables", "legacy"),
+}
+
+
+def world(given: cases.World, built: Nodes, folder: Path, backend: str = "nftables") -> None:
     """Declare it on both nodes."""
     for node in built.nodes:
-        on_node(given, built, node, folder)
+        on_node(given, built, node, folder, backend=backend)
 
 
-def on_node(given: cases.World, built: Nodes, node: str, folder: Path, *, check: bool = False) -> Result:
-    """Declare it on one node, whose declarations are below a folder of the test's."""
+def on_node(
+    given: cases.World, built: Nodes, node: str, folder: Path, *, check: bool = False, backend: str = "nftables"
+) -> Result:
+    """Declare it on one node, whose declarations are below a folder of the test's.
+
+    :param backend: one of BACKENDS
+    """
     params: dict[str, Any] = {
         "node": node,
         "policies": given.policies,
         "namespaces": given.namespaces,
         "endpoints": [_endpoint(pod, built) for pod in given.pods],
+        **BACKENDS[backend]._asdict(),
     }
     with namespace.inside(node), Host() as host:
         items = {"podnet": KIND.normalise("podnet", params, None, host)}

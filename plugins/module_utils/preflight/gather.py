@@ -45,7 +45,10 @@ from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen impor
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.trial import try_features
 
 _KINDS = ("bridge", "veth")
-_TOOLS = ("ip", "nft", "iptables", "iptables-legacy", "ip6tables-legacy", "conntrack", "nsenter", "apt-get", "bird")
+_TOOLS = (
+    *("ip", "nft", "iptables", "iptables-legacy", "ip6tables-legacy", "ipset"),
+    *("conntrack", "nsenter", "apt-get", "bird"),
+)
 # Reserved (RFC 1112, section 4) and for discarding (RFC 6666): only a default route leads there, and nothing is sent.
 _ANYWHERE: tuple[IPAddress, ...] = (ip_address("240.0.0.1"), ip_address("100::1"))
 # linux/if_addr.h

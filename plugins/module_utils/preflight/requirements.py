@@ -21,9 +21,9 @@ _OPTIONS = {
     "ip6tnl": "CONFIG_IPV6_TUNNEL",
     "wireguard": "CONFIG_WIREGUARD",
 }
-_TOOL_PACKAGES = {"ip": "iproute2", "nft": "nftables", "bird": "bird2"}
-# Tools that only one dataplane runs.
-_TOOLS_OF = {"bird": "bgp"}
+_TOOL_PACKAGES = {"ip": "iproute2", "nft": "nftables", "bird": "bird2", "iptables": "iptables", "ipset": "ipset"}
+# Tools that only one dataplane, or one backend of the policies, runs.
+_TOOLS_OF = {"bird": "bgp", "iptables": "iptables", "ipset": "iptables"}
 _CNI_PACKAGE = "containernetworking-plugins"
 
 
@@ -74,8 +74,9 @@ def check_kernel(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
 
 def check_tools(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
     """The tools that are run on the node."""
+    used = (wanted.dataplane, wanted.policy_backend)
     for tool, path in seen.tools.items():
-        needed = tool in _TOOL_PACKAGES and _TOOLS_OF.get(tool, wanted.dataplane) == wanted.dataplane
+        needed = tool in _TOOL_PACKAGES and _TOOLS_OF.get(tool, wanted.dataplane) in used
         if path is None and needed:
             package = _TOOL_PACKAGES[tool]
             yield Finding("tools", "error", f"no {tool} on PATH", f"{tool}", f"install {package}", package)

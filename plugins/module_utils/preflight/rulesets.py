@@ -11,12 +11,12 @@ from typing import Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import BUILT_IN, filters
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_forward import BUILT_IN, filters
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Firewall
 
 # The tables that iptables-nft keeps, told by the names of iptables' built-in chains.
-_IPTABLES_TABLES = frozenset({"filter", "nat", "mangle", "raw", "security"})
-_IPTABLES_CHAINS = frozenset({"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"})
+_FORWARD_RULES_TABLES = frozenset({"filter", "nat", "mangle", "raw", "security"})
+_FORWARD_RULES_CHAINS = frozenset({"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"})
 _LEGACY = {"iptables-legacy": "ip_tables_names", "ip6tables-legacy": "ip6_tables_names"}
 _OUR_TABLE = "podnet"
 
@@ -98,7 +98,7 @@ def _table(chain: Mapping[str, Any]) -> str:
 
 def _is_iptables(chain: Mapping[str, Any]) -> bool:
     family, table, name = (chain.get(key) for key in ("family", "table", "name"))
-    return family in ("ip", "ip6") and table in _IPTABLES_TABLES and name in _IPTABLES_CHAINS
+    return family in ("ip", "ip6") and table in _FORWARD_RULES_TABLES and name in _FORWARD_RULES_CHAINS
 
 
 def _output(argv: list[str | None]) -> str:

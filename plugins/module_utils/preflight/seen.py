@@ -46,6 +46,7 @@ class Wanted(NamedTuple):
     pools: tuple[str, ...] = ()
     nexthop_objects: str = "auto"
     forward_accept: str = "auto"
+    policy_backend: str = "nftables"  # none where there are no policies
     cni_bin_dir: str = "auto"
     cni_conf_dir: str = "/etc/cni/net.d"
     cni_conf_file: str = "10-podnet.conflist"

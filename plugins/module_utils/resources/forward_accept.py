@@ -16,16 +16,16 @@ from socket import inet_ntop
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import (
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_forward import (
     BUILT_IN,
-    IPTABLES,
-    PREFIX,
-    IptablesChain,
-    IptablesJump,
+    FORWARD_RULES,
+    AcceptChain,
+    AcceptJump,
     Objects,
     filters,
     observe,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import OURS
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, declared_network
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
-CHAIN = PREFIX + BUILT_IN
+CHAIN = OURS + BUILT_IN
 MODES = ("auto", "always", "never")
 
 # It is written into rules: a trailing + would stand for several interfaces, white space would end the word.
@@ -47,7 +47,7 @@ class ForwardAccept:
 
     name = "forward_accept"
     rank = 25
-    facilities = (IPTABLES,)
+    facilities = (FORWARD_RULES,)
 
     def normalise(
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
@@ -75,8 +75,8 @@ class ForwardAccept:
                 for rule in _rules(bridge, item, table.family)
             )
             if rules:
-                desired["chain", table.tool, CHAIN] = IptablesChain(table.tool, CHAIN, rules)
-                desired["jump", table.tool, CHAIN] = IptablesJump(table.tool, CHAIN)
+                desired["chain", table.tool, CHAIN] = AcceptChain(table.tool, CHAIN, rules)
+                desired["jump", table.tool, CHAIN] = AcceptJump(table.tool, CHAIN)
         return Target({"iptables": dict(observe(tables, CHAIN))}, {"iptables": dict(desired)})
 
 

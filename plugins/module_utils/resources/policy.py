@@ -1,17 +1,19 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Network policies on a node: what its pods may send and receive, enforced by nftables."""
+"""Network policies on a node: what its pods may send and receive, enforced by a packet filter of one's choice."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import iptables_tools
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, TrackedFlow, observe
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, part
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.nftables import PREFIX, render
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.evaluation import Flow, Judge
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
-    from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import Objects
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
 
@@ -37,7 +38,7 @@ class PolicyKind:
     # Before pods are attached: they come under their policies before their first packet.
     rank = 60
     # What the rules deny from now on is forgotten after they are there.
-    facilities: Sequence[Facility] = (NFTABLES, FLOWS)
+    facilities: Sequence[Facility] = (*backends.FACILITIES, FLOWS)
 
     def normalise(
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
@@ -50,6 +51,7 @@ class PolicyKind:
         inspection.conclude()
         return {
             "node": params["node"],
+            "backend": _backend(params, former),
             "policies": params["policies"],
             "namespaces": {name: labels or {} for name, labels in namespaces.items()},
             "endpoints": sorted(
@@ -59,19 +61,19 @@ class PolicyKind:
         }
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
-        desired: Objects = {}
-        judges: list[Judge] = []
-        for item in items.values():
-            policies = [documents.read(document) for document in item["policies"]]
-            everybody = [(entry["node"], endpoints.read(entry)) for entry in item["endpoints"]]
-            world = World(item["namespaces"], [endpoint for _node, endpoint in everybody])
-            guarded = [endpoint for node, endpoint in everybody if node == item["node"]]
-            compiled = compile_policies(policies, world, guarded)
-            desired.update(render(compiled, guarded))
-            judges.append(Judge(compiled, guarded))
-        target = part(lambda key: key[1].startswith(PREFIX), desired)
-        current = {**target.current, "flows": _denied(judges, host) if desired else {}}
-        return Target(current, {**target.desired, "flows": {}}, [*target.conflicts, *_unseen(desired)])
+        wanted = {item["backend"]: _enforced(item) for item in items.values()}
+        target = backends.target(wanted, [item["backend"] for item in former.values()])
+        judges = [judge for judge in (Judge(*each) for each in wanted.values()) if judge.addresses]
+        current = {**target.current, "flows": _denied(judges, host) if judges else {}}
+        return Target(current, {**target.desired, "flows": {}}, [*target.conflicts, *_unseen(judges)])
+
+
+def _enforced(item: Mapping[str, Any]) -> backends.Enforced:
+    policies = [documents.read(document) for document in item["policies"]]
+    everybody = [(entry["node"], endpoints.read(entry)) for entry in item["endpoints"]]
+    world = World(item["namespaces"], [endpoint for _node, endpoint in everybody])
+    guarded = [endpoint for node, endpoint in everybody if node == item["node"]]
+    return backends.Enforced(compile_policies(policies, world, guarded), guarded)
 
 
 def _denied(judges: Sequence[Judge], host: Host) -> dict[Hashable, TrackedFlow]:
@@ -92,14 +94,13 @@ def _denied(judges: Sequence[Judge], host: Host) -> dict[Hashable, TrackedFlow]:
     return observe(ends, unwanted)
 
 
-def _unseen(desired: Objects) -> list[str]:
+def _unseen(judges: Sequence[Judge]) -> list[str]:
     """What is bridged, and passes the rules by, unless br_netfilter hands it over."""
-    families = {4: ("iptables", "ipv4_addr"), 6: ("ip6tables", "ipv6_addr")}
-    guarded = {obj.type for (sort, _name), obj in desired.items() if sort == "map"}
+    guarded = {family for judge in judges for family, _address in judge.addresses}
     blind = [
         f"net.bridge.bridge-nf-call-{tool}"
-        for tool, sort in families.values()
-        if sort in guarded and _setting(f"/proc/sys/net/bridge/bridge-nf-call-{tool}") != "1"
+        for family, tool in iptables_tools.PROGRAMS.items()
+        if family in guarded and _setting(f"/proc/sys/net/bridge/bridge-nf-call-{tool}") != "1"
     ]
     return [
         f"{' and '.join(blind)}: not 1, so policies would not hold between pods of this node; load the module "
@@ -112,6 +113,20 @@ def _setting(path: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return ""
+
+
+def _backend(params: Mapping[str, Any], former: Mapping[str, Any] | None) -> str:
+    """The name in BACKENDS of what was chosen; of iptables with its flavour."""
+    chosen: str = params.get("backend") or backends.DEFAULT
+    if chosen != "iptables":
+        return chosen
+    if shutil.which("ipset") is None:
+        raise PodnetError("ipset is not installed on this node; install it, or set backend: nftables")
+    flavour = params.get("iptables_flavour") or "auto"
+    if flavour == "auto":
+        had = str(former["backend"]).partition("-")[2] if former else ""
+        flavour = iptables_tools.choose(had or None)
+    return f"{chosen}-{flavour}"
 
 
 KIND = PolicyKind()

@@ -37,6 +37,7 @@ class Bench:
     def __init__(self, built: nodes.Nodes, folder: Path) -> None:
         self.built = built
         self.folder = folder
+        self.backend = "nftables"
         self.plain = next(cases.worlds())._replace(policies=[])
 
     def allow(
@@ -52,7 +53,10 @@ class Bench:
         spec = {"podSelector": {"matchLabels": {"pod": "a"}}, "policyTypes": ["Ingress"], "ingress": rules}
         policies = [{"metadata": {"name": "some", "namespace": "x"}, "spec": spec}, *beside]
         world = self.plain._replace(policies=policies)
-        return [declare.on_node(world, self.built, node, self.folder, check=check) for node in self.built.nodes]
+        return [
+            declare.on_node(world, self.built, node, self.folder, check=check, backend=self.backend)
+            for node in self.built.nodes
+        ]
 
     def open(self, place: int, family: int, sort: int) -> socket.socket:
         """A socket in a pod, which waits a second at most."""
@@ -97,9 +101,21 @@ def heard(receiver: socket.socket) -> bytes:
     return b""
 
 
-@both_families
-@pytest.mark.parametrize("client", [REMOTE, BESIDE], ids=["routed", "bridged"])
-def test_a_connection_ends_with_the_policy_that_allowed_it(bench: Bench, family: int, client: int) -> None:
+@pytest.mark.parametrize(
+    ("backend", "family", "client"),
+    [
+        pytest.param("nftables", 4, REMOTE, id="ipv4-routed"),
+        pytest.param("nftables", 4, BESIDE, id="ipv4-bridged"),
+        pytest.param("nftables", 6, REMOTE, id="ipv6-routed"),
+        pytest.param("nftables", 6, BESIDE, id="ipv6-bridged"),
+        pytest.param("iptables-nft", 6, REMOTE, id="iptables-nft-ipv6-routed"),
+        pytest.param("iptables-legacy", 4, BESIDE, id="iptables-legacy-ipv4-bridged"),
+    ],
+)
+def test_a_connection_ends_with_the_policy_that_allowed_it(
+    bench: Bench, backend: str, family: int, client: int
+) -> None:
+    bench.backend = backend
     bench.allow("b", "c")
     with bench.serve(family, socket.SOCK_STREAM) as server, bench.open(client, family, socket.SOCK_STREAM) as here:
         here.connect((address(SERVER, family), 80))

@@ -403,3 +403,12 @@ def test_bird_is_wanted_by_bgp_alone() -> None:
     assert [finding for finding in examine(bare, WANTED)[1] if finding.check == "tools"] == []
     (finding,) = [each for each in examine(bare, WANTED._replace(dataplane="bgp"))[1] if each.check == "tools"]
     assert (finding.cure, finding.package) == ("install bird2", "bird2")
+
+
+@pytest.mark.parametrize("tool", ["iptables", "ipset"])
+def test_iptables_is_wanted_where_it_enforces_policies(tool: str) -> None:
+    bare = FINE._replace(tools={**FINE.tools, tool: None})
+    assert [finding for finding in examine(bare, WANTED)[1] if finding.check == "tools"] == []
+    wanted = WANTED._replace(policy_backend="iptables")
+    (finding,) = [each for each in examine(bare, wanted)[1] if each.check == "tools"]
+    assert (finding.cure, finding.package) == (f"install {tool}", tool)

@@ -29,6 +29,7 @@ OPTIONS: dict[str, Any] = {
     "mtu": "auto",
     "nexthop_objects": "auto",
     "forward_accept": "auto",
+    "policy_backend": "nftables",
     "cni_bin_dir": "auto",
     "cni_conf_dir": "/etc/cni/net.d",
     "cni_network": "podnet",

@@ -8,9 +8,9 @@ import socket
 
 import pytest
 
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import (
-    IptablesChain,
-    IptablesJump,
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_forward import (
+    AcceptChain,
+    AcceptJump,
     drops_all,
     observe,
     parse,
@@ -73,17 +73,17 @@ def test_a_table_is_read_without_what_is_ours(
     table = parse(TOOL, socket.AF_INET, saved(*rules, policy=policy))
     assert (table.used, table.drops) == (used, drops)
     found = observe([table], CHAIN)
-    assert found["chain", TOOL, CHAIN] == IptablesChain(TOOL, CHAIN, ("-i podnet0 -o podnet0 -j ACCEPT",))
+    assert found["chain", TOOL, CHAIN] == AcceptChain(TOOL, CHAIN, ("-i podnet0 -o podnet0 -j ACCEPT",))
     jump = found.get(("jump", TOOL, CHAIN))
-    assert jump == (None if reached is None else IptablesJump(TOOL, CHAIN, reached))
+    assert jump == (None if reached is None else AcceptJump(TOOL, CHAIN, reached))
 
 
 def test_one_transaction_moves_the_jump_and_makes_the_chain_anew() -> None:
     table = parse(TOOL, socket.AF_INET, saved("-A FORWARD -i eth0 -j LOG", "-A FORWARD -j REJECT", JUMP))
-    chain = IptablesChain(TOOL, CHAIN, ("-s 10.244.0.0/16 -i podnet0 -j ACCEPT",))
+    chain = AcceptChain(TOOL, CHAIN, ("-s 10.244.0.0/16 -i podnet0 -j ACCEPT",))
     operations = [
         Operation("iptables", REPLACE, table.ours, chain),
-        Operation("iptables", REPLACE, IptablesJump(TOOL, CHAIN, False), IptablesJump(TOOL, CHAIN)),
+        Operation("iptables", REPLACE, AcceptJump(TOOL, CHAIN, False), AcceptJump(TOOL, CHAIN)),
     ]
     assert script(table, operations).splitlines() == [
         "*filter",
@@ -97,7 +97,7 @@ def test_one_transaction_moves_the_jump_and_makes_the_chain_anew() -> None:
 
 def test_at_the_end_it_is_appended_and_taken_off_whole() -> None:
     table = parse(TOOL, socket.AF_INET, saved("-A FORWARD -i eth0 -j LOG", policy="DROP"))
-    jump, chain = IptablesJump(TOOL, CHAIN), IptablesChain(TOOL, CHAIN, ())
+    jump, chain = AcceptJump(TOOL, CHAIN), AcceptChain(TOOL, CHAIN, ())
     made = script(table, [Operation("iptables", CREATE, None, chain), Operation("iptables", CREATE, None, jump)])
     assert f"-A FORWARD -j {CHAIN}" in made.splitlines()
     there = parse(TOOL, socket.AF_INET, saved(JUMP, policy="DROP"))

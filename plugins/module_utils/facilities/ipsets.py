@@ -1,0 +1,167 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""IP sets of ours (``podnet-*``), in which iptables' rules look addresses up, compared by their elements."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, RECREATE, REPLACE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+    from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Operation, Reference
+
+ADDRESSES, PREFIXES = "hash:ip", "hash:net"
+NAME_BYTES = 31
+"""The longest name of a set: IPSET_MAXNAMELEN of linux/netfilter/ipset/ip_set.h is 32 with the zero at its end."""
+DEFAULT_MAXELEM = 65536  # ipset(8)
+MIN_HASHSIZE, MAX_HASHSIZE = 64, 65536
+PATIENCE = 5.0
+"""Seconds that a set may stay in use after its last rule is gone: nf_tables frees rules after the transaction."""
+
+_MODULE = Path("/sys/module/ip_set")
+# In its interactive mode the tool prints a prompt, wherever its input comes from.
+_LINE = re.compile(r"(?:ipset> )*(create|add) (\S+) (\S+)(.*)")
+_PROMPT = re.compile(r"(?:ipset> )*")
+
+
+class IpSet(NamedTuple):
+    """``type`` is hash:ip, with plain addresses, or hash:net, with prefixes of at least one bit in CIDR notation."""
+
+    name: str
+    type: str
+    family: str
+    elements: frozenset[str]
+
+
+def any_left(prefix: str) -> bool:
+    """Whether there are sets whose names begin so, without loading the kernel's module for it."""
+    # The module has a parameter, so the folder is there where it is built in, too.
+    if not _MODULE.is_dir():
+        return False
+    try:
+        return any(name.startswith(prefix) for name in run(["ipset", "list", "-n"]).split())
+    except ToolError:
+        return False
+
+
+def observe(prefix: str) -> dict[str, IpSet]:
+    """The sets whose names begin so, by name. Others, however large, are not read."""
+    try:
+        names = [name for name in run(["ipset", "list", "-n"]).split() if name.startswith(prefix)]
+        if not names:
+            return {}
+        # One process for all of them.
+        return parse(run(["ipset", "-"], stdin="".join(f"save {name}\n" for name in names)))
+    except ToolError as error:
+        if error.returncode is None and "not installed" in error.stderr:
+            # Nobody has made a set either; an apply says that the tool is missing.
+            return {}
+        raise PodnetError(f"the IP sets cannot be read: {error}") from error
+
+
+def parse(saved: str) -> dict[str, IpSet]:
+    """Sets out of what `ipset save` prints."""
+    sorts: dict[str, tuple[str, str]] = {}
+    elements: dict[str, list[str]] = {}
+    for line in saved.splitlines():
+        match = _LINE.match(line)
+        if match is None:
+            if _PROMPT.sub("", line).strip():
+                raise PodnetError(f"the IP sets cannot be read: ipset says {line!r}; run it again")
+            continue
+        verb, name, word, rest = match.groups()
+        if verb == "create":
+            options = rest.split()
+            family = options[options.index("family") + 1] if "family" in options else "inet"
+            sorts[name], elements[name] = (word, family), []
+        else:
+            elements[name].append(word)
+    return {
+        name: IpSet(name, sort, family, frozenset(map(_prefix, elements[name]) if sort == PREFIXES else elements[name]))
+        for name, (sort, family) in sorts.items()
+    }
+
+
+def _prefix(text: str) -> str:
+    """A single address is printed without its length."""
+    return text if "/" in text else str(ipaddress.ip_network(text))
+
+
+class IpsetFacility:
+    """Sets are made before the rules that look into them, and go after these."""
+
+    name = "ipsets"
+    deletes_first = False
+
+    def parents(self, obj: Any) -> Sequence[Reference]:
+        return ()
+
+    def immutable(self, before: IpSet, after: IpSet) -> bool:
+        return (before.type, before.family) != (after.type, after.family)
+
+    def describe(self, obj: IpSet) -> dict[str, Any]:
+        return {
+            "set": f"set {obj.name}",
+            "type": obj.type,
+            "family": obj.family,
+            "elements": ",".join(sorted(obj.elements)),
+        }
+
+    def apply(self, operations: Sequence[Operation], host: Host) -> None:
+        doomed = [operation.before.name for operation in operations if operation.verb in (DELETE, RECREATE)]
+        if doomed:
+            self._destroy(doomed)
+        lines = [line for operation in operations if operation.after for line in changes(operation)]
+        if lines:
+            try:
+                run(["ipset", "restore"], stdin="\n".join(lines) + "\n")
+            except ToolError as error:
+                raise ApplyError([f"{self.name}: refused: {error.stderr}; run it again"]) from error
+
+    def _destroy(self, names: Sequence[str]) -> None:
+        limit = time.monotonic() + PATIENCE
+        left = list(names)
+        while left:
+            try:
+                run(["ipset", "restore"], stdin="".join(f"destroy {name}\n" for name in left))
+                left = []
+            except ToolError as error:
+                if error.returncode is None or time.monotonic() > limit:
+                    raise ApplyError(
+                        [f"{self.name}: {', '.join(left)} cannot be removed: {error.stderr}; see which rule uses it"]
+                    ) from error
+                time.sleep(0.05)
+                # Those before the one that was refused are gone.
+                there = set(run(["ipset", "list", "-n"]).split())
+                left = [name for name in left if name in there]
+
+
+def changes(operation: Operation) -> list[str]:
+    """The lines for `ipset restore` that lead to a set. What is missing comes before what is too much goes."""
+    wanted: IpSet = operation.after
+    if operation.verb == REPLACE:
+        had: frozenset[str] = operation.before.elements
+        return [
+            *(f"add {wanted.name} {element}" for element in sorted(wanted.elements - had)),
+            *(f"del {wanted.name} {element}" for element in sorted(had - wanted.elements)),
+        ]
+    room = 1 << max(len(wanted.elements) - 1, 1).bit_length()
+    size = min(max(room // 2, MIN_HASHSIZE), MAX_HASHSIZE)
+    options = f"family {wanted.family} hashsize {size} maxelem {max(room, DEFAULT_MAXELEM)}"
+    return [
+        f"create {wanted.name} {wanted.type} {options}",
+        *(f"add {wanted.name} {element}" for element in sorted(wanted.elements)),
+    ]
+
+
+IPSETS = IpsetFacility()

@@ -1,0 +1,122 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The packet filters that can enforce compiled policies, by the names under which they are declared.
+
+Each says what it has in its charge on the node and what it should have; of one that is not chosen that is nothing. One
+that was chosen before is found by what it has left, not by what somebody remembers: a run may have been killed, or a
+declaration lost. Of one that has left nothing, and whose tools need not be there, no more than that is found out.
+
+The facilities of all come in the order in which they are set up, and go in the reverse: what takes over is in force
+before anything of what it takes over from goes. While both are, a packet passes where both let it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError, PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ipsets, iptables_objects, nft_objects
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ipsets import IPSETS
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import IPTABLES
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import FLAVOURS
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, part
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import iptables, nftables
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Compiled, Endpoint
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility, State, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+class Enforced(NamedTuple):
+    """What shall be enforced, and before which pods."""
+
+    compiled: Compiled
+    guarded: Sequence[Endpoint]
+
+
+class Backend(NamedTuple):
+    """``target`` says what is and, where something shall be enforced, what should be; ``left``, at little cost and
+    without an error, whether there may be anything of it on the node.
+    """
+
+    target: Callable[[Enforced | None], Target]
+    left: Callable[[], bool]
+
+
+DEFAULT = "nftables"
+FACILITIES: tuple[Facility, ...] = (NFTABLES, IPSETS, IPTABLES)
+
+
+def _nftables(wanted: Enforced | None) -> Target:
+    desired = nftables.render(*wanted) if wanted else {}
+    return part(lambda key: key[1].startswith(nftables.PREFIX), desired)
+
+
+def _iptables(flavour: str, wanted: Enforced | None) -> Target:
+    desired = iptables.render(flavour, *wanted) if wanted else iptables.Rendering({}, {})
+    current: State = {
+        IPSETS.name: ipsets.observe(iptables.SETS),
+        IPTABLES.name: iptables_objects.observe(flavour, iptables.CHAINS),
+    }
+    return Target(current, {IPSETS.name: desired.sets, IPTABLES.name: desired.rules})
+
+
+def _left_nftables() -> bool:
+    try:
+        return any(name.startswith(nftables.PREFIX) for _sort, name in nft_objects.observe()[0])
+    except PodnetError:
+        return False
+
+
+def _left_iptables(flavour: str) -> bool:
+    """No rule of ours is there without a set of ours: sets are made before the rules, and go after them.
+
+    Sets alone are left, too. A flavour that the node cannot read holds nothing.
+    """
+    if not ipsets.any_left(iptables.SETS):
+        return False
+    try:
+        iptables_objects.observe(flavour, iptables.CHAINS)
+    except PodnetError:
+        return False
+    return True
+
+
+BACKENDS: Mapping[str, Backend] = {
+    DEFAULT: Backend(_nftables, _left_nftables),
+    **{
+        f"iptables-{flavour}": Backend(partial(_iptables, flavour), partial(_left_iptables, flavour))
+        for flavour in FLAVOURS
+    },
+}
+
+
+def target(wanted: Mapping[str, Enforced], former: Iterable[str]) -> Target:
+    """What is and what should be.
+
+    :param wanted: what shall be enforced, by the names of the backends
+    :param former: the names of those that enforced something before
+    :raises DeclarationError: there is no such backend
+    """
+    declared = {*wanted, *former}
+    unknown = declared - BACKENDS.keys()
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise DeclarationError(f"the declaration names the backend {names}, which is none; run the playbook again")
+    used = [name for name, backend in BACKENDS.items() if name in declared or backend.left()]
+    return _merged(BACKENDS[name].target(wanted.get(name)) for name in used or [DEFAULT])
+
+
+def _merged(targets: Iterable[Target]) -> Target:
+    """The targets of several backends as one: the flavours of iptables share their sets."""
+    current: dict[str, dict[Any, Any]] = {}
+    desired: dict[str, dict[Any, Any]] = {}
+    conflicts: list[str] = []
+    for each in targets:
+        for into, state in ((current, each.current), (desired, each.desired)):
+            for name, objects in state.items():
+                into.setdefault(name, {}).update(objects)
+        conflicts += each.conflicts
+    return Target(current, desired, conflicts)

@@ -1,0 +1,200 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compiled policies as chains of iptables' table ``filter`` and IP sets.
+
+A packet of a flow that stands passes at once. The first packet of another is looked up, by its source and by its
+destination, in the set of all addresses that are guarded there, then in the set of each guard: a guard's chain returns
+what an allowance covers and drops the rest. Where there are more than a few guards, chains lead to them by the first
+digits of their identities, sixteen at a step, each with the set of the addresses below it. So the time that a packet
+takes depends on the number of pods not at all, and on that of guards by its logarithm.
+
+A set bears the digest of its elements in its name. Another content is another set, made before the transaction that
+leads the rules to it and removed after it: no packet ever meets a half of a change.
+
+What passes is returned to the chain that led here, so the node's other rules have their say, as they would with
+nftables. Chains see what packetfilter/nftables.py's see: FORWARD, and INPUT for what a pod sends to its own node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ipsets import ADDRESSES, PREFIXES, IpSet
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import IPTABLES
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import (
+    IptablesChain,
+    IptablesJump,
+    key,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS, MAX_PORT
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import BITS, prefixes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import Objects
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import (
+        Compiled,
+        Endpoint,
+        Guard,
+        Ports,
+    )
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
+
+CHAINS = "PODNET-POLICY-"
+SETS = "podnet-policy-"
+SET_FAMILIES = {4: "inet", 6: "inet6"}
+
+WIDTH = 16
+"""How many guards a chain may lead to without a step between; also the number of hexadecimal digits."""
+MULTIPORT = 15
+"""How many ports a multiport match holds, a range counting twice: XT_MULTI_PORTS of linux/netfilter/xt_multiport.h."""
+
+# The end of a packet that is the guarded endpoint, and the one that is its peer.
+ENDS = {INGRESS: ("dst", "src"), EGRESS: ("src", "dst")}
+
+STANDING = "-m conntrack --ctstate ESTABLISHED,RELATED -j RETURN"
+# A packet out of the middle of a connection that nobody knows, as in packetfilter/nftables.py.
+MIDDLE = "-p tcp -m tcp ! --syn "
+# Those of packetfilter/nftables.py: neighbour discovery (RFC 4861) and multicast listeners (RFC 2710, RFC 3810).
+NEIGHBOURS = tuple(
+    f"-p ipv6-icmp -m icmp6 --icmpv6-type {number} -j RETURN" for number in (133, 134, 135, 136, 130, 131, 132, 143)
+)
+
+Members = dict[str, frozenset[str]]
+"""Guarded addresses by the identity of their guard."""
+
+
+class Rendering(NamedTuple):
+    """Sets by name, and chains and jumps by their keys."""
+
+    sets: dict[str, IpSet]
+    rules: Objects
+
+
+def render(flavour: str, compiled: Compiled, guarded: Iterable[Endpoint]) -> Rendering:
+    """The objects in a flavour of iptables; none of a family in which nothing is guarded."""
+    addresses = {(endpoint.namespace, endpoint.name): endpoint.addresses for endpoint in guarded}
+    found = Rendering({}, {})
+    for family in BITS:
+        drawing = _Drawing(flavour, family, found)
+        drawing.guards(compiled, {whom: of_whom.get(family, ()) for whom, of_whom in addresses.items()})
+    return found
+
+
+class _Drawing:
+    """The chains and sets of one family."""
+
+    def __init__(self, flavour: str, family: int, found: Rendering) -> None:
+        self._flavour = flavour
+        self._family = family
+        self._found = found
+
+    def guards(self, compiled: Compiled, addresses: Mapping[tuple[str, str], tuple[int, ...]]) -> None:
+        looks: dict[str, list[str]] = {INGRESS: [], EGRESS: []}
+        turned: list[str] = []
+        for direction, before in compiled.before.items():
+            numbers: dict[str, list[int]] = {}
+            for whom, identity in before.items():
+                numbers.setdefault(identity, []).extend(addresses[whom])
+            members = {
+                identity: frozenset(prefixes(self._family, tuple((each, each) for each in sorted(own))))
+                for identity, own in sorted(numbers.items())
+                if own
+            }
+            for identity in members:
+                self._guard(compiled.guards[identity])
+            if members:
+                looks[direction].append(self._lead("-j", members, direction, CHAINS + direction.upper()))
+            if members and direction == INGRESS:
+                receivers = self._match(frozenset().union(*members.values()), ENDS[INGRESS][1])
+                turned.append(f"{MIDDLE}{receivers}-j DROP")
+        for chain, rules in (("FORWARD", [*turned, *looks[EGRESS], *looks[INGRESS]]), ("INPUT", looks[EGRESS])):
+            if rules:
+                self._chain(CHAINS + chain, [STANDING, *(NEIGHBOURS if self._family == 6 else ()), *rules])
+                jump = IptablesJump(self._flavour, self._family, chain, CHAINS + chain)
+                self._found.rules[key(jump)] = jump
+
+    def _lead(self, verb: str, members: Members, direction: str, name: str, depth: int = 0) -> str:
+        """A rule that leads packets of some guards' addresses on, and the chains to which it leads.
+
+        Only the first rule is a jump; those below are gotos (-g), so a packet that a guard returns is back there.
+        """
+        match = self._match(frozenset().union(*members.values()), ENDS[direction][0])
+        if len(members) == 1:
+            return f"{match}{verb} {CHAINS}{next(iter(members))}"
+        below: dict[str, Members] = {}
+        for identity, own in members.items():
+            digits = identity if len(members) <= WIDTH else identity[: depth + 1]
+            below.setdefault(digits, {})[identity] = own
+        self._chain(
+            name,
+            [
+                self._lead("-g", inside, direction, f"{CHAINS}{direction.upper()}-{digits}", depth + 1)
+                for digits, inside in sorted(below.items())
+            ],
+        )
+        return f"{match}{verb} {name}"
+
+    def _guard(self, guard: Guard) -> None:
+        rules: list[str] = []
+        peer = ENDS[guard.direction][1]
+        for allowance in guard.allowances:
+            if allowance.peers is None:
+                match = ""
+            elif self._family in allowance.peers:
+                match = self._ranges(allowance.peers[self._family], peer)
+            else:
+                continue
+            rules += [f"{ports}{match}-j RETURN" for ports in _matches(allowance.ports)]
+        self._chain(CHAINS + guard.identity, [*rules, "-j DROP"])
+
+    def _ranges(self, ranges: Ranges, end: str) -> str:
+        # A set holds no prefix without bits.
+        everybody = ((0, 2 ** BITS[self._family] - 1),)
+        return "" if ranges == everybody else self._match(frozenset(prefixes(self._family, ranges)), end)
+
+    def _match(self, wanted: frozenset[str], end: str) -> str:
+        bits = f"/{BITS[self._family]}"
+        plain = all(prefix.endswith(bits) for prefix in wanted)
+        elements = frozenset(prefix[: -len(bits)] for prefix in wanted) if plain else wanted
+        signature = hashlib.sha256(" ".join(sorted(elements)).encode()).hexdigest()[:12]
+        name = f"{SETS}{'a' if plain else 'p'}{self._family}-{signature}"
+        self._found.sets[name] = IpSet(name, ADDRESSES if plain else PREFIXES, SET_FAMILIES[self._family], elements)
+        return f"-m set --match-set {name} {end} "
+
+    def _chain(self, name: str, rules: Iterable[str]) -> None:
+        chain = IptablesChain(self._flavour, self._family, name, tuple(map(IPTABLES.rule, rules)))
+        self._found.rules[key(chain)] = chain
+
+
+def _matches(ports: Ports) -> Iterator[str]:
+    """What rules ask of protocol and port; nothing where all are allowed."""
+    if ports is None:
+        yield ""
+        return
+    by_protocol: dict[str, list[str]] = {}
+    for each in ports:
+        text = str(each.first) if each.first == each.last else f"{each.first}:{each.last}"
+        by_protocol.setdefault(each.protocol, []).append(text)
+    for protocol, texts in by_protocol.items():
+        if texts == [f"0:{MAX_PORT}"]:
+            yield f"-p {protocol} "
+            continue
+        for some in _parcels(texts):
+            yield f"-p {protocol} -m multiport --dports {','.join(some)} "
+
+
+def _parcels(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Ports and ranges, as many at a time as a multiport match holds."""
+    parcel: list[str] = []
+    room = MULTIPORT
+    for text in texts:
+        takes = 2 if ":" in text else 1
+        if takes > room:
+            yield parcel
+            parcel, room = [], MULTIPORT
+        parcel.append(text)
+        room -= takes
+    yield parcel
