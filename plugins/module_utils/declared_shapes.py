@@ -74,6 +74,10 @@ SHAPES: dict[str, dict[str, Any]] = {
     "ipam_pool": {"pools": [{"name": str, "cidr": str, "nat_outgoing": bool}]},
     "policy": {
         "node": str,
+        "backend": str,
+        "bridge": str,
+        "flows": range(1, 2**24 + 1),
+        "fragments": range(1, 2**24 + 1),
         "policies": list,  # documents, which are taken apart by policy/documents.py
         "namespaces": {str: _TEXTS},
         "endpoints": [

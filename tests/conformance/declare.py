@@ -32,13 +32,23 @@ def world(given: cases.World, built: Nodes, folder: Path) -> None:
 
 def on_node(given: cases.World, built: Nodes, node: str, folder: Path, *, check: bool = False) -> Result:
     """Declare it on one node, whose declarations are below a folder of the test's."""
+    with namespace.inside(node):
+        return here(given, built, node, folder, check=check)
+
+
+def here(given: cases.World, built: Nodes, node: str, folder: Path, *, check: bool = False, **settings: Any) -> Result:
+    """The same for a thread that is on the node.
+
+    :param settings: further parameters of the module
+    """
     params: dict[str, Any] = {
         "node": node,
         "policies": given.policies,
         "namespaces": given.namespaces,
         "endpoints": [_endpoint(pod, built) for pod in given.pods],
+        **settings,
     }
-    with namespace.inside(node), Host() as host:
+    with Host() as host:
         items = {"podnet": KIND.normalise("podnet", params, None, host)}
         return reconcile(KIND, items, host, Declarations(folder / node), check)
 
