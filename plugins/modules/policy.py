@@ -20,8 +20,7 @@ description:
   - What goes from pod to pod on one bridge is looked at as well; with nftables where C(br_netfilter) hands it over
     (C(net.bridge.bridge-nf-call-iptables) and C(bridge-nf-call-ip6tables)).
   - With nftables it lives in the table C(inet podnet), which is ours. Pods and prefixes are elements of sets, so a
-    packet costs the same at any number of them, and a change is one transaction that touches what differs only. A flow
-    that stands goes on when a later policy denies it.
+    packet costs the same at any number of them, and a change is one transaction that touches what differs only.
   - With eBPF it lives in programs at the host's ends of the pods' interfaces and in what is pinned below
     C(/sys/fs/bpf/podnet/policy). Its time per packet does not depend on the number of pods or policies either, and a
     change puts another table into the place of the one that stands, in one step. A flow that a later policy denies is
@@ -32,7 +31,8 @@ extends_documentation_fragment:
   - podnet.fabric.attributes
 requirements:
   - nftables 0.9.7 or newer, for O(backend=nftables)
-  - Linux 6.6 or newer and a BPF file system on C(/sys/fs/bpf), for O(backend=ebpf)
+  - Linux 5.11 or newer and a BPF file system on C(/sys/fs/bpf), for O(backend=ebpf); tcx from Linux 6.6 on, clsact
+    before
 options:
   name:
     description: A name for this declaration.
@@ -55,7 +55,7 @@ options:
   flows:
     description:
       - How many flows O(backend=ebpf) remembers. Beyond that those go that have had no packet for the longest time.
-        Each takes about 130 bytes.
+        Each takes about 130 bytes. Other numbers here or in O(fragments) take what is remembered along.
     type: int
     default: 131072
   fragments:
