@@ -24,6 +24,7 @@ _PSEUDO_MAP_FD = 1
 _BEFORE = 8  # BPF_F_BEFORE: without a relative, the first of all
 _LINK_TCX = 11  # enum bpf_link_type
 _LOOPBACK = 1
+_PROGRAMS = 64  # more than that at one hook is nobody's
 _LOG = 1 << 20
 _PROGRAM_INFO = 80
 _LINK_INFO = struct.Struct("=IIIIII")
@@ -98,11 +99,28 @@ def link_info(handle: Handle) -> LinkInfo | None:
     return LinkInfo(program, ifindex, hook) if sort == _LINK_TCX else None
 
 
+def attached(ifindex: int, hook: int) -> tuple[int, ...]:
+    """The ids of the programs at a hook of an interface, whoever has put them there, in their order.
+
+    :raises BpfError: there is no such interface, or no tcx
+    """
+    ids = ctypes.create_string_buffer(4 * _PROGRAMS)
+    # Interface, hook, two flags, the ids' address and count, padding; pointers to flags and links, revision.
+    query = buffer(struct.pack("=IIIIQIIQQQQ", ifindex, hook, 0, 0, pointer(ids), _PROGRAMS, 0, 0, 0, 0, 0))
+    syscall.call_with(syscall.PROG_QUERY, query, f"ask for the programs of interface {ifindex}")
+    (count,) = struct.unpack_from("=I", query.raw, 24)
+    return struct.unpack_from(f"={min(count, _PROGRAMS)}I", ids.raw)
+
+
+def by_id(number: int) -> Handle:
+    """The program with an id."""
+    return Handle(syscall.call(syscall.PROG_GET_FD_BY_ID, struct.pack("=III", number, 0, 0), f"open program {number}"))
+
+
 def has_tcx() -> bool:
     """Whether the kernel has tcx (Linux 6.6), asked of the loopback, which is the first interface of any namespace."""
-    query = struct.pack("=IIIIQIIQQQQ", _LOOPBACK, TCX_INGRESS, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     try:
-        syscall.call(syscall.PROG_QUERY, query, "ask for tcx")
+        attached(_LOOPBACK, TCX_INGRESS)
     except BpfError as error:
         if error.errno == errno.EPERM:
             raise
