@@ -13,6 +13,7 @@
 #define ETH_QINQ 0x88a8
 
 #define ICMP 1
+#define IGMP 2
 #define TCP 6
 #define UDP 17
 #define ICMPV6 58

@@ -159,6 +159,18 @@ INLINE int later(const struct fragment_key *key, u64 now)
 	return expires && *expires > now ? PASS : DROP;
 }
 
+/* Whether a destination is nobody's own: broadcast, multicast, or IPv6's link-local, which every interface has. What
+ * listens on all addresses of a pod hears these too, and no policy knows them.
+ */
+INLINE int is_shared(const struct flow_key *key)
+{
+	const u8 *to = (const u8 *)key->dst;
+
+	if (key->ipv6)
+		return to[0] == 0xff || (to[0] == 0xfe && (to[1] & 0xc0) == 0x80);
+	return (to[0] & 0xf0) == 0xe0 || key->dst[0] == 0xffffffff;
+}
+
 INLINE int judge(struct __sk_buff *skb, u32 hook)
 {
 	struct packet packet = {.offset = ETH_HEADER};
@@ -190,10 +202,13 @@ INLINE int judge(struct __sk_buff *skb, u32 hook)
 	if (!policy)
 		return DROP;
 	own = guard_of(policy, &key, hook);
-	if (!own)
-		return PASS;
 	/* Nobody has received what the node itself sends. */
 	node = hook == RECEIVES && !skb->ingress_ifindex;
+	if (!own) {
+		if (hook == SENDS || node || key.protocol == (key.ipv6 ? ICMPV6 : IGMP))
+			return PASS;
+		return is_shared(&key) ? DROP : PASS;
+	}
 	if (node)
 		own = NODE;
 	now = ktime_get_ns();

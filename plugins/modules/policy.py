@@ -26,7 +26,8 @@ description:
     change puts another table into the place of the one that stands, in one step. A flow that a later policy denies is
     cut, and its remains are dropped. A TCP connection begins with its SYN; one that ran before the programs came is
     judged packet by packet. A fragment passes when the first one of its packet has, within 30 seconds; one that
-    arrives before the first is dropped. Frames with a VLAN tag are dropped.
+    arrives before the first is dropped. Frames with a VLAN tag are dropped, and so is
+    what pods send to broadcast, multicast and link-local addresses of each other, but for ICMPv6 and IGMP.
 extends_documentation_fragment:
   - podnet.fabric.attributes
 requirements:

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
+import subprocess
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -269,6 +271,31 @@ def test_a_frame_with_a_tag_does_not_go_round_the_policy(ground: Ground) -> None
             with _sniffer(ground, 2) as sending:
                 sending.send(frame)
             assert _hears(sniffing, b"tagged") == passes
+
+
+@pytest.mark.parametrize(
+    ("family", "to"), [(4, "255.255.255.255"), (4, "224.0.0.1"), (6, "ff02::1"), (6, "its link-local address")]
+)
+def test_addresses_that_are_nobodys_own_do_not_go_round_the_policy(ground: Ground, family: int, to: str) -> None:
+    if to == "its link-local address":
+        shown = subprocess.check_output(
+            ["ip", "-n", ground.built.pods[SERVER], "-j", "-6", "address", "show", "dev", "eth0", "scope", "link"]
+        )
+        (to,) = (info["local"] for link in json.loads(shown) for info in link.get("addr_info", ()) if "local" in info)
+    with namespace.inside(ground.built.pods[2]):
+        asking = socket.socket(_sort(family), DGRAM)
+        index = socket.if_nametoindex("eth0")
+    with namespace.inside(ground.built.pods[SERVER]):
+        hearing = socket.socket(_sort(family), DGRAM)
+    with asking, hearing:
+        hearing.settimeout(0.35)
+        hearing.bind(("", 0))
+        asking.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        asking.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+        there: Any = (to, hearing.getsockname()[1]) if family == 4 else (to, hearing.getsockname()[1], 0, index)
+        assert arrives(asking, hearing, there)
+        ground.declare(isolate(SERVER, []))
+        assert not arrives(asking, hearing, there)
 
 
 def test_tcp_is_remembered_for_as_long_as_its_state_says(ground: Ground) -> None:
