@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,18 +41,16 @@ DGRAM = socket.SOCK_DGRAM
 REPLACEMENTS = 1000
 
 
-def test_a_thousand_replacements_lose_nothing_allowed_and_let_nothing_denied_through(ground: Ground) -> None:
-    first = ground.built.nodes[0]
-    # Pod 2 may all the time and pod 4 never; who else may changes, and the guard with that.
-    parameters = [ground.parameters(first, isolate(0, [2, other])) for other in (6, 8)]
-    ground.on(first, lambda: apply(parameters[1], ground.folder / first))
+@contextmanager
+def streams(ground: Ground) -> Iterator[tuple[list[int], list[int]]]:
+    """Pods 2 and 4 send to pod 0 while the body runs; what each has sent, and what has arrived of it by the end."""
     sent, heard, done = [0, 0], [0, 0], threading.Event()
-    with ground.socket(2, DGRAM) as may, ground.socket(4, DGRAM) as may_not, ground.socket(0, DGRAM) as hearing:
+    with ground.socket(2, DGRAM) as one, ground.socket(4, DGRAM) as other, ground.socket(0, DGRAM) as hearing:
         hearing.settimeout(2)
 
         def stream() -> None:
             while not done.is_set():
-                for nth, each in enumerate((may, may_not)):
+                for nth, each in enumerate((one, other)):
                     each.sendto(bytes([nth]), hearing.getsockname())
                     sent[nth] += 1
                 time.sleep(0.001)
@@ -63,26 +62,46 @@ def test_a_thousand_replacements_lose_nothing_allowed_and_let_nothing_denied_thr
                 except TimeoutError:
                     return
 
-        def replace() -> None:
-            # What a run does between its two looks at the node.
-            made = []
-            for each in parameters:
-                (operation,) = apply(each, ground.folder / first).operations
-                made.append(operation)
-            with Host() as host:
-                for nth in range(REPLACEMENTS):
-                    EBPF.apply([made[nth % 2]], host)
-
         both = [threading.Thread(target=each) for each in (stream, hear)]
         for each in both:
             each.start()
         try:
-            ground.on(first, replace)
+            yield sent, heard
         finally:
             done.set()
             for each in both:
                 each.join()
+
+
+def test_a_thousand_replacements_lose_nothing_allowed_and_let_nothing_denied_through(ground: Ground) -> None:
+    first = ground.built.nodes[0]
+    # Pod 2 may all the time and pod 4 never; who else may changes, and the guard with that.
+    parameters = [ground.parameters(first, isolate(0, [2, other])) for other in (6, 8)]
+    ground.on(first, lambda: apply(parameters[1], ground.folder / first))
+
+    def replace() -> None:
+        # What a run does between its two looks at the node.
+        made = []
+        for each in parameters:
+            (operation,) = apply(each, ground.folder / first).operations
+            made.append(operation)
+        with Host() as host:
+            for nth in range(REPLACEMENTS):
+                EBPF.apply([made[nth % 2]], host)
+
+    with streams(ground) as (sent, heard):
+        ground.on(first, replace)
     assert sent[1] > REPLACEMENTS
+    assert heard == [sent[0], 0]
+
+
+def test_other_programs_and_maps_lose_nothing_allowed_and_let_nothing_denied_through(ground: Ground) -> None:
+    ground.declare(isolate(0, [2]))
+    with streams(ground) as (sent, heard):
+        for nth in range(6):
+            done = ground.declare(isolate(0, [2]), flows=2048 << nth % 2)[0]
+            assert {each.verb for each in done.operations} == {"create", "replace", "delete"}
+    assert sent[1] > 100
     assert heard == [sent[0], 0]
 
 
