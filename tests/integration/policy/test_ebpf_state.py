@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict
 from ansible_collections.podnet.fabric.plugins.module_utils.evidence.bpf import attached
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf import EBPF
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import (
@@ -25,6 +26,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins
     MAKING,
     OURS,
     TABLE,
+    is_bpffs,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from tests.integration.evidence.programs import attached_by_tcx, pin_map
@@ -255,6 +257,23 @@ def test_interfaces_that_come_get_programs_and_pins_of_those_that_go_are_collect
         assert sorted((FOLDER / LINKS).iterdir()) == pins
 
     ground.on(first, check)
+
+
+def test_a_node_without_a_bpffs_is_told_what_to_do(small: NodeThread, ground: Ground) -> None:
+    parameters = ground.parameters(ground.built.nodes[0], isolate(0, [2]))
+
+    def attempt() -> None:
+        while is_bpffs():
+            subprocess.run(["umount", str(BPFFS)], check=True)
+        apply(parameters, ground.folder / "small")
+
+    with pytest.raises(Conflict, match="mount it: mount -t bpf bpf /sys/fs/bpf"):
+        small.run(attempt)
+
+
+def test_without_the_bridge_the_operator_is_told_that_nothing_is_enforced(ground: Ground) -> None:
+    result = ground.declare(isolate(0, [2]), bridge="podnet7")[0]
+    assert [note for note in result.notes if "there is no bridge podnet7" in note]
 
 
 def test_backends_take_turns(ground: Ground) -> None:
