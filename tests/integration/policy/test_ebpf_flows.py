@@ -19,8 +19,6 @@ from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespa
 from tests.integration.policy.conftest import isolate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.integration.policy.conftest import Ground
 
 FAMILIES = pytest.mark.parametrize("family", [4, 6])
@@ -315,6 +313,31 @@ def test_tcp_is_remembered_for_as_long_as_its_state_says(ground: Ground) -> None
         assert _remembered(ground, port) == pytest.approx(10, abs=5)
 
 
+def test_a_datagrams_flow_is_remembered_for_longer_once_it_was_answered(ground: Ground) -> None:
+    ground.declare(isolate(SERVER, [2]))
+    with ground.socket(2, DGRAM) as asking, ground.socket(SERVER, DGRAM) as answering:
+        port = asking.getsockname()[1]
+        assert arrives(asking, answering, answering.getsockname())
+        assert _remembered(ground, port) == pytest.approx(30, abs=5)
+        assert arrives(answering, asking, asking.getsockname())
+        assert _remembered(ground, port) == pytest.approx(120, abs=5)
+
+
+def test_more_flows_than_are_remembered_displace_the_silent_ones_only(ground: Ground) -> None:
+    ground.declare(isolate(2, [], [SERVER]), flows=1000)
+    with ground.socket(2, DGRAM) as speaking, ground.socket(SERVER, DGRAM) as answering:
+        there = answering.getsockname()
+        assert arrives(speaking, answering, there)
+        for _nth in range(4000):
+            with ground.socket(2, DGRAM) as other:
+                other.sendto(b"a flow of its own", there)
+            speaking.sendto(b"still there", there)
+            while answering.recv(100) != b"still there":
+                pass
+        assert arrives(answering, speaking, speaking.getsockname())
+        assert len(ground.on(ground.built.nodes[0], _flows)) <= 1000
+
+
 def test_established_connections_survive_other_sizes_of_the_maps(ground: Ground) -> None:
     policy = isolate(2, [], [SERVER])
     ground.declare(policy)
@@ -331,15 +354,15 @@ def test_established_connections_survive_other_sizes_of_the_maps(ground: Ground)
 def _remembered(ground: Ground, port: int) -> float:
     """Seconds that the flow with this port of the client is remembered, as the server's side has it."""
 
-    def read() -> Iterator[float]:
-        (folder,) = datapaths()
-        with syscall.pinned(str(folder / FLOWS)) as handle:
-            for key, value in maps.elements(handle).items():
-                if struct.unpack_from("!H", key, 32)[0] == port and key[38] == 1:
-                    yield struct.unpack_from("=Q", value)[0] / 1e9 - time.monotonic()
+    flows: dict[bytes, bytes] = ground.on(ground.built.nodes[0], _flows)
+    (found,) = (value for key, value in flows.items() if struct.unpack_from("!H", key, 32)[0] == port and key[38] == 1)
+    return float(struct.unpack_from("=Q", found)[0] / 1e9 - time.monotonic())
 
-    (found,) = ground.on(ground.built.nodes[0], lambda: list(read()))
-    return float(found)
+
+def _flows() -> dict[bytes, bytes]:
+    (folder,) = datapaths()
+    with syscall.pinned(str(folder / FLOWS)) as handle:
+        return maps.elements(handle)
 
 
 def _ping(ground: Ground, place: int, to: int, family: int) -> bool:
