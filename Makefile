@@ -87,6 +87,10 @@ docs: ready ## Write the reference of the variables out of their schema, the cha
 	python tools/generate_reference.py
 	antsibull-changelog release --reload-plugins --update-existing
 
+.PHONY: ebpf
+ebpf: ready ## Compile the BPF programs into the module that carries them to the nodes
+	python tools/build_ebpf.py
+
 .PHONY: build
 build: ready ## The collection as a file that ansible-galaxy installs
 	ansible-galaxy collection build --force --output-path build

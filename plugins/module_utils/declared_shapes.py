@@ -83,6 +83,9 @@ SHAPES: dict[str, dict[str, Any]] = {
     "policy": {
         "node": str,
         "backend": str,
+        "bridge": str,
+        "flows": range(1, 2**24 + 1),
+        "fragments": range(1, 2**24 + 1),
         "policies": list,  # documents, which are taken apart by policy/documents.py
         "namespaces": {str: _TEXTS},
         "endpoints": [

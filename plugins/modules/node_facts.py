@@ -98,7 +98,7 @@ options:
   policy_backend:
     description: What enforces network policies; V(none) where there are none.
     type: str
-    choices: [nftables, iptables, none]
+    choices: [nftables, iptables, ebpf, none]
     default: nftables
   cni_bin_dir:
     description:
@@ -258,7 +258,7 @@ ARGUMENT_SPEC = {
     "mtu": {"type": "str", "default": "auto"},
     "nexthop_objects": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     "forward_accept": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
-    "policy_backend": {"type": "str", "choices": ["nftables", "iptables", "none"], "default": "nftables"},
+    "policy_backend": {"type": "str", "choices": ["nftables", "iptables", "ebpf", "none"], "default": "nftables"},
     "cni_bin_dir": {"type": "str", "default": "auto"},
     "cni_conf_dir": {"type": "path", "default": "/etc/cni/net.d"},
     "cni_network": {"type": "str", "default": "podnet"},

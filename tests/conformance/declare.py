@@ -35,6 +35,7 @@ BACKENDS = {
     "nftables": Backend("nftables"),
     "iptables-nft": Backend("iptables", "nft"),
     "iptables-legacy": Backend("iptables", "legacy"),
+    "ebpf": Backend("ebpf"),
 }
 
 
@@ -51,6 +52,14 @@ def on_node(
 
     :param backend: one of BACKENDS
     """
+    with namespace.inside(node):
+        return here(given, built, node, folder, check=check, backend=backend)
+
+
+def here(
+    given: cases.World, built: Nodes, node: str, folder: Path, *, check: bool = False, backend: str = "nftables"
+) -> Result:
+    """The same for a thread that is on the node; of eBPF what is pinned goes with its bpffs."""
     params: dict[str, Any] = {
         "node": node,
         "policies": given.policies,
@@ -58,7 +67,7 @@ def on_node(
         "endpoints": [_endpoint(pod, built) for pod in given.pods],
         **BACKENDS[backend]._asdict(),
     }
-    with namespace.inside(node), Host() as host:
+    with Host() as host:
         items = {"podnet": KIND.normalise("podnet", params, None, host)}
         return reconcile(KIND, items, host, Declarations(folder / node), check)
 

@@ -16,11 +16,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError, PodnetError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ipsets, iptables_objects, nft_objects
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
+    ebpf,
+    ebpf_pins,
+    ipsets,
+    iptables_objects,
+    nft_objects,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf import EBPF
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ipsets import IPSETS
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import IPTABLES
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import FLAVOURS
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, part
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf as ebpf_renderer
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import iptables, nftables
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Compiled, Endpoint
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility, State, Target
@@ -28,12 +36,23 @@ from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Fac
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+
+
+class Settings(NamedTuple):
+    """What eBPF has to know besides: the bridge of the pods, and how much is remembered."""
+
+    bridge: str
+    flows: int
+    fragments: int
+
 
 class Enforced(NamedTuple):
     """What shall be enforced, and before which pods."""
 
     compiled: Compiled
     guarded: Sequence[Endpoint]
+    settings: Settings
 
 
 class Backend(NamedTuple):
@@ -41,26 +60,42 @@ class Backend(NamedTuple):
     without an error, whether there may be anything of it on the node.
     """
 
-    target: Callable[[Enforced | None], Target]
+    target: Callable[[Enforced | None, Host], Target]
     left: Callable[[], bool]
 
 
 DEFAULT = "nftables"
-FACILITIES: tuple[Facility, ...] = (NFTABLES, IPSETS, IPTABLES)
+EBPF_NAME = "ebpf"
+FACILITIES: tuple[Facility, ...] = (NFTABLES, IPSETS, IPTABLES, EBPF)
 
 
-def _nftables(wanted: Enforced | None) -> Target:
-    desired = nftables.render(*wanted) if wanted else {}
+def _nftables(wanted: Enforced | None, _host: Host) -> Target:
+    desired = nftables.render(wanted.compiled, wanted.guarded) if wanted else {}
     return part(lambda key: key[1].startswith(nftables.PREFIX), desired)
 
 
-def _iptables(flavour: str, wanted: Enforced | None) -> Target:
-    desired = iptables.render(flavour, *wanted) if wanted else iptables.Rendering({}, {})
+def _iptables(flavour: str, wanted: Enforced | None, _host: Host) -> Target:
+    desired = iptables.Rendering({}, {})
+    if wanted:
+        desired = iptables.render(flavour, wanted.compiled, wanted.guarded)
     current: State = {
         IPSETS.name: ipsets.observe(iptables.SETS),
         IPTABLES.name: iptables_objects.observe(flavour, iptables.CHAINS),
     }
     return Target(current, {IPSETS.name: desired.sets, IPTABLES.name: desired.rules})
+
+
+def _ebpf(wanted: Enforced | None, host: Host) -> Target:
+    """At the ports of the pods' bridge."""
+    if wanted is None:
+        return ebpf.part({}, host)
+    bridge, flows, fragments = wanted.settings
+    notes = []
+    if bridge not in host.links:
+        notes.append(f"policy: there is no bridge {bridge}, so nothing is enforced; run again when there is")
+    ports = sorted(name for name, link in host.links.items() if link.master == bridge)
+    elements = ebpf_renderer.render(wanted.compiled, wanted.guarded)
+    return ebpf.part(ebpf.wanted(elements, ports, flows, fragments, host), host)._replace(notes=notes)
 
 
 def _left_nftables() -> bool:
@@ -90,10 +125,11 @@ BACKENDS: Mapping[str, Backend] = {
         f"iptables-{flavour}": Backend(partial(_iptables, flavour), partial(_left_iptables, flavour))
         for flavour in FLAVOURS
     },
+    EBPF_NAME: Backend(_ebpf, ebpf_pins.FOLDER.exists),
 }
 
 
-def target(wanted: Mapping[str, Enforced], former: Iterable[str]) -> Target:
+def target(wanted: Mapping[str, Enforced], former: Iterable[str], host: Host) -> Target:
     """What is and what should be.
 
     :param wanted: what shall be enforced, by the names of the backends
@@ -106,7 +142,7 @@ def target(wanted: Mapping[str, Enforced], former: Iterable[str]) -> Target:
         names = ", ".join(sorted(unknown))
         raise DeclarationError(f"the declaration names the backend {names}, which is none; run the playbook again")
     used = [name for name, backend in BACKENDS.items() if name in declared or backend.left()]
-    return _merged(BACKENDS[name].target(wanted.get(name)) for name in used or [DEFAULT])
+    return _merged(BACKENDS[name].target(wanted.get(name), host) for name in used or [DEFAULT])
 
 
 def _merged(targets: Iterable[Target]) -> Target:
@@ -114,9 +150,11 @@ def _merged(targets: Iterable[Target]) -> Target:
     current: dict[str, dict[Any, Any]] = {}
     desired: dict[str, dict[Any, Any]] = {}
     conflicts: list[str] = []
+    notes: list[str] = []
     for each in targets:
         for into, state in ((current, each.current), (desired, each.desired)):
             for name, objects in state.items():
                 into.setdefault(name, {}).update(objects)
         conflicts += each.conflicts
-    return Target(current, desired, conflicts)
+        notes += each.notes
+    return Target(current, desired, conflicts, notes)

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
 
 
+DEFAULTS: dict[str, Any] = {"bridge": "podnet0", "flows": 131072, "fragments": 8192}
+MAX_ENTRIES = 1 << 24
+"""Entries that a map may have: two gigabytes of flows."""
+
+
 class PolicyKind:
     """See the module's documentation for the parameters."""
 
@@ -48,8 +53,12 @@ class PolicyKind:
         namespaces = params.get("namespaces") or {}
         inspect_namespaces(inspection, "namespaces", namespaces)
         known = endpoints.inspect_endpoints(inspection, "endpoints", params["endpoints"])
+        settings = {each: params.get(each, default) for each, default in DEFAULTS.items()}
+        for each in ("flows", "fragments"):
+            inspection.integer(each, settings[each], 1, MAX_ENTRIES)
         inspection.conclude()
         return {
+            **settings,
             "node": params["node"],
             "backend": _backend(params, former),
             "policies": params["policies"],
@@ -62,10 +71,16 @@ class PolicyKind:
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
         wanted = {item["backend"]: _enforced(item) for item in items.values()}
-        target = backends.target(wanted, [item["backend"] for item in former.values()])
-        judges = [judge for judge in (Judge(*each) for each in wanted.values()) if judge.addresses]
+        target = backends.target(wanted, [item["backend"] for item in former.values()], host)
+        # What eBPF denies it forgets by itself, and it stands where bridged packets pass.
+        judges = [
+            judge
+            for name, each in wanted.items()
+            if name != backends.EBPF_NAME and (judge := Judge(each.compiled, each.guarded)).addresses
+        ]
         current = {**target.current, "flows": _denied(judges, host) if judges else {}}
-        return Target(current, {**target.desired, "flows": {}}, [*target.conflicts, *_unseen(judges)])
+        conflicts = [*target.conflicts, *_unseen(judges)]
+        return Target(current, {**target.desired, "flows": {}}, conflicts, target.notes)
 
 
 def _enforced(item: Mapping[str, Any]) -> backends.Enforced:
@@ -73,7 +88,8 @@ def _enforced(item: Mapping[str, Any]) -> backends.Enforced:
     everybody = [(entry["node"], endpoints.read(entry)) for entry in item["endpoints"]]
     world = World(item["namespaces"], [endpoint for _node, endpoint in everybody])
     guarded = [endpoint for node, endpoint in everybody if node == item["node"]]
-    return backends.Enforced(compile_policies(policies, world, guarded), guarded)
+    settings = backends.Settings(item["bridge"], item["flows"], item["fragments"])
+    return backends.Enforced(compile_policies(policies, world, guarded), guarded, settings)
 
 
 def _denied(judges: Sequence[Judge], host: Host) -> dict[Hashable, TrackedFlow]:
@@ -111,7 +127,7 @@ def _unseen(judges: Sequence[Judge]) -> list[str]:
 def _setting(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
+    except OSError:
         return ""
 
 

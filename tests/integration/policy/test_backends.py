@@ -16,7 +16,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
 
-from .conftest import FAMILIES, WORLD, Filtered
+from .filtered import FAMILIES, WORLD, Filtered
 
 if TYPE_CHECKING:
     from pathlib import Path

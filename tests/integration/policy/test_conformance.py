@@ -1,13 +1,14 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An independent author's cases, by packets between pods on two nodes, on both families and with every backend.
+"""An independent author's cases, by packets between pods on two nodes, on both families, with every backend.
 
-Of iptables, which takes its time for a change, a sample of the steps is probed, always the same. `make conformance`, or
+Of nftables all steps are probed, of the others a fixed sample; `make conformance`, which sets
 PODNET_CONFORMANCE=full, probes them all.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import sys
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conformance import cases, declare, nodes, prober
+from tests.integration.policy.node_thread import NodeThread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,12 +35,15 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def built(backend: str) -> Iterator[nodes.Nodes]:
-    """Nodes for each backend: none finds what another has left."""
-    made = nodes.build(f"c{os.getpid()}-")
+def ground_of(backend: str) -> Iterator[tuple[nodes.Nodes, dict[str, NodeThread]]]:
+    """Nodes for each backend, and a thread on each: none finds what another has left."""
+    made = nodes.build(f"c{os.getpid()}-{backend[:1]}{backend[-1:]}-")
+    threads = {node: NodeThread(node) for node in made.nodes}
     try:
-        yield made
+        yield made, threads
     finally:
+        for thread in threads.values():
+            thread.close()
         made.remove()
 
 
@@ -50,24 +55,29 @@ def chosen(backend: str) -> list[int]:
 
 @pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 def test_every_cell_of_every_case_is_right(
-    family: int, backend: str, built: nodes.Nodes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    family: int,
+    backend: str,
+    ground_of: tuple[nodes.Nodes, dict[str, NodeThread]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    built, threads = ground_of
     row = [(netns, str(cases.FIRST[family] + place)) for place, netns in enumerate(built.pods)]
     asking = prober.Prober(family, row)
     wrong: list[str] = []
-    probed = 0
-    steps = 0
+    probed = steps = 0
     wanted = set(chosen(backend))
     try:
         for number, world in enumerate(cases.worlds(family)):
             if number not in wanted:
                 continue
             steps += 1
-            declare.world(world, built, tmp_path, backend)
+            for node, thread in threads.items():
+                thread.run(functools.partial(declare.here, world, built, node, tmp_path, backend=backend))
             names = {str(pod): declare.PLACES[pod.addresses[4]] for pod in world.pods}
             expected = {
-                (protocol, number, names[source], names[destination]): reaches
-                for (protocol, number), table in world.expected.items()
+                (protocol, port, names[source], names[destination]): reaches
+                for (protocol, port), table in world.expected.items()
                 for (source, destination), reaches in table.items()
             }
             arrived = asking.reached(expected)

@@ -12,12 +12,12 @@ from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyE
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import IptablesJump
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
 
-from .conftest import WORLD
+from .filtered import WORLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .conftest import Filtered
+    from .filtered import Filtered
 
 
 def test_rules_and_sets_of_others_stay_and_nothing_of_ours_does(filtered: Filtered) -> None:

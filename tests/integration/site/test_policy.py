@@ -152,6 +152,22 @@ def test_pods_of_nodes_that_are_not_asked_stay_known(cluster: Cluster) -> None:
     assert cluster.reaches("web") == {True}
 
 
+def test_the_other_backend_takes_over_and_gives_back(cluster: Cluster) -> None:
+    other = ("-e", "podnet_policy_backend=ebpf")
+    assert cluster.play([POLICY], *other).changed() == dict.fromkeys(NODES, 1)
+    assert "policy-" not in cluster.site.inside("node2", "nft", "list", "table", "inet", "podnet")
+    assert cluster.reaches("web") == {True}
+    assert cluster.reaches("web", port=PORT + 1) == {False}
+    assert cluster.reaches("other") == {False}
+    assert cluster.reaches("side") == {False}
+    assert cluster.reaches("node2") == {True}
+    assert cluster.reaches("node3") == {False}
+    assert cluster.play([POLICY], *other).changed() == dict.fromkeys(NODES, 0)
+    assert cluster.play([POLICY]).changed() == dict.fromkeys(NODES, 1)
+    assert "podnet" not in cluster.site.inside("node2", "ls", "/sys/fs/bpf")
+    assert cluster.reaches("side") == {False}
+
+
 def test_bad_policies_are_refused_as_a_whole(cluster: Cluster) -> None:
     before = cluster.site.pictures()
     bad = json.loads(json.dumps(POLICY))

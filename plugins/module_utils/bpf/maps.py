@@ -1,0 +1,160 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""BPF maps: made, read and filled, many elements per system call where the kernel can."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError, Handle, buffer, pointer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# enum bpf_map_type
+HASH = 1
+LRU_HASH = 9
+LPM_TRIE = 11
+ARRAY_OF_MAPS = 12
+NO_PREALLOC = 1  # BPF_F_NO_PREALLOC, which a trie must have
+
+_BATCH = 4096
+_NAME = 15  # BPF_OBJ_NAME_LEN without the final zero
+_BATCH_ATTRIBUTES = struct.Struct("=QQQQIIQQ")
+_COUNT = struct.Struct("=I")
+_INFO = struct.Struct("=IIIIII16s")
+# What says that a kernel has no batches for this sort of map.
+_NO_BATCHES = {errno.EINVAL, errno.EOPNOTSUPP, 524}  # 524 is the kernel's own ENOTSUPP
+
+
+class Shape(NamedTuple):
+    """What cannot change in a map. Sizes in bytes."""
+
+    type: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int = 0
+
+
+def create(name: str, shape: Shape, inner: Handle | None = None) -> Handle:
+    """Make a map.
+
+    :param inner: for a map of maps, one that is like those to be put in
+    """
+    attributes = struct.pack("=IIIIIII16s", *shape, inner.descriptor if inner else 0, 0, name.encode()[:_NAME])
+    return Handle(syscall.call(syscall.MAP_CREATE, attributes, f"create map {name} for {shape.max_entries} entries"))
+
+
+def shape_of(handle: Handle) -> Shape:
+    """A map's shape, read back."""
+    sort, _id, key, value, most, flags, _name = _INFO.unpack(syscall.info(handle, _INFO.size))
+    return Shape(sort, key, value, most, flags)
+
+
+def by_id(number: int) -> Handle:
+    """The map with an id, which a slot of a map of maps tells."""
+    return Handle(syscall.call(syscall.MAP_GET_FD_BY_ID, struct.pack("=III", number, 0, 0), f"open map {number}"))
+
+
+def put(handle: Handle, key: bytes, value: bytes) -> None:
+    """Set one element."""
+    keys, values = buffer(key), buffer(value)
+    _element(syscall.MAP_UPDATE_ELEM, handle, pointer(keys), pointer(values), "set an element of a map")
+
+
+def get(handle: Handle, key: bytes, size: int) -> bytes | None:
+    """One element's value, of which the size is known; None where there is none."""
+    keys, values = buffer(key), ctypes.create_string_buffer(size)
+    try:
+        _element(syscall.MAP_LOOKUP_ELEM, handle, pointer(keys), pointer(values), "read an element of a map")
+    except BpfError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise
+    return values.raw
+
+
+def delete(handle: Handle, key: bytes) -> None:
+    """Remove one element."""
+    keys = buffer(key)
+    _element(syscall.MAP_DELETE_ELEM, handle, pointer(keys), 0, "remove an element of a map")
+
+
+def fill(handle: Handle, elements: Mapping[bytes, bytes]) -> None:
+    """Set many elements."""
+    pairs = list(elements.items())
+    for first in range(0, len(pairs), _BATCH):
+        part = pairs[first : first + _BATCH]
+        keys, values = (buffer(b"".join(each)) for each in zip(*part))
+        attributes = _BATCH_ATTRIBUTES.pack(0, 0, pointer(keys), pointer(values), len(part), handle.descriptor, 0, 0)
+        try:
+            syscall.call(syscall.MAP_UPDATE_BATCH, attributes, f"set {len(part)} elements of a map")
+        except BpfError as error:
+            if error.errno not in _NO_BATCHES:
+                raise
+            for key, value in part:
+                put(handle, key, value)
+
+
+def elements(handle: Handle) -> dict[bytes, bytes]:
+    """All elements. One that changes meanwhile may be in it or not."""
+    shape = shape_of(handle)
+    try:
+        return dict(_batches(handle, shape))
+    except BpfError as error:
+        if error.errno not in _NO_BATCHES:
+            raise
+    return dict(_one_by_one(handle, shape))
+
+
+def _batches(handle: Handle, shape: Shape) -> Iterator[tuple[bytes, bytes]]:
+    keys = ctypes.create_string_buffer(shape.key_size * _BATCH)
+    values = ctypes.create_string_buffer(shape.value_size * _BATCH)
+    # A trie keeps a key there, a hash the number of a bucket.
+    position, following = (ctypes.create_string_buffer(max(shape.key_size, 4)) for _each in range(2))
+    started, ended = 0, False
+    while not ended:
+        attributes = buffer(
+            _BATCH_ATTRIBUTES.pack(
+                started, pointer(following), pointer(keys), pointer(values), _BATCH, handle.descriptor, 0, 0
+            )
+        )
+        try:
+            syscall.call_with(syscall.MAP_LOOKUP_BATCH, attributes, "read a map")
+        except BpfError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            ended = True
+        (count,) = _COUNT.unpack_from(attributes.raw, 32)
+        found, told = keys.raw, values.raw
+        for nth in range(count):
+            key = found[nth * shape.key_size : (nth + 1) * shape.key_size]
+            yield key, told[nth * shape.value_size : (nth + 1) * shape.value_size]
+        position, following = following, position
+        started = pointer(position)
+
+
+def _one_by_one(handle: Handle, shape: Shape) -> Iterator[tuple[bytes, bytes]]:
+    key, following = 0, ctypes.create_string_buffer(shape.key_size)
+    while True:
+        try:
+            _element(syscall.MAP_GET_NEXT_KEY, handle, key, pointer(following), "read a map")
+        except BpfError as error:
+            if error.errno == errno.ENOENT:
+                return
+            raise
+        found = following.raw
+        value = get(handle, found, shape.value_size)
+        if value is not None:
+            yield found, value
+        held = buffer(found)
+        key = pointer(held)
+
+
+def _element(command: int, handle: Handle, key: int, value: int, doing: str) -> None:
+    syscall.call(command, struct.pack("=IIQQQ", handle.descriptor, 0, key, value, 0), doing)

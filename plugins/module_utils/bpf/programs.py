@@ -1,0 +1,128 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Programs at tcx: loaded, attached by links, exchanged in place (linux/bpf.h, Linux 6.6)."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError, Handle, buffer, pointer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.bpf.elf import Program
+
+TCX_INGRESS, TCX_EGRESS = 46, 47  # enum bpf_attach_type
+
+_SCHED_CLS = 3  # enum bpf_prog_type
+_PSEUDO_MAP_FD = 1
+_BEFORE = 8  # BPF_F_BEFORE: without a relative, the first of all
+_LINK_TCX = 11  # enum bpf_link_type
+_LOOPBACK = 1
+_PROGRAMS = 64  # more than that at one hook is nobody's
+_LOG = 1 << 20
+_PROGRAM_INFO = 80
+_LINK_INFO = struct.Struct("=IIIIII")
+
+
+class ProgramInfo(NamedTuple):
+    """What the kernel tells of a program."""
+
+    id: int
+    name: str
+
+
+class LinkInfo(NamedTuple):
+    """What the kernel tells of a tcx link; ``ifindex`` is 0 when it is detached, or its device has gone."""
+
+    program: int
+    ifindex: int
+    hook: int
+
+
+def load(name: str, program: Program, maps: Mapping[str, Handle], licence: bytes) -> Handle:
+    """Load a program for tc, with its maps.
+
+    :param name: at most 15 letters, digits and underscores
+    :raises BpfError: refused; the end of the verifier's log is in it
+    """
+    instructions = bytearray(program.instructions)
+    for offset, wanted in program.maps:
+        instructions[offset + 1] = instructions[offset + 1] & 0x0F | _PSEUDO_MAP_FD << 4
+        struct.pack_into("=i", instructions, offset + 4, maps[wanted].descriptor)
+    code, permission = buffer(bytes(instructions)), ctypes.create_string_buffer(licence)
+    log = ctypes.create_string_buffer(_LOG)
+
+    def attempt(level: int) -> Handle:
+        attributes = struct.pack(
+            "=IIQQIIQII16s", _SCHED_CLS, len(instructions) // 8, pointer(code), pointer(permission),
+            level, _LOG if level else 0, pointer(log) if level else 0, 0, 0, name.encode(),
+        )  # fmt: skip
+        return Handle(syscall.call(syscall.PROG_LOAD, attributes, f"load program {name}"))
+
+    try:
+        return attempt(0)
+    except BpfError:
+        try:
+            return attempt(1)
+        except BpfError as error:
+            told = log.value.decode(errors="replace").strip().splitlines()[-12:]
+            raise BpfError(error.errno, "\n".join([*told, f"load program {name}"])) from error
+
+
+def program_info(handle: Handle) -> ProgramInfo:
+    """A program's id and name."""
+    told = syscall.info(handle, _PROGRAM_INFO)
+    return ProgramInfo(struct.unpack_from("=I", told, 4)[0], told[64:80].partition(b"\0")[0].decode(errors="replace"))
+
+
+def attach(program: Handle, ifindex: int, hook: int) -> Handle:
+    """Put a program first at a hook of a device."""
+    attributes = struct.pack("=IIIIIIQ", program.descriptor, ifindex, hook, _BEFORE, 0, 0, 0)
+    return Handle(syscall.call(syscall.LINK_CREATE, attributes, f"attach to interface {ifindex} by tcx"))
+
+
+def exchange(link: Handle, program: Handle) -> None:
+    """Put another program in the place of a link's, between two packets."""
+    attributes = struct.pack("=IIII", link.descriptor, program.descriptor, 0, 0)
+    syscall.call(syscall.LINK_UPDATE, attributes, "exchange a program")
+
+
+def link_info(handle: Handle) -> LinkInfo | None:
+    """What a link holds; None when it is not one of tcx."""
+    sort, _id, program, _unused, ifindex, hook = _LINK_INFO.unpack(syscall.info(handle, _LINK_INFO.size))
+    return LinkInfo(program, ifindex, hook) if sort == _LINK_TCX else None
+
+
+def attached(ifindex: int, hook: int) -> tuple[int, ...]:
+    """The ids of the programs at a hook of an interface, whoever has put them there, in their order.
+
+    :raises BpfError: there is no such interface, or no tcx
+    """
+    ids = ctypes.create_string_buffer(4 * _PROGRAMS)
+    # Interface, hook, two flags, the ids' address and count, padding; pointers to flags and links, revision.
+    query = buffer(struct.pack("=IIIIQIIQQQQ", ifindex, hook, 0, 0, pointer(ids), _PROGRAMS, 0, 0, 0, 0, 0))
+    syscall.call_with(syscall.PROG_QUERY, query, f"ask for the programs of interface {ifindex}")
+    (count,) = struct.unpack_from("=I", query.raw, 24)
+    return struct.unpack_from(f"={min(count, _PROGRAMS)}I", ids.raw)
+
+
+def by_id(number: int) -> Handle:
+    """The program with an id."""
+    return Handle(syscall.call(syscall.PROG_GET_FD_BY_ID, struct.pack("=III", number, 0, 0), f"open program {number}"))
+
+
+def has_tcx() -> bool:
+    """Whether the kernel has tcx (Linux 6.6), asked of the loopback, which is the first interface of any namespace."""
+    try:
+        attached(_LOOPBACK, TCX_INGRESS)
+    except BpfError as error:
+        if error.errno == errno.EPERM:
+            raise
+        return error.errno not in (errno.EINVAL, errno.ENOSYS)
+    return True

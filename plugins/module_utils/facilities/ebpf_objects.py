@@ -1,0 +1,89 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The objects of the eBPF backend as typed values, and how they are read back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
+
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_hooks
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import (
+    FLOWS,
+    FOLDER,
+    FRAGMENTS,
+    TABLE,
+    datapaths,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+
+
+class Datapath(NamedTuple):
+    """Programs and maps. ``name`` is a digest of both: another version, or other sizes, make another datapath."""
+
+    name: str
+    flows: int
+    fragments: int
+
+
+class PolicyTable(NamedTuple):
+    """What the programs of a datapath go by."""
+
+    datapath: str
+    elements: Mapping[bytes, bytes]
+
+
+Object = Union[Datapath, PolicyTable, Attachment]
+Objects = dict[tuple[str, ...], Any]
+
+
+def datapath(image: bytes, flows: int, fragments: int) -> Datapath:
+    """The datapath out of an object, with maps of these many entries."""
+    digest = hashlib.sha256(image + f"{flows} {fragments}".encode()).hexdigest()[:12]
+    return Datapath(digest, flows, fragments)
+
+
+def key_of(obj: Object) -> tuple[str, ...]:
+    """Under which name an object is compared."""
+    if isinstance(obj, Datapath):
+        return ("datapath", obj.name)
+    if isinstance(obj, PolicyTable):
+        return ("table", obj.datapath)
+    return ("attachment", obj.device or f"none ({obj.pin})", obj.hook)
+
+
+def observe(host: Host) -> Objects:
+    """All that is pinned, by key. A datapath that is not complete is none."""
+    if not FOLDER.is_dir():
+        return {}
+    found: list[Object] = []
+    known: dict[int, str] = {}
+    for folder in datapaths():
+        sizes = []
+        for pin in (FLOWS, FRAGMENTS):
+            with syscall.pinned(str(folder / pin)) as handle:
+                sizes.append(maps.shape_of(handle).max_entries)
+        found.append(Datapath(folder.name, *sizes))
+        found.append(PolicyTable(folder.name, read_table(folder)))
+        for hook in ebpf_hooks.HOOKS:
+            with syscall.pinned(str(folder / hook)) as handle:
+                known[programs.program_info(handle).id] = folder.name
+    found += ebpf_hooks.observe(known, host)
+    return {key_of(obj): obj for obj in found}
+
+
+def read_table(folder: Path) -> dict[bytes, bytes]:
+    """The elements of the table that is in the slot."""
+    with syscall.pinned(str(folder / TABLE)) as outer:
+        slot = maps.get(outer, bytes(4), 4)
+    if slot is None:
+        return {}
+    with maps.by_id(int.from_bytes(slot, "little")) as inner:
+        return maps.elements(inner)

@@ -1,0 +1,175 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compiled policies as the elements of one trie (longest prefix wins), which ebpf/policy.c asks three times at most.
+
+The first packet of a flow leads from the pod's address to its guard; from the peer's address, in the guard, to the
+set of ports that is allowed to it; and from there to whether its own port is in it. So the time that a packet takes
+depends on neither the number of policies nor that of pods. Guards and sets of ports are called by digests of all that
+they allow: the same policies make the same elements, and the programs see by the name that a flow was judged by
+another guard than the one that stands now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import (
+        Compiled,
+        Endpoint,
+        Guard,
+        PortRange,
+        Ports,
+    )
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Range
+
+Elements = dict[bytes, bytes]
+
+# struct entry of ebpf/policy.c: bits of the key that count, the space, and in the space an address or a port.
+KEY = struct.Struct("=IQ16s")
+VALUE = struct.Struct("=Q")
+SPACE_BITS = 64
+OPEN = 1
+EVERY = 1
+HOOKS = {EGRESS: 0, INGRESS: 1}  # SENDS, RECEIVES
+PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": 132}
+NAMES = {number: name for name, number in PROTOCOLS.items()}
+_SIZES = {4: 4, 6: 16}
+_BITS = {4: 32, 6: 128}
+_PORT_BITS = 16
+_DIGEST = 1 << 63  # so that none is one of the small numbers
+_IPV6 = 1  # a guard's digest is even: its peers by IPv6 are in the space behind it
+
+Prefix = tuple[int, int]
+"""First address and length."""
+
+
+def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Elements:
+    """The elements for the pods of a node: all of them are named, also those that no policy selects."""
+    found: Elements = {}
+    digests = {identity: _add_guard(found, guard) for identity, guard in sorted(compiled.guards.items())}
+    for endpoint in guarded:
+        for direction, hook in HOOKS.items():
+            identity = compiled.before[direction].get((endpoint.namespace, endpoint.name))
+            digest = OPEN if identity is None else digests[identity]
+            for family, addresses in endpoint.addresses.items():
+                for address in addresses:
+                    _put(found, hook * 2 + (family == 6), family, (address, _BITS[family]), digest)
+    return found
+
+
+def describe(elements: Mapping[bytes, bytes]) -> list[str]:
+    """The elements in words, sorted."""
+    told = [(*KEY.unpack(key), VALUE.unpack(value)[0]) for key, value in elements.items()]
+    guards = {value for _length, space, _data, value in told if space < _DIGEST}
+    return sorted(_line(guards, *each) for each in told)
+
+
+def _add_guard(found: Elements, guard: Guard) -> int:
+    """Add what a guard allows and give its digest."""
+    peers = {family: dict(_classes(guard, family)) for family in _BITS}
+    sets = {ports: _add_ports(found, ports) for by_prefix in peers.values() for ports in by_prefix.values()}
+    text = repr([[sorted((prefix, sets[ports]) for prefix, ports in peers[each].items()) for each in peers]])
+    digest = _digest(guard.direction + text) & ~_IPV6
+    for family, by_prefix in peers.items():
+        for prefix, ports in by_prefix.items():
+            _put(found, digest + (family == 6), family, prefix, sets[ports])
+    return digest
+
+
+def _classes(guard: Guard, family: int) -> Iterator[tuple[Prefix, Ports]]:
+    """Each prefix of any allowance, and the ports of all allowances that cover it.
+
+    The longest prefix with an address in it is the last of those with it, each of which covers the next; so what is
+    allowed to it is what is allowed to the address.
+    """
+    allowed: dict[Prefix, set[Ports]] = {}
+    for allowance in guard.allowances:
+        ranges = ((0, (1 << _BITS[family]) - 1),) if allowance.peers is None else allowance.peers.get(family, ())
+        for prefix in _prefixes(family, ranges):
+            allowed.setdefault(prefix, set()).add(allowance.ports)
+    covering: list[tuple[int, set[Ports]]] = []
+    unions: dict[frozenset[Ports], Ports] = {}
+    for (first, length), ports in sorted(allowed.items()):
+        while covering and covering[-1][0] < first:
+            covering.pop()
+        held = ports | covering[-1][1] if covering else ports
+        covering.append((first + (1 << (_BITS[family] - length)) - 1, held))
+        key = frozenset(held)
+        if key not in unions:
+            unions[key] = _union(key)
+        yield (first, length), unions[key]
+
+
+def _prefixes(family: int, ranges: Iterable[Range]) -> Iterator[Prefix]:
+    """The fewest prefixes with these addresses."""
+    bits = _BITS[family]
+    for first, last in ranges:
+        while first <= last:
+            # As many as the first address is aligned for, and as are left.
+            span = min((first & -first).bit_length() - 1 if first else bits, (last - first + 1).bit_length() - 1)
+            yield first, bits - span
+            first += 1 << span  # noqa: PLW2901 - what is left of it
+
+
+def _union(sets: Iterable[Ports]) -> Ports:
+    known = list(sets)
+    if None in known:
+        return None
+    return tuple(sorted({port for ports in known for port in ports or ()}))
+
+
+def _add_ports(found: Elements, ports: Ports) -> int:
+    """Add a set of ports and give its digest."""
+    if ports is None:
+        return EVERY
+    digest = _digest(repr([tuple(port) for port in ports]))
+    for port in ports:
+        for first, length in _of_port(port):
+            data = struct.pack(">BxH12x", PROTOCOLS[port.protocol], first)
+            found[KEY.pack(SPACE_BITS + 16 + length, digest, data)] = VALUE.pack(EVERY)
+    return digest
+
+
+def _of_port(port: PortRange) -> Iterator[Prefix]:
+    first = port.first
+    while first <= port.last:
+        span = min((first & -first).bit_length() - 1 if first else 16, (port.last - first + 1).bit_length() - 1)
+        yield first, _PORT_BITS - span
+        first += 1 << span
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") | _DIGEST
+
+
+def _put(found: Elements, space: int, family: int, prefix: Prefix, value: int) -> None:
+    first, length = prefix
+    found[KEY.pack(SPACE_BITS + length, space, first.to_bytes(_SIZES[family], "big"))] = VALUE.pack(value)
+
+
+def _line(guards: set[int], length: int, space: int, data: bytes, value: int) -> str:
+    length -= SPACE_BITS
+    if space < _DIGEST:
+        guard = "nothing" if value == OPEN else f"guard {value:016x}"
+        return f"pod {_text(6 if space & 1 else 4, data)} {'receives' if space & 2 else 'sends'} by {guard}"
+    if space & ~_IPV6 in guards:
+        ports = "everything" if value == EVERY else f"ports {value:016x}"
+        prefix = f"{_text(6 if space & _IPV6 else 4, data)}/{length}"
+        return f"guard {space & ~_IPV6:016x} allows {prefix} {ports}"
+    first = int.from_bytes(data[2:4], "big")
+    last = first + (1 << (2 * _PORT_BITS - length)) - 1
+    numbers = str(first) if first == last else f"{first}-{last}"
+    return f"ports {space:016x} have {NAMES.get(data[0], data[0])} {numbers}"
+
+
+def _text(family: int, data: bytes) -> str:
+    return str(ipaddress.ip_address(data[: _SIZES[family]]))

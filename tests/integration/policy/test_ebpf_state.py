@@ -1,0 +1,302 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the eBPF backend leaves on a node: changed without a gap, mended, taken back, beside what others have there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict
+from ansible_collections.podnet.fabric.plugins.module_utils.evidence.bpf import attached
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf import EBPF
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import (
+    BPFFS,
+    FOLDER,
+    LINKS,
+    MAKING,
+    OURS,
+    TABLE,
+    is_bpffs,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from tests.integration.evidence.programs import attached_by_tcx, pin_map
+from tests.integration.policy.conftest import apply, isolate
+from tests.integration.policy.node_thread import NodeThread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.integration.policy.conftest import Ground
+
+DGRAM = socket.SOCK_DGRAM
+REPLACEMENTS = 1000
+
+
+@contextmanager
+def streams(ground: Ground) -> Iterator[tuple[list[int], list[int]]]:
+    """Pods 2 and 4 send to pod 0 while the body runs; what each has sent, and what has arrived of it by the end."""
+    sent, heard, done = [0, 0], [0, 0], threading.Event()
+    with ground.socket(2, DGRAM) as one, ground.socket(4, DGRAM) as other, ground.socket(0, DGRAM) as hearing:
+        hearing.settimeout(2)
+
+        def stream() -> None:
+            while not done.is_set():
+                for nth, each in enumerate((one, other)):
+                    each.sendto(bytes([nth]), hearing.getsockname())
+                    sent[nth] += 1
+                time.sleep(0.001)
+
+        def hear() -> None:
+            while not done.is_set() or sum(heard) < sent[0]:
+                try:
+                    heard[hearing.recv(1)[0]] += 1
+                except TimeoutError:
+                    return
+
+        both = [threading.Thread(target=each) for each in (stream, hear)]
+        for each in both:
+            each.start()
+        try:
+            yield sent, heard
+        finally:
+            done.set()
+            for each in both:
+                each.join()
+
+
+def test_a_thousand_replacements_lose_nothing_allowed_and_let_nothing_denied_through(ground: Ground) -> None:
+    first = ground.built.nodes[0]
+    # Pod 2 may all the time and pod 4 never; who else may changes, and the guard with that.
+    parameters = [ground.parameters(first, isolate(0, [2, other])) for other in (6, 8)]
+    ground.on(first, lambda: apply(parameters[1], ground.folder / first))
+
+    def replace() -> None:
+        # What a run does between its two looks at the node.
+        made = []
+        for each in parameters:
+            (operation,) = apply(each, ground.folder / first).operations
+            made.append(operation)
+        with Host() as host:
+            for nth in range(REPLACEMENTS):
+                EBPF.apply([made[nth % 2]], host)
+
+    with streams(ground) as (sent, heard):
+        ground.on(first, replace)
+    assert sent[1] > REPLACEMENTS
+    assert heard == [sent[0], 0]
+
+
+def test_other_programs_and_maps_lose_nothing_allowed_and_let_nothing_denied_through(ground: Ground) -> None:
+    ground.declare(isolate(0, [2]))
+    with streams(ground) as (sent, heard):
+        for nth in range(6):
+            done = ground.declare(isolate(0, [2]), flows=2048 << nth % 2)[0]
+            assert {each.verb for each in done.operations} == {"create", "replace", "delete"}
+    assert sent[1] > 100
+    assert heard == [sent[0], 0]
+
+
+@pytest.fixture
+def small() -> Iterator[NodeThread]:
+    """A node with a bridge of one port."""
+    name = f"c{os.getpid()}-small"
+    words = ("link add podnet0 type bridge", "link add pod0 type veth peer name other", "link set pod0 master podnet0")
+    _ip("netns", "add", name)
+    for each in words:
+        _ip("-n", name, *each.split())
+    thread = NodeThread(name)
+    yield thread
+    thread.close()
+    _ip("netns", "delete", name)
+
+
+# Every ninth of the calls, from another one on.
+@pytest.mark.parametrize(("former", "calls"), [(None, 1), ({"flows": 2048}, 4)])
+def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(
+    small: NodeThread, ground: Ground, former: dict[str, Any] | None, calls: int
+) -> None:
+    first, folder = ground.built.nodes[0], ground.folder / "small"
+    parameters = ground.parameters(first, isolate(0, [2]))
+
+    def attempt() -> int:
+        apply(None if former is None else ground.parameters(first, isolate(0, [4]), **former), folder)
+        child = os.fork()
+        if child == 0:  # the same thread, on the same node
+            _killed_after(calls)
+            apply(parameters, folder)
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        apply(parameters, folder)
+        assert not apply(parameters, folder).changed
+        assert not (FOLDER / MAKING).exists()
+        assert len(list(FOLDER.iterdir())) == 2, "a datapath and the links"
+        return status
+
+    done = 0
+    while small.run(attempt) == signal.SIGKILL:
+        calls += 9
+        done += 1
+    assert small.run(attempt) == 0
+    assert done > 4
+
+
+def _killed_after(calls: int) -> None:
+    """Let this process be killed at one of its system calls for BPF."""
+    left = [calls]
+    carry_out = syscall.call_with
+
+    def call_with(command: int, attributes: Any, doing: str) -> int:
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return carry_out(command, attributes, doing)
+
+    syscall.call_with = call_with
+
+
+def _detach(folder: Path) -> None:
+    pin = min((FOLDER / LINKS).iterdir())
+    with syscall.pinned(str(pin)) as link:
+        syscall.call(syscall.LINK_DETACH, link.descriptor.to_bytes(4, "little"), "detach")
+
+
+def _unpin(folder: Path) -> None:
+    min((FOLDER / LINKS).iterdir()).unlink()
+
+
+def _lose_an_element(folder: Path) -> None:
+    with syscall.pinned(str(folder / TABLE)) as outer:
+        number = int.from_bytes(maps.get(outer, bytes(4), 4) or b"", "little")
+    with maps.by_id(number) as inner:
+        maps.delete(inner, min(maps.elements(inner)))
+
+
+def _lose_a_program(folder: Path) -> None:
+    (folder / "sends").unlink()
+
+
+@pytest.mark.parametrize("damage", [_detach, _unpin, _lose_an_element, _lose_a_program])
+def test_what_somebody_has_damaged_is_told_and_mended(ground: Ground, damage: Callable[[Path], None]) -> None:
+    policy = isolate(0, [2])
+    ground.declare(policy)
+    first = ground.built.nodes[0]
+
+    def harm() -> None:
+        (folder,) = (each for each in FOLDER.iterdir() if each.name != LINKS)
+        damage(folder)
+
+    ground.on(first, harm)
+    told = ground.declare(policy, check=True)
+    assert [result.changed for result in told] == [True, False]
+    assert ground.declare(policy)[0].changed
+    assert not ground.declare(policy)[0].changed
+    assert not _arrives(ground, 4, 0)
+    assert _arrives(ground, 2, 0)
+
+
+def test_nothing_is_left_and_what_others_have_there_stays(ground: Ground) -> None:
+    first = ground.built.nodes[0]
+    foreign = BPFFS / "foreign"
+
+    def filters() -> str:
+        shown = subprocess.run(
+            ["tc", "-j", "filter", "show", "dev", "pod0", "ingress"], capture_output=True, text=True, check=True
+        )
+        return shown.stdout
+
+    def check() -> None:
+        pin_map(foreign)
+        had = sorted(BPFFS.iterdir())
+        subprocess.run(["tc", "qdisc", "add", "dev", "pod0", "clsact"], check=True)
+        words = "filter add dev pod0 ingress protocol all prio 7 u32 match u32 0 0 classid 1:1"
+        subprocess.run(["tc", *words.split()], check=True)
+        before = filters()
+        with attached_by_tcx("pod0", "somebodys"):
+            programs = _programs("pod0")
+            assert [name for _index, name in programs] == ["somebodys"]
+            apply(ground.parameters(first, isolate(0, [2])), ground.folder / first)
+            assert [name for _index, name in _programs("pod0")] == ["podnet_sends", "somebodys", "podnet_receives"]
+            assert filters() == before
+            apply(None, ground.folder / first)
+            assert _programs("pod0") == programs
+            assert filters() == before
+        assert not OURS.exists()
+        assert sorted(BPFFS.iterdir()) == had
+        foreign.unlink()
+        subprocess.run(["tc", "qdisc", "del", "dev", "pod0", "clsact"], check=True)
+
+    ground.on(first, check)
+    assert _arrives(ground, 4, 0)
+
+
+def test_interfaces_that_come_get_programs_and_pins_of_those_that_go_are_collected(ground: Ground) -> None:
+    first = ground.built.nodes[0]
+    parameters = ground.parameters(first, isolate(0, [2]))
+
+    def check() -> None:
+        apply(parameters, ground.folder / first)
+        pins = sorted((FOLDER / LINKS).iterdir())
+        _ip("link", "add", "late", "type", "veth", "peer", "name", "late-peer")
+        _ip("link", "set", "late", "master", "podnet0")
+        done = apply(parameters, ground.folder / first)
+        assert [(each.verb, each.after.device) for each in done.operations] == [("create", "late")] * 2
+        assert len(list((FOLDER / LINKS).iterdir())) == len(pins) + 2
+        _ip("link", "delete", "late")
+        assert {each.verb for each in apply(parameters, ground.folder / first).operations} == {"delete"}
+        assert sorted((FOLDER / LINKS).iterdir()) == pins
+
+    ground.on(first, check)
+
+
+def test_a_node_without_a_bpffs_is_told_what_to_do(small: NodeThread, ground: Ground) -> None:
+    parameters = ground.parameters(ground.built.nodes[0], isolate(0, [2]))
+
+    def attempt() -> None:
+        while is_bpffs():
+            subprocess.run(["umount", str(BPFFS)], check=True)
+        apply(parameters, ground.folder / "small")
+
+    with pytest.raises(Conflict, match="mount it: mount -t bpf bpf /sys/fs/bpf"):
+        small.run(attempt)
+
+
+def test_without_the_bridge_the_operator_is_told_that_nothing_is_enforced(ground: Ground) -> None:
+    result = ground.declare(isolate(0, [2]), bridge="podnet7")[0]
+    assert [note for note in result.notes if "there is no bridge podnet7" in note]
+
+
+def test_backends_take_turns(ground: Ground) -> None:
+    policy = isolate(0, [2])
+    for backend in ("nftables", "ebpf", "nftables"):
+        after = ground.declare(policy, backend=backend)[0].after
+        assert [name for name, objects in after.items() if objects] == [backend]
+        assert _arrives(ground, 2, 0)
+        assert not _arrives(ground, 4, 0)
+
+
+def _arrives(ground: Ground, place: int, to: int) -> bool:
+    with ground.socket(place, DGRAM) as sending, ground.socket(to, DGRAM) as hearing:
+        sending.sendto(b"word", hearing.getsockname())
+        try:
+            return hearing.recv(10) == b"word"
+        except TimeoutError:
+            return False
+
+
+def _programs(device: str) -> list[tuple[int, str]]:
+    return attached([socket.if_nametoindex(device)])
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True)
