@@ -22,7 +22,7 @@ OURS = "PODNET-"
 LOCK_SECONDS = "10"
 """How long to wait for another program that holds the lock of the legacy flavour (/run/xtables.lock)."""
 
-_LOADED = {4: Path("/proc/net/ip_tables_names"), 6: Path("/proc/net/ip6_tables_names")}
+_LOADED = {4: Path("/proc/thread-self/net/ip_tables_names"), 6: Path("/proc/thread-self/net/ip6_tables_names")}
 
 
 def tool(flavour: str, family: int, verb: str) -> str:
