@@ -77,10 +77,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_head(content: Any, name: str, cluster: str) -> None:
-    if not isinstance(content, dict) or type(content.get("format")) is not int:
+    known = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(known, int) or isinstance(known, bool):
         raise LedgerError([Problem(name, "JSON without the key format", "a ledger of podnet.fabric", RESTORE)])
-    if content["format"] > FORMAT:
-        found = f"format {content['format']}, of a newer version"
+    if known > FORMAT:
+        found = f"format {known}, of a newer version"
         cure = "run a podnet.fabric at least as new as the one that wrote the file"
         raise LedgerError([Problem(name, found, f"format {FORMAT}", cure)])
     if content.keys() != {"format", "cluster", "blocks"} or not isinstance(content["blocks"], dict):

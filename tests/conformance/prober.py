@@ -28,6 +28,7 @@ GRACE = 0.05
 """Seconds after the last that may arrive, in which one that may not would have."""
 
 _LABEL = struct.Struct("!IHH")
+_LABEL_BYTES = struct.calcsize("!IHH")
 _ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets
 
 Cell = tuple[str, int, int, int]
@@ -157,7 +158,7 @@ class Prober:
                 if protocol == "sctp":
                     # An IPv4 raw socket gives the header, too.
                     packet = data[(data[0] & 15) * 4 :] if self._sort == socket.AF_INET else data
-                    port, data = struct.unpack_from("!H", packet, 2)[0], packet[-_LABEL.size :]
+                    port, data = struct.unpack_from("!H", packet, 2)[0], packet[len(packet) - _LABEL_BYTES :]
                 run, source, destination = _LABEL.unpack(data)
                 if run == self._round and destination == place:
                     arrived.add((protocol, port, source, place))

@@ -164,25 +164,29 @@ class _Handle:
         return int(self._real.write(text))
 
 
+def _really(argv: list[str], *, check: bool = False, **options: Any) -> Any:
+    return _REAL_RUN(argv, check=check, **options)
+
+
 def _tool(faults: Faults, argv: list[str], **options: Any) -> Any:
     turn = faults.step("tool", argv[0])
     if argv[0] == faults.missing:  # from then on
-        return _REAL_RUN(["/nowhere/at/all"], **options)
+        return _really(["/nowhere/at/all"], **options)
     if turn is None:
-        return _REAL_RUN(argv, **options)
+        return _really(argv, **options)
     fault = TOOL_FAULTS[turn % len(TOOL_FAULTS)]
     faults.injected += f" {fault}"
     if fault == "missing":
         faults.reason, faults.missing = f"{argv[0]} is not installed", argv[0]
-        return _REAL_RUN(["/nowhere/at/all"], **options)
+        return _really(["/nowhere/at/all"], **options)
     if fault == "forbidden":
         faults.reason = os.strerror(errno.EACCES)
-        return _REAL_RUN(["/proc/self/status"], **options)
+        return _really(["/proc/self/status"], **options)
     if fault == "does not end":
         faults.reason = "no end within"
-        return _REAL_RUN(["sleep", "60"], **{**options, "timeout": 0.02})
+        return _really(["sleep", "60"], **{**options, "timeout": 0.02})
     faults.reason = STDERR
-    return _REAL_RUN(["sh", "-c", f"cat > /dev/null; echo '{STDERR}' >&2; exit 1"], **options)
+    return _really(["sh", "-c", f"cat > /dev/null; echo '{STDERR}' >&2; exit 1"], **options)
 
 
 _REAL_RUN, _REAL_OPEN, _REAL_FDOPEN, _REAL_FSYNC = subprocess.run, io.open, os.fdopen, os.fsync

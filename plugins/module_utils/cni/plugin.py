@@ -178,4 +178,5 @@ def parse_error(name: str, command: str, returncode: int, output: str, stderr: s
         ended = f"killed by signal {-returncode}" if returncode < 0 else f"exit status {returncode}"
         return CniError(name, command, None, f"{ended} without an error object", said[-400:])
     details = found.get("details")
-    return CniError(name, command, code if type(code) is int else None, str(message), str(details) if details else "")
+    number = code if isinstance(code, int) and not isinstance(code, bool) else None
+    return CniError(name, command, number, str(message), str(details) if details else "")

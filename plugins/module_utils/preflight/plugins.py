@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.files import is_our_text
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import CniDirectory, Wanted
 
 # The specification's own example, where most installers put plugins, and the folder of Debian's package.
@@ -51,6 +52,15 @@ def _versions(plugin: str) -> tuple[str, ...]:
 
 def _configurations(directory: str) -> tuple[str, ...]:
     try:
-        return tuple(sorted(file.name for file in Path(directory).iterdir() if file.suffix in _CONFIGURATION))
+        files = [file for file in Path(directory).iterdir() if file.suffix in _CONFIGURATION and not _is_ours(file)]
     except OSError:
         return ()
+    return tuple(sorted(file.name for file in files))
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether we wrote it, under whatever name the network had then: it goes when the network has another one."""
+    try:
+        return is_our_text(file.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return False

@@ -97,7 +97,7 @@ class CniDirectory(NamedTuple):
     path: str = ""
     plugins: Mapping[str, str] = {}
     versions: Mapping[str, tuple[str, ...]] = {}  # of the plugins that the network needs
-    conflists: tuple[str, ...] = ()  # configuration files of any network, in the order that runtimes read them
+    conflists: tuple[str, ...] = ()  # configuration files of others' networks, in the order that runtimes read them
 
 
 class Firewall(NamedTuple):

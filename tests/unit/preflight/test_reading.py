@@ -183,6 +183,7 @@ def test_a_plugin_that_does_not_answer_speaks_no_version(tmp_path: Path, answer:
 def test_configurations_are_in_the_order_of_the_runtimes(tmp_path: Path) -> None:
     for name in ("87-podman.conflist", "10-podnet.conflist", "05-old.conf", "README"):
         write(tmp_path / name, "{}")
+    write(tmp_path / "10-former.conflist", '{"podnet": {}}')  # ours
     found = plugins.look_for_plugins(Wanted(cni_bin_dir=str(tmp_path), cni_conf_dir=str(tmp_path)))
     assert found.conflists == ("05-old.conf", "10-podnet.conflist", "87-podman.conflist")
 
