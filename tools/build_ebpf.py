@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Builds ebpf/policy.c into plugins/module_utils/packetfilter/ebpf_object.py, which modules carry to the nodes.

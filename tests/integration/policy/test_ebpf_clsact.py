@@ -28,7 +28,7 @@ def _without_tcx(monkeypatch: pytest.MonkeyPatch, ground: Ground) -> None:
 
 def test_this_kernel_is_asked_for_tcx(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    release = tuple(map(int, subprocess.check_output(["uname", "-r"], text=True).split("-")[0].split(".")[:2]))
+    release = tuple(map(int, subprocess.check_output(["uname", "-r"], text=True).partition("-")[0].split(".")[:2]))
     assert programs.has_tcx() == (release >= (6, 6))
 
 

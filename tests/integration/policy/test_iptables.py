@@ -47,7 +47,7 @@ def test_names_fit_into_what_the_kernel_allows(filtered: Filtered) -> None:
 
 def drifted(filtered: Filtered) -> Iterator[tuple[str, str]]:
     """Changes by others: a command, and the facility that tells it."""
-    guard = next(line[1:].split()[0] for line in filtered.rules() if line.startswith(":PODNET-POLICY-"))
+    guard = [line[1:].split()[0] for line in filtered.rules() if line.startswith(":PODNET-POLICY-")][0]  # noqa: RUF015
     run = filtered.node.namespace.run
     sets = [name for name in run("ipset", "list", "-n").split() if name.startswith("podnet-")]
     members = run("ipset", "save", sets[0]).splitlines()[1].split()
