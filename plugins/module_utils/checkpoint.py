@@ -18,7 +18,7 @@ import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils import detached
+from ansible_collections.podnet.fabric.plugins.module_utils import detached, node_archive
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import (
     RUN,
     Declarations,
@@ -86,6 +86,8 @@ def arm(timeout: int) -> Armed:
 
     :param timeout: seconds until the node goes back by itself
     """
+    # The watchdog outlives the archive that this code comes in, out of which the node program is built.
+    node_archive.program()
     former = armed()
     if former is not None:
         _dismiss(former)

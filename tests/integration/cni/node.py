@@ -29,6 +29,7 @@ BLOCKS = [
 SETUP = """
 set -e
 mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /var/log
 mkdir -p /run/etc/upper /run/etc/work /run/netns
 mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work /etc
 rm -rf /etc/cni /etc/podnet
