@@ -66,6 +66,18 @@ def _differences(kind: Kind, facility: Facility, operation: Operation) -> list[D
     ]
 
 
+def sentence(difference: Difference) -> str:
+    """A difference on one line, for a person."""
+    where = f"{difference.kind}: {difference.facility} {difference.object}"
+    if difference.field:
+        return f"{where}: {difference.field}: declared {_shown(difference.declared)}, found {_shown(difference.found)}"
+    return f"{where}: missing" if difference.found is None else f"{where}: not declared"
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value in (None, "", []) else str(value)
+
+
 def _name(described: dict[str, Any] | None) -> str:
     """The identifying field of an object, and its device where it has one."""
     fields = described or {}

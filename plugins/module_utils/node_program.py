@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.checkpoint import armed, describe
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations, node_lock
-from ansible_collections.podnet.fabric.plugins.module_utils.drift import Difference, drift
+from ansible_collections.podnet.fabric.plugins.module_utils.drift import drift, sentence
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.purge import purge
@@ -114,20 +114,9 @@ def _status(options: argparse.Namespace) -> int:
 def _diff(_options: argparse.Namespace) -> int:
     with Host() as host:
         differences, problems = drift(host, Declarations())
-    _say(*map(_line, differences))
+    _say(*map(sentence, differences))
     _say(*(f"podnet-node: cannot compare {text}" for text in problems), error=True)
     return UNKNOWN if problems else DIFFERS if differences else AS_DECLARED
-
-
-def _line(difference: Difference) -> str:
-    where = f"{difference.kind}: {difference.facility} {difference.object}"
-    if difference.field:
-        return f"{where}: {difference.field}: declared {_shown(difference.declared)}, found {_shown(difference.found)}"
-    return f"{where}: missing" if difference.found is None else f"{where}: not declared"
-
-
-def _shown(value: object) -> str:
-    return "nothing" if value in (None, "", []) else str(value)
 
 
 def _purge(options: argparse.Namespace) -> int:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.module_utils.drift import Difference, sentence
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -22,7 +24,7 @@ def report(found: Mapping[str, Mapping[str, Any]], missing: Sequence[str] = ()) 
     table: list[str] = []
     drifted = []
     for node, one in found.items():
-        lines = [*one["problems"], *map(_line, one["differences"])]
+        lines = [*one["problems"], *(sentence(Difference(**each)) for each in one["differences"])]
         if not lines:
             table.append(f"{node}: as declared ({', '.join(one['kinds']) or 'nothing is declared'})")
             continue
@@ -32,15 +34,3 @@ def report(found: Mapping[str, Mapping[str, Any]], missing: Sequence[str] = ()) 
             table.append(f"  and {len(lines) - LONGEST} more")
     lost = [f"{node}: it could not be asked" for node in missing]
     return {"table": [*table, *lost] or ["no node was asked"], "drifted": [*drifted, *lost]}
-
-
-def _line(difference: Mapping[str, Any]) -> str:
-    where = f"{difference['kind']}: {difference['facility']} {difference['object']}"
-    declared, found = difference["declared"], difference["found"]
-    if difference["field"]:
-        return f"{where}: {difference['field']}: declared {_shown(declared)}, found {_shown(found)}"
-    return f"{where}: missing" if found is None else f"{where}: not declared"
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value in (None, "", []) else str(value)
