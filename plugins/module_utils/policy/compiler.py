@@ -33,13 +33,18 @@ if TYPE_CHECKING:
 
 
 class Endpoint(NamedTuple):
-    """A pod. ``addresses`` by family as numbers; ``ports`` are (name, protocol, number) as the pod's own."""
+    """A pod. ``addresses`` by family as numbers; ``ports`` are (name, protocol, number) as the pod's own.
+
+    ``interfaces`` are those of its node that belong to it, as far as that is known, ``mac`` is its own interface's.
+    """
 
     namespace: str
     name: str
     labels: Mapping[str, str]
     addresses: Mapping[int, tuple[int, ...]]
     ports: tuple[tuple[str, str, int], ...] = ()
+    interfaces: tuple[str, ...] = ()
+    mac: str = ""
 
 
 class PortRange(NamedTuple):

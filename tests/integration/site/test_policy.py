@@ -137,6 +137,9 @@ def test_a_policy_holds_for_pods_of_other_nodes_and_of_the_same(cluster: Cluster
     assert cluster.reaches("node2") == {True}  # probes of the node itself
     assert cluster.reaches("node3") == {False}
     assert cluster.play([POLICY]).changed() == dict.fromkeys(NODES, 0)
+    # Whose packets come out of which interface the attachments have told.
+    told = cluster.site.inside("node2", "nft", "list", "table", "bridge", "podnet")
+    assert all(address in told for name in ("db", "side") for address in cluster.addresses[name]), told
 
 
 def test_a_pod_that_comes_later_is_an_element_of_a_set(cluster: Cluster) -> None:
