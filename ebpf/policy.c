@@ -53,11 +53,40 @@ struct fragment_key {
 	u16 protocol; /* of IPv4: its ids count per protocol */
 };
 
+/* What is counted: of a guard the first packets that it let through, of a pod what was denied; the rest is zero. */
+struct count_key {
+	u64 guard;
+	u32 pod[4];
+	u32 hook;
+	u32 ipv6;
+};
+
+struct count {
+	u64 packets;
+	u64 bytes;
+};
+
 /* One slot, with the table in it. */
 struct map SECTION("maps") table = {BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, 1, 0};
 /* The loader puts the sizes of these in. */
 struct map SECTION("maps") flows = {BPF_MAP_TYPE_LRU_HASH, sizeof(struct flow_key), sizeof(struct flow), 0, 0};
 struct map SECTION("maps") fragments = {BPF_MAP_TYPE_LRU_HASH, sizeof(struct fragment_key), sizeof(u64), 0, 0};
+
+struct map SECTION("maps") counts = {BPF_MAP_TYPE_LRU_HASH, sizeof(struct count_key), sizeof(struct count), 16384, 0};
+
+INLINE void add(const struct count_key *key, u32 bytes)
+{
+	struct count *known = map_lookup(&counts, key);
+
+	if (known) {
+		__sync_fetch_and_add(&known->packets, 1);
+		__sync_fetch_and_add(&known->bytes, bytes);
+	} else {
+		struct count fresh = {1, bytes};
+
+		map_update(&counts, key, &fresh, BPF_ANY);
+	}
+}
 
 /* Seconds that a flow is remembered after its last packet, as Linux has them for the same states. */
 INLINE u64 patience(u8 protocol, u32 state)
@@ -339,14 +368,24 @@ INLINE int judge(struct __sk_buff *skb, u32 hook)
 			}
 		}
 	}
-	if (!passes)
+	if (!passes) {
+		struct count_key denied = {.hook = guard == own ? hook : !hook, .ipv6 = key.ipv6};
+
+		__builtin_memcpy(denied.pod, key.hook == SENDS ? key.src : key.dst, sizeof(denied.pod));
+		add(&denied, skb->len);
 		return DROP;
+	}
 	if (flow) {
 		advance(flow, &packet, key.protocol, reply, now);
 	} else if (packet.role == BEGINS) {
 		struct flow fresh = {.expires = now + patience(key.protocol, 0) * SECONDS, .guard = guard};
 
 		map_update(&flows, &key, &fresh, BPF_ANY);
+		if (guard > NODE) {
+			struct count_key allowed = {.guard = guard};
+
+			add(&allowed, skb->len);
+		}
 	}
 	if (packet.fragment == FIRST) {
 		u64 expires = now + 30 * SECONDS;

@@ -150,7 +150,8 @@ def _in_turn(operations: Sequence[Operation]) -> list[Sequence[Operation]]:
 
 
 def _is_led_to(obj: Any) -> bool:
-    return isinstance(obj, NftSet) or (isinstance(obj, NftChain) and not obj.hook)
+    """A map is when it is new: no rule of before finds its elements."""
+    return isinstance(obj, (NftSet, NftMap)) or (isinstance(obj, NftChain) and not obj.hook)
 
 
 def _hooked(chain: NftChain) -> str:

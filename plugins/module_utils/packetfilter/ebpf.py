@@ -90,6 +90,11 @@ def _space(sort: int, index: int) -> int:
     return int.from_bytes(struct.pack("=II", sort, index), sys.byteorder)
 
 
+def guards_by_digest(compiled: Compiled) -> dict[int, Guard]:
+    """What the programs know each guard by."""
+    return {_add_guard({}, guard): guard for guard in compiled.guards.values()}
+
+
 def describe(elements: Mapping[bytes, bytes]) -> list[str]:
     """The elements in words, sorted."""
     told = [(*KEY.unpack(key), VALUE.unpack(value)[0]) for key, value in elements.items()]
@@ -102,7 +107,8 @@ def _add_guard(found: Elements, guard: Guard) -> int:
     peers = {family: dict(_classes(guard, family)) for family in _BITS}
     sets = {ports: _add_ports(found, ports) for by_prefix in peers.values() for ports in by_prefix.values()}
     text = repr([[sorted((prefix, sets[ports]) for prefix, ports in peers[each].items()) for each in peers]])
-    digest = _digest(guard.direction + text) & ~_IPV6
+    # With the names, so that what is counted is told apart.
+    digest = _digest(" ".join((guard.direction, *guard.policies, text))) & ~_IPV6
     for family, by_prefix in peers.items():
         for prefix, ports in by_prefix.items():
             _put(found, digest + (family == 6), family, prefix, sets[ports])

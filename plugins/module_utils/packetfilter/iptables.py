@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import Sender
 
 CHAINS = "PODNET-POLICY-"
+DENIED = "-D"
 SETS = "podnet-policy-"
 SET_FAMILIES = {4: "inet", 6: "inet6"}
 
@@ -83,12 +84,12 @@ def render(flavour: str, compiled: Compiled, guarded: Iterable[Endpoint], sender
     addresses = {(endpoint.namespace, endpoint.name): endpoint.addresses for endpoint in guarded}
     found = Rendering({}, {})
     for family in BITS:
-        drawing = _Drawing(flavour, family, found)
+        drawing = Drawing(flavour, family, found)
         drawing.guards(compiled, {whom: of_whom.get(family, ()) for whom, of_whom in addresses.items()}, senders)
     return found
 
 
-class _Drawing:
+class Drawing:
     """The chains and sets of one family."""
 
     def __init__(self, flavour: str, family: int, found: Rendering) -> None:
@@ -112,7 +113,7 @@ class _Drawing:
                 if own
             }
             for identity in members:
-                self._guard(compiled.guards[identity])
+                self._guard(compiled.guards[identity], numbers[identity])
             if members:
                 looks[direction].append(self._lead("-j", members, direction, CHAINS + direction.upper()))
             if members and direction == INGRESS:
@@ -176,8 +177,16 @@ class _Drawing:
         )
         return f"{match}{verb} {name}"
 
-    def _guard(self, guard: Guard) -> None:
-        rules: list[str] = []
+    def _guard(self, guard: Guard, members: Iterable[int]) -> None:
+        # What is denied is counted by its pod; only packets that are denied pass that chain.
+        denied = CHAINS + guard.identity + DENIED
+        own = sorted(members)
+        self._chain(denied, [*(denies(guard.direction, self._family, each) for each in own), "-j DROP"])
+        self._chain(CHAINS + guard.identity, [*(text for text, _policies in self.rules(guard)), f"-g {denied}"])
+
+    def rules(self, guard: Guard) -> list[tuple[str, tuple[str, ...]]]:
+        """The rules of a guard's chain but the last one, and the policies that each is of."""
+        found: list[tuple[str, tuple[str, ...]]] = []
         peer = ENDS[guard.direction][1]
         for allowance in guard.allowances:
             if allowance.peers is None:
@@ -186,8 +195,8 @@ class _Drawing:
                 match = self._ranges(allowance.peers[self._family], peer)
             else:
                 continue
-            rules += [f"{ports}{match}-j RETURN" for ports in _matches(allowance.ports)]
-        self._chain(CHAINS + guard.identity, [*rules, "-j DROP"])
+            found += [(f"{ports}{match}-j RETURN", allowance.policies) for ports in _matches(allowance.ports)]
+        return found
 
     def _ranges(self, ranges: Ranges, end: str) -> str:
         # A set holds no prefix without bits.
@@ -206,6 +215,12 @@ class _Drawing:
     def _chain(self, name: str, rules: Iterable[str]) -> None:
         chain = IptablesChain(self._flavour, self._family, name, tuple(map(IPTABLES.rule, rules)))
         self._found.rules[key(chain)] = chain
+
+
+def denies(direction: str, family: int, address: int) -> str:
+    """The rule that counts what is denied to, or of, a guarded address."""
+    end = {INGRESS: "-d", EGRESS: "-s"}[direction]
+    return f"{end} {next(prefixes(family, ((address, address),)))} -j DROP"
 
 
 def _out_of(interface: str) -> str:

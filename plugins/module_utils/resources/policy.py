@@ -71,7 +71,7 @@ class PolicyKind:
         }
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
-        wanted = {item["backend"]: _enforced(item, host) for item in items.values()}
+        wanted = {item["backend"]: enforced(item, host) for item in items.values()}
         target = backends.target(wanted, [item["backend"] for item in former.values()], host)
         # What eBPF denies it forgets by itself, and it stands where bridged packets pass.
         judges = [
@@ -84,7 +84,8 @@ class PolicyKind:
         return Target(current, {**target.desired, "flows": {}}, conflicts, target.notes)
 
 
-def _enforced(item: Mapping[str, Any], host: Host) -> backends.Enforced:
+def enforced(item: Mapping[str, Any], host: Host) -> backends.Enforced:
+    """What a declaration means on this node."""
     policies = [documents.read(document) for document in item["policies"]]
     everybody = [(entry["node"], endpoints.read(entry)) for entry in item["endpoints"]]
     world = World(item["namespaces"], [endpoint for _node, endpoint in everybody])
