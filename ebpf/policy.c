@@ -74,6 +74,26 @@ struct map SECTION("maps") fragments = {BPF_MAP_TYPE_LRU_HASH, sizeof(struct fra
 
 struct map SECTION("maps") counts = {BPF_MAP_TYPE_LRU_HASH, sizeof(struct count_key), sizeof(struct count), 16384, 0};
 
+/* The latest flows that were denied, with the time of their last packet: of whoever asks what policies did. */
+struct denial {
+	u64 packets;
+	u64 when; /* ns, CLOCK_MONOTONIC */
+};
+struct map SECTION("maps") denials = {BPF_MAP_TYPE_LRU_HASH, sizeof(struct flow_key), sizeof(struct denial), 1024, 0};
+
+INLINE void remember(const struct flow_key *key, u64 now)
+{
+	struct denial *known = map_lookup(&denials, key);
+	struct denial fresh = {1, now};
+
+	if (known) {
+		__sync_fetch_and_add(&known->packets, 1);
+		known->when = now;
+	} else {
+		map_update(&denials, key, &fresh, BPF_ANY);
+	}
+}
+
 INLINE void add(const struct count_key *key, u32 bytes)
 {
 	struct count *known = map_lookup(&counts, key);
@@ -373,6 +393,7 @@ INLINE int judge(struct __sk_buff *skb, u32 hook)
 
 		__builtin_memcpy(denied.pod, key.hook == SENDS ? key.src : key.dst, sizeof(denied.pod));
 		add(&denied, skb->len);
+		remember(&key, now);
 		return DROP;
 	}
 	if (flow) {

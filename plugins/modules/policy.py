@@ -77,6 +77,15 @@ options:
         left alone.
     type: bool
     default: true
+  log:
+    description:
+      - Has packets logged that policies deny, C(rate) of them, by default C(10/second), after a C(burst), by default
+        C(5), for each set of policies that select the same pods. Left out or empty, nothing is logged.
+      - With C(group) they go to this group of nfnetlink_log, where ulogd and C(tcpdump -i nflog:GROUP) read them, or
+        else to the kernel's log, in the network namespace of the host alone unless C(net.netfilter.nf_log_all_netns)
+        is set. Each line begins with C(podnet-denied-ingress:) or C(podnet-denied-egress:).
+      - O(backend=ebpf) logs nothing and needs no setting; M(podnet.fabric.policy_info) tells the last flows it denied.
+    type: dict
   policies:
     description:
       - The documents, each with C(metadata) and C(spec). All that is wrong is reported at once, with its path.
@@ -212,6 +221,7 @@ def main() -> None:
             "flows": {"type": "int", "default": 131072},
             "fragments": {"type": "int", "default": 8192},
             "antispoofing": {"type": "bool", "default": True},
+            "log": {"type": "dict"},
             "policies": {"type": "raw", "default": []},
             "namespaces": {"type": "dict", "default": {}},
             "endpoints": {"type": "raw", "default": []},

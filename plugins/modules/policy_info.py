@@ -58,6 +58,22 @@ denied:
   elements: dict
   sample:
     - {endpoint: shop/db, direction: Ingress, packets: 3, bytes: 180}
+last_denied:
+  description: >-
+    With eBPF the last flows that were denied, at most 1024, those with the newest packets first; with other backends
+    nothing, but O(podnet.fabric.policy#module:log).
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - direction: Ingress
+      protocol: tcp
+      source: 10.244.1.7
+      source_port: 40112
+      destination: 10.244.1.2
+      destination_port: 22
+      packets: 3
+      seconds_ago: 1.2
 """
 
 from ansible.module_utils.basic import AnsibleModule

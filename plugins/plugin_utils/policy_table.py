@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _TITLES = ("node", "verdict", "by or of", "direction", "packets", "bytes")
+_FLOWS = 20  # of a node, so that the table stays in sight
 
 
 def lines(found: Mapping[str, Mapping[str, Any]], missing: Sequence[str] = ()) -> list[str]:
@@ -27,7 +28,18 @@ def lines(found: Mapping[str, Mapping[str, Any]], missing: Sequence[str] = ()) -
         for each in told[verdict]
     ]
     table = drawn(rows, _TITLES) if rows else ["no policy selects a pod"]
-    return [*table, *(f"{node}: no answer, see its errors above" for node in missing)]
+    flows = [
+        f"{node}: denied {each['packets']} packets of {each['protocol']} from {_end(each, 'source')} to "
+        f"{_end(each, 'destination')} ({each['direction']}), the last {each['seconds_ago']:.0f} s ago"
+        for node, told in found.items()
+        for each in told["last_denied"][:_FLOWS]
+    ]
+    return [*table, *flows, *(f"{node}: no answer, see its errors above" for node in missing)]
+
+
+def _end(flow: Mapping[str, Any], end: str) -> str:
+    address, port = flow[end], flow[f"{end}_port"]
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _policies(counted: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins
     BPFFS,
     CLSACT,
     COUNTS,
+    DENIALS,
     FLOWS,
     FOLDER,
     FRAGMENTS,
@@ -142,7 +143,8 @@ def _make(made: Datapath) -> None:
             held[TABLE] = maps.create(NAME + TABLE, read.maps[TABLE], inner)
         for name, size in ((FLOWS, made.flows), (FRAGMENTS, made.fragments)):
             held[name] = _kept(name, read.maps[name]._replace(max_entries=size))
-        held[COUNTS] = _kept(COUNTS, read.maps[COUNTS])
+        for name in (COUNTS, DENIALS):
+            held[name] = _kept(name, read.maps[name])
         for hook in HOOKS:
             held[hook] = programs.load(NAME + hook, read.programs[hook], held, read.licence)
         for name, handle in held.items():

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.denials import Log
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import Sender
 
 
@@ -49,12 +50,13 @@ class Settings(NamedTuple):
 
 
 class Enforced(NamedTuple):
-    """What shall be enforced, and before which pods; and what may come out of these."""
+    """What shall be enforced, and before which pods; what may come out of these, and what of the rest is logged."""
 
     compiled: Compiled
     guarded: Sequence[Endpoint]
     settings: Settings
     senders: Sequence[Sender] = ()
+    log: Log | None = None
 
 
 class Backend(NamedTuple):
@@ -72,7 +74,7 @@ FACILITIES: tuple[Facility, ...] = (NFTABLES, NFTABLES_BRIDGE, IPSETS, IPTABLES,
 
 
 def _nftables(wanted: Enforced | None, _host: Host) -> Target:
-    desired = nftables.render(wanted.compiled, wanted.guarded) if wanted else {}
+    desired = nftables.render(wanted.compiled, wanted.guarded, wanted.log) if wanted else {}
     origin = nftables_senders.render(wanted.senders) if wanted else {}
     return _merged(
         [
@@ -90,7 +92,7 @@ def ports(bridge: str, host: Host) -> list[str]:
 def _iptables(flavour: str, wanted: Enforced | None, _host: Host) -> Target:
     desired = iptables.Rendering({}, {})
     if wanted:
-        desired = iptables.render(flavour, wanted.compiled, wanted.guarded, wanted.senders)
+        desired = iptables.render(flavour, wanted.compiled, wanted.guarded, wanted.senders, wanted.log)
     current: State = {
         IPSETS.name: ipsets.observe(iptables.SETS),
         IPTABLES.name: iptables_objects.observe(flavour, iptables.CHAINS),

@@ -10,15 +10,18 @@ have for more than compiler.SEPARATE of them.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
+import socket
 import struct
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import COUNTS, datapaths
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import COUNTS, DENIALS, datapaths
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import TABLE as FILTER
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import PROGRAMS, tool
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import TABLE, digest
@@ -34,6 +37,8 @@ _RULE = re.compile(r"\[(\d+):(\d+)\] -A (\S+) ")
 _COMMENT = re.compile(r' --comment "?(podnet:[0-9a-f]{12})"?(?: |$)')
 # struct count_key and struct count of ebpf/policy.c
 _KEY, _COUNT = struct.Struct("=Q16sII"), struct.Struct("=QQ")
+# struct flow_key there; ports are in the order of the network.
+_FLOW = struct.Struct("=16s16sHHBBBx")
 _DIRECTIONS = {number: direction for direction, number in ebpf.HOOKS.items()}
 
 Read = dict[tuple[str, str], "Count"]
@@ -45,6 +50,19 @@ class Count(NamedTuple):
 
     packets: int = 0
     bytes: int = 0
+
+
+class Denial(NamedTuple):
+    """A flow that policies of a direction denied; ``seconds_ago`` came its last packet."""
+
+    direction: str
+    protocol: str
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+    packets: int
+    seconds_ago: float
 
 
 class Counted(NamedTuple):
@@ -162,10 +180,25 @@ def _by_ebpf(found: Counted, compiled: Compiled, guarded: Sequence[Endpoint]) ->
                 _add(found.denied, (whose, _DIRECTIONS[hook]), count)
 
 
-def _read_ebpf() -> Mapping[bytes, bytes]:
+def last_denied() -> list[Denial]:
+    """The latest flows that eBPF has denied, those with the newest packets first."""
+    now = time.monotonic_ns()
+    found = []
+    for key, value in _read_ebpf(DENIALS).items():
+        source, destination, sport, dport, protocol, ipv6, hook = _FLOW.unpack(key)
+        packets, when = _COUNT.unpack(value)
+        ends = [ipaddress.ip_address(each if ipv6 else each[:4]) for each in (source, destination)]
+        name = ebpf.NAMES.get(protocol, str(protocol))
+        numbers = [socket.ntohs(each) for each in (sport, dport)]
+        ago = max(0.0, (now - when) / 1e9)
+        found.append(Denial(_DIRECTIONS[hook], name, str(ends[0]), numbers[0], str(ends[1]), numbers[1], packets, ago))
+    return sorted(found, key=lambda each: each.seconds_ago)
+
+
+def _read_ebpf(name: str = COUNTS) -> Mapping[bytes, bytes]:
     for folder in datapaths():
-        if (folder / COUNTS).exists():
-            with syscall.pinned(str(folder / COUNTS)) as handle:
+        if (folder / name).exists():
+            with syscall.pinned(str(folder / name)) as handle:
                 return maps.elements(handle)
     return {}
 

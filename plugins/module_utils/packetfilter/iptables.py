@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Guard,
         Ports,
     )
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.denials import Log
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import Sender
 
@@ -79,12 +80,18 @@ class Rendering(NamedTuple):
     rules: Objects
 
 
-def render(flavour: str, compiled: Compiled, guarded: Iterable[Endpoint], senders: Sequence[Sender] = ()) -> Rendering:
+def render(
+    flavour: str,
+    compiled: Compiled,
+    guarded: Iterable[Endpoint],
+    senders: Sequence[Sender] = (),
+    log: Log | None = None,
+) -> Rendering:
     """The objects in a flavour of iptables; none of a family in which nothing is guarded."""
     addresses = {(endpoint.namespace, endpoint.name): endpoint.addresses for endpoint in guarded}
     found = Rendering({}, {})
     for family in BITS:
-        drawing = Drawing(flavour, family, found)
+        drawing = Drawing(flavour, family, found, log)
         drawing.guards(compiled, {whom: of_whom.get(family, ()) for whom, of_whom in addresses.items()}, senders)
     return found
 
@@ -92,10 +99,11 @@ def render(flavour: str, compiled: Compiled, guarded: Iterable[Endpoint], sender
 class Drawing:
     """The chains and sets of one family."""
 
-    def __init__(self, flavour: str, family: int, found: Rendering) -> None:
+    def __init__(self, flavour: str, family: int, found: Rendering, log: Log | None = None) -> None:
         self._flavour = flavour
         self._family = family
         self._found = found
+        self._log = log
 
     def guards(
         self, compiled: Compiled, addresses: Mapping[tuple[str, str], tuple[int, ...]], senders: Sequence[Sender]
@@ -181,7 +189,8 @@ class Drawing:
         # What is denied is counted by its pod; only packets that are denied pass that chain.
         denied = CHAINS + guard.identity + DENIED
         own = sorted(members)
-        self._chain(denied, [*(denies(guard.direction, self._family, each) for each in own), "-j DROP"])
+        logs = [] if self._log is None else [_logs(self._log, guard.direction)]
+        self._chain(denied, [*logs, *(denies(guard.direction, self._family, each) for each in own), "-j DROP"])
         self._chain(CHAINS + guard.identity, [*(text for text, _policies in self.rules(guard)), f"-g {denied}"])
 
     def rules(self, guard: Guard) -> list[tuple[str, tuple[str, ...]]]:
@@ -221,6 +230,14 @@ def denies(direction: str, family: int, address: int) -> str:
     """The rule that counts what is denied to, or of, a guarded address."""
     end = {INGRESS: "-d", EGRESS: "-s"}[direction]
     return f"{end} {next(prefixes(family, ((address, address),)))} -j DROP"
+
+
+def _logs(log: Log, direction: str) -> str:
+    prefix = log.prefix(direction)
+    target = f"LOG --log-prefix {prefix} --log-level info"
+    if log.group is not None:
+        target = f"NFLOG --nflog-group {log.group} --nflog-prefix {prefix}"
+    return f"-m limit --limit {log.rate} --limit-burst {log.burst} -j {target}"
 
 
 def _out_of(interface: str) -> str:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Guard,
         Ports,
     )
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.denials import Log
 
 PREFIX = "policy-"
 DENIED = f"{PREFIX}denied-"
@@ -64,13 +65,13 @@ class Rule(NamedTuple):
     members: NftSet | None
 
 
-def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Objects:
+def render(compiled: Compiled, guarded: Iterable[Endpoint], log: Log | None = None) -> Objects:
     """The objects by (sort, name); none when nothing is guarded."""
     found: Objects = {}
     if not compiled.guards:
         return found
     for guard in compiled.guards.values():
-        _add_guard(found, guard)
+        _add_guard(found, guard, log)
         for family, (_nft, sort) in FAMILIES.items():
             name = _denied_map(guard.direction, family)
             _put(found, "map", NftMap(name, sort, frozenset()))
@@ -133,7 +134,7 @@ def denied_chain(direction: str, family: int, address: int) -> str:
     return f"{DENIED}{direction.lower()}{family}-{address:x}"
 
 
-def _add_guard(found: Objects, guard: Guard) -> None:
+def _add_guard(found: Objects, guard: Guard, log: Log | None) -> None:
     made = rules(guard)
     for rule in made:
         if rule.members:
@@ -141,8 +142,16 @@ def _add_guard(found: Objects, guard: Guard) -> None:
     end = ENDS[guard.direction][0]
     # What is denied is counted by its pod, in a chain that no change of policies touches.
     last = [f"{nft} {end} vmap @{_denied_map(guard.direction, family)}" for family, (nft, _sort) in FAMILIES.items()]
-    texts = [*(rule.text for rule in made), *last, "counter drop"]
+    texts = [*(rule.text for rule in made), *_logs(guard, log), *last, "counter drop"]
     _put(found, "chain", NftChain(PREFIX + guard.identity, "", "", 0, tuple(map(NFTABLES.rule, texts))))
+
+
+def _logs(guard: Guard, log: Log | None) -> list[str]:
+    if log is None:
+        return []
+    where = "level info" if log.group is None else f"group {log.group}"
+    prefix = log.prefix(guard.direction)
+    return [f'limit rate {log.rate} burst {log.burst} packets log prefix "{prefix}" {where}']
 
 
 def _add_denied(found: Objects, direction: str, family: int, addresses: Iterable[int]) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import counting
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends, counting
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import enforced
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def read(items: Items, host: Host) -> dict[str, Any]:
     """Backends by the names of the declarations, and what they have counted."""
-    found: dict[str, Any] = {"backends": {}, "allowed": [], "denied": []}
+    found: dict[str, Any] = {"backends": {}, "allowed": [], "denied": [], "last_denied": []}
     for name, item in sorted(items.items()):
         wanted = enforced(item, host)
         told = counting.counted(item["backend"], wanted.compiled, wanted.guarded)
@@ -29,4 +29,6 @@ def read(items: Items, host: Host) -> dict[str, Any]:
             {"endpoint": endpoint, "direction": direction, **count._asdict()}
             for (endpoint, direction), count in sorted(told.denied.items())
         ]
+        if item["backend"] == backends.EBPF_NAME:
+            found["last_denied"] = [denial._asdict() for denial in counting.last_denied()]
     return found

@@ -14,7 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows imp
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends
-from ansible_collections.podnet.fabric.plugins.module_utils.policy import documents, endpoints
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import denials, documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.evaluation import Flow, Judge
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection import (
@@ -57,9 +57,11 @@ class PolicyKind:
         settings = {each: params.get(each, default) for each, default in DEFAULTS.items()}
         for each in ("flows", "fragments"):
             inspection.integer(each, settings[each], 1, MAX_ENTRIES)
+        log = denials.inspect_log(inspection, "log", params.get("log"))
         inspection.conclude()
         return {
             **settings,
+            "log": log,
             "node": params["node"],
             "backend": _backend(params, former),
             "policies": params["policies"],
@@ -93,7 +95,9 @@ def enforced(item: Mapping[str, Any], host: Host) -> backends.Enforced:
     settings = backends.Settings(item["bridge"], item["flows"], item["fragments"])
     # A declaration of an earlier version says nothing of it.
     ports = backends.ports(item["bridge"], host) if item.get("antispoofing") else ()
-    return backends.Enforced(compile_policies(policies, world, guarded), guarded, settings, senders(guarded, ports))
+    return backends.Enforced(
+        compile_policies(policies, world, guarded), guarded, settings, senders(guarded, ports), denials.read(item)
+    )
 
 
 def _denied(judges: Sequence[Judge], host: Host) -> dict[Hashable, TrackedFlow]:

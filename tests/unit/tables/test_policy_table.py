@@ -12,8 +12,20 @@ COUNTED: dict[str, Any] = {
     "backends": {"podnet": "nftables"},
     "allowed": [{"policies": ["shop/a", "shop/b"], "direction": "Ingress", "packets": 12, "bytes": 720}],
     "denied": [{"endpoint": "shop/db", "direction": "Egress", "packets": 3, "bytes": 180}],
+    "last_denied": [
+        {
+            "direction": "Egress",
+            "protocol": "udp",
+            "source": "fd00::1",
+            "source_port": 9,
+            "destination": "fd00::2",
+            "destination_port": 53,
+            "packets": 3,
+            "seconds_ago": 1.6,
+        }
+    ],
 }
-NOTHING: dict[str, Any] = {"backends": {}, "allowed": [], "denied": []}
+NOTHING: dict[str, Any] = {"backends": {}, "allowed": [], "denied": [], "last_denied": []}
 
 
 def test_nodes_policies_and_pods_are_rows() -> None:
@@ -23,6 +35,7 @@ def test_nodes_policies_and_pods_are_rows() -> None:
         "-----  -------  --------------  ---------  -------  -----",
         "node2  allowed  shop/a, shop/b  Ingress    12       720",
         "node2  denied   shop/db         Egress     3        180",
+        "node2: denied 3 packets of udp from [fd00::1]:9 to [fd00::2]:53 (Egress), the last 2 s ago",
         "node3: no answer, see its errors above",
     ]
 
