@@ -62,6 +62,15 @@ kernel: ready ## Tests against this machine's kernel, in namespaces of their own
 conformance: ready ## The 230 policy cases in full, by packets, with every backend and on both families
 	PODNET_CONFORMANCE=full pytest -q $(or $(T),tests/integration/policy/test_conformance.py)
 
+# Seconds for each target of `make fuzz`.
+FUZZ_SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: ready ## What reads what others write, under coverage-guided fuzzing; T=PART_OF_A_NAME, FUZZ_SECONDS=60 for each
+	pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade \
+	  --target build/fuzz/packages -r tools/fuzz-requirements.txt
+	PYTHONPATH=build/fuzz/packages python tools/fuzz.py --seconds $(FUZZ_SECONDS) $(T)
+
 .PHONY: molecule
 molecule: ready ## The roles, on namespaces: converge, idempotence, drift, cleanup
 	.ci/molecule
@@ -101,6 +110,9 @@ lock: ready ## Resolve requirements.in into requirements.txt, with hashes
 	build/lock/bin/pip install --quiet --disable-pip-version-check pip-tools
 	build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.txt requirements.in
+	build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  --output-file tools/fuzz-requirements.txt tools/fuzz-requirements.in
 
 .PHONY: clean
 clean: ## Remove what the other targets have made here (not the lab: make lab-down)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.cni import record
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,7 @@ def _cached(networks: set[str], cache: Path) -> Iterator[dict[str, Any]]:
             arguments = dict(document.get("cniArgs") or ())
             name = arguments.get("K8S_POD_NAME") or document["containerId"]
             addresses = [ip["address"].partition("/")[0] for ip in document["result"].get("ips") or ()]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, *MALFORMED):
             continue  # half written, gone meanwhile, or not a result
         yield _pod(str(arguments.get("K8S_POD_NAMESPACE") or "default"), str(name), {}, addresses)
 
