@@ -81,6 +81,7 @@ bench: ready ## The measurements that the documentation quotes
 	python benchmarks/plan.py
 	python benchmarks/dataplane.py
 	python benchmarks/switching.py
+	python benchmarks/policy.py
 	python benchmarks/ledger.py
 
 .PHONY: docs
