@@ -59,8 +59,9 @@ kernel: ready ## Tests against this machine's kernel, in namespaces of their own
 	pytest --junitxml=$(REPORTS)/kernel.xml $(or $(T),tests/integration)
 
 .PHONY: conformance
-conformance: ready ## The 230 policy cases in full, by packets, with every backend and on both families
-	PODNET_CONFORMANCE=full pytest -q $(or $(T),tests/integration/policy/test_conformance.py)
+conformance: ready ## The 230 policy cases in full and 500 random sets of policies, by packets, with every backend and on both families
+	PODNET_CONFORMANCE=full PODNET_AGREEMENT=$${PODNET_AGREEMENT:-500} pytest -q \
+	  $(or $(T),tests/integration/policy/test_conformance.py tests/integration/policy/test_agreement.py)
 
 # Seconds for each target of `make fuzz`.
 FUZZ_SECONDS ?= 60
@@ -89,6 +90,7 @@ bench: ready ## The measurements that the documentation quotes
 	python benchmarks/plan.py
 	python benchmarks/dataplane.py
 	python benchmarks/switching.py
+	python benchmarks/policy.py
 	python benchmarks/ledger.py
 
 .PHONY: docs
