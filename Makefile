@@ -34,8 +34,8 @@ lab-down: ready ## Remove the lab and everything in it
 	@.ci/step "removing the lab" $(PLAYBOOK) playbooks/lab.yml -e lab_state=absent
 
 .PHONY: test
-test: ready ## Everything: lint, types, unit, kernel, molecule, vm, sanity
-	@.ci/test lint unit kernel molecule test-vm sanity
+test: ready ## Everything: lint, types, unit, kernel, site, molecule, vm, sanity
+	@.ci/test lint unit kernel site molecule test-vm sanity
 
 .PHONY: check
 check: ready ## The fast part of it: lint, types, unit
@@ -55,8 +55,12 @@ unit: ready ## Tests of the pure core, without a kernel
 	pytest -n 2 --junitxml=$(REPORTS)/unit.xml $(or $(T),tests/unit)
 
 .PHONY: kernel
-kernel: ready ## Tests against this machine's kernel, in namespaces of their own
-	pytest --junitxml=$(REPORTS)/kernel.xml $(or $(T),tests/integration)
+kernel: ready ## Tests against this machine's kernel, in namespaces of their own, two files at a time
+	pytest -n 2 --dist loadfile --junitxml=$(REPORTS)/kernel.xml $(or $(T),tests/integration --ignore tests/integration/site)
+
+.PHONY: site
+site: ready ## Tests of whole playbooks, each on a lab of up to five nodes, which takes all of a machine
+	pytest --junitxml=$(REPORTS)/site.xml $(or $(T),tests/integration/site)
 
 .PHONY: conformance
 conformance: ready ## The 230 policy cases in full and 500 random sets of policies, by packets, with every backend and on both families
