@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError, taking_apart
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import COUNTS, DENIALS, datapaths
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import TABLE as FILTER
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import PROGRAMS, tool
@@ -118,17 +118,18 @@ def _by_nftables(found: Counted, compiled: Compiled, guarded: Sequence[Endpoint]
 
 def _read_nftables() -> Read:
     try:
-        entries = json.loads(run(["nft", "-j", "list", "table", *TABLE.split()]))["nftables"]
+        printed = run(["nft", "-j", "list", "table", *TABLE.split()])
     except ToolError as error:
         if "No such file or directory" in error.stderr:
             return {}
         raise PodnetError(f"nftables cannot be read: {error}") from error
     found: Read = {}
-    for rule in (entry["rule"] for entry in entries if "rule" in entry):
-        for expression in rule["expr"]:
-            if "counter" in expression:
-                told = expression["counter"]
-                found[rule["chain"], rule.get("comment", "")] = Count(told["packets"], told["bytes"])
+    with taking_apart(f"nft -j list table {TABLE}"):
+        for rule in (entry["rule"] for entry in json.loads(printed)["nftables"] if "rule" in entry):
+            for expression in rule["expr"]:
+                if "counter" in expression:
+                    told = expression["counter"]
+                    found[rule["chain"], rule.get("comment", "")] = Count(told["packets"], told["bytes"])
     return found
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.cni import record
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -46,10 +47,11 @@ def _cached(networks: set[str], cache: Path) -> Iterator[dict[str, Any]]:
             arguments = dict(document.get("cniArgs") or ())
             name = arguments.get("K8S_POD_NAME") or document["containerId"]
             addresses = [ip["address"].partition("/")[0] for ip in document["result"].get("ips") or ()]
-            wiring = [each for each in document["result"].get("interfaces") or () if isinstance(each, dict)]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            wiring = document["result"].get("interfaces") or ()
+            found = _pod(str(arguments.get("K8S_POD_NAMESPACE") or "default"), str(name), {}, addresses, wiring)
+        except (OSError, *MALFORMED):
             continue  # half written, gone meanwhile, or not a result
-        yield _pod(str(arguments.get("K8S_POD_NAMESPACE") or "default"), str(name), {}, addresses, wiring)
+        yield found
 
 
 def _pod(

@@ -52,8 +52,10 @@ def test_the_verifier_takes_both_programs() -> None:
         maps.create("table", found.maps["table"], inner) as table,
         maps.create("flows", found.maps["flows"]._replace(max_entries=100)) as flows,
         maps.create("fragments", found.maps["fragments"]._replace(max_entries=100)) as fragments,
+        maps.create("counts", found.maps["counts"]) as counts,
+        maps.create("denials", found.maps["denials"]) as denials,
     ):
-        held = {"table": table, "flows": flows, "fragments": fragments}
+        held = {"table": table, "flows": flows, "fragments": fragments, "counts": counts, "denials": denials}
         names = []
         for name, program in found.programs.items():
             with programs.load(f"trial_{name}", program, held, found.licence) as loaded:
