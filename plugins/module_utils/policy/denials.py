@@ -7,10 +7,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 
 KEYS = ("rate", "burst", "group")
 DEFAULTS = {"rate": "10/second", "burst": 5}
@@ -50,6 +51,13 @@ def inspect_log(inspection: Inspection, path: str, given: Any) -> dict[str, Any]
 
 
 def read(item: Mapping[str, Any]) -> Log | None:
-    """The setting of a declaration of the policy's."""
+    """The setting of a declaration of the policy's.
+
+    :raises DeclarationError: somebody has edited it since
+    """
     told = item.get("log")
+    inspection = Inspection()
+    inspect_log(inspection, "log", told)
+    if inspection.findings:
+        raise DeclarationError(f"the declaration holds no log ({inspection.findings[0]}); run the playbook again")
     return Log(told["rate"], told["burst"], told.get("group")) if told else None

@@ -93,6 +93,8 @@ def read(item: Mapping[str, Any]) -> Endpoint:
         ports = tuple((port["name"], port["protocol"], int(port["port"])) for port in item["ports"])
         # A declaration of an earlier version says nothing of these.
         interfaces, mac = tuple(map(str, item.get("interfaces", ()))), str(item.get("mac", ""))
+        if mac and not MAC.match(mac):
+            raise ValueError(f"mac: {mac!r} is none")  # noqa: TRY301
         return Endpoint(item["namespace"], item["name"], dict(item["labels"]), addresses, ports, interfaces, mac)
     except (KeyError, TypeError, ValueError) as error:
         raise DeclarationError(f"the declaration holds no endpoint ({error}); run the playbook again") from error

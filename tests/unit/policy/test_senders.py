@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.podnet.fabric.plugins.module_utils.cni import record
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
-from ansible_collections.podnet.fabric.plugins.module_utils.policy import attached, endpoints
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import attached, denials, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Endpoint
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import Sender, link_local, senders
 
@@ -65,3 +66,15 @@ def test_what_is_no_interface_is_refused(wrong: dict[str, Any]) -> None:
     inspection = Inspection()
     endpoints.inspect_endpoints(inspection, "endpoints", [{"name": "a", **wrong}])
     assert [finding.path for finding in inspection.findings] == [f"endpoints[0].{next(iter(wrong))}"]
+
+
+@pytest.mark.parametrize("edited", [{"rate": "much", "burst": 1}, {"burst": 0}, ["10/second"]])
+def test_a_declared_log_that_somebody_has_edited_is_refused(edited: Any) -> None:
+    with pytest.raises(DeclarationError, match="holds no log"):
+        denials.read({"log": edited})
+
+
+def test_a_declared_mac_that_somebody_has_edited_is_refused() -> None:
+    (item,) = endpoints.inspect_endpoints(Inspection(), "endpoints", [{"name": "a", "mac": MAC}])
+    with pytest.raises(DeclarationError, match="holds no endpoint"):
+        endpoints.read({**item, "mac": "0a:58"})
