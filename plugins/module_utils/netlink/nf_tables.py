@@ -140,13 +140,13 @@ def dump_keys(nl: Netlink, table: str, name: str, size: int) -> list[bytes]:
     :raises UnknownForm: they are more
     """
     stride = 12 + size
-    layout = struct.Struct(f"12x{size}s")
+    layout = f"12x{size}s"
     head = b"".join(ATTRIBUTE.pack(stride - 4 * depth, 1) for depth in range(3))
     found: list[bytes] = []
     for data in _elements(nl, table, name):
         if len(data) % stride or any(data[at::stride].strip(head[at : at + 1]) for at in range(12)):
             raise UnknownForm(name)
-        found += [key for (key,) in layout.iter_unpack(data)]
+        found += struct.unpack(layout * (len(data) // stride), data)
     return found
 
 
