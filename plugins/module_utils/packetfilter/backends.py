@@ -12,6 +12,7 @@ before anything of what it takes over from goes. While both are, a packet passes
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
@@ -21,7 +22,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
     ebpf_pins,
     ipsets,
     iptables_objects,
-    nft_objects,
+    nft_reading,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf import EBPF
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ipsets import IPSETS
@@ -47,12 +48,20 @@ class Settings(NamedTuple):
     fragments: int
 
 
-class Enforced(NamedTuple):
-    """What shall be enforced, and before which pods."""
+@dataclass(frozen=True, eq=False)
+class Enforced:
+    """What shall be enforced, and before which pods. It is rendered once, for observing before and after a change."""
 
     compiled: Compiled
     guarded: Sequence[Endpoint]
     settings: Settings
+    _made: dict[Callable[..., Any], Any] = field(default_factory=dict)
+
+    def rendered(self, render: Callable[[Compiled, Sequence[Endpoint]], Any]) -> Any:
+        """What a renderer makes of it."""
+        if render not in self._made:
+            self._made[render] = render(self.compiled, self.guarded)
+        return self._made[render]
 
 
 class Backend(NamedTuple):
@@ -70,7 +79,7 @@ FACILITIES: tuple[Facility, ...] = (NFTABLES, IPSETS, IPTABLES, EBPF)
 
 
 def _nftables(wanted: Enforced | None, _host: Host) -> Target:
-    desired = nftables.render(wanted.compiled, wanted.guarded) if wanted else {}
+    desired = wanted.rendered(nftables.render) if wanted else {}
     return part(lambda key: key[1].startswith(nftables.PREFIX), desired)
 
 
@@ -94,13 +103,13 @@ def _ebpf(wanted: Enforced | None, host: Host) -> Target:
     if bridge not in host.links:
         notes.append(f"policy: there is no bridge {bridge}, so nothing is enforced; run again when there is")
     ports = sorted(name for name, link in host.links.items() if link.master == bridge)
-    elements = ebpf_renderer.render(wanted.compiled, wanted.guarded)
+    elements = wanted.rendered(ebpf_renderer.render)
     return ebpf.part(ebpf.wanted(elements, ports, flows, fragments, host), host)._replace(notes=notes)
 
 
 def _left_nftables() -> bool:
     try:
-        return any(name.startswith(nftables.PREFIX) for _sort, name in nft_objects.observe()[0])
+        return any(name.startswith(nftables.PREFIX) for _sort, name in nft_reading.observe()[0])
     except PodnetError:
         return False
 

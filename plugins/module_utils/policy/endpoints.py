@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
@@ -84,8 +83,9 @@ def read(item: Mapping[str, Any]) -> Endpoint:
     addresses: dict[int, tuple[int, ...]] = {}
     try:
         for text in item["addresses"]:
-            family = 4 if len(declared_ip(text)) == 4 else 6
-            addresses[family] = (*addresses.get(family, ()), int(ipaddress.ip_address(text)))
+            packed = declared_ip(text)
+            family = 4 if len(packed) == 4 else 6
+            addresses[family] = (*addresses.get(family, ()), int.from_bytes(packed, "big"))
         ports = tuple((port["name"], port["protocol"], int(port["port"])) for port in item["ports"])
         return Endpoint(item["namespace"], item["name"], dict(item["labels"]), addresses, ports)
     except (KeyError, TypeError, ValueError) as error:
