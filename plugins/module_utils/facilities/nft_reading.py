@@ -15,7 +15,6 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nf
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
     MARK,
     TABLE,
-    TABLE_KEY,
     NftChain,
     NftMap,
     NftSet,
@@ -56,8 +55,13 @@ class _Known(NamedTuple):
 _known: _Known | None = None
 
 
-def observe() -> tuple[Objects, list[str]]:
-    """Our table, its sets and its chains by (sort, name), and a line when the table is somebody else's."""
+def observe(table: str = TABLE) -> tuple[Objects, list[str]]:
+    """A table of ours, its sets and its chains by (sort, name), and a line when it is somebody else's.
+
+    One other than ``inet podnet`` holds little, and is left to nft.
+    """
+    if table != TABLE:
+        return nft_objects.observe(table)
     try:
         with open_netfilter() as nl:
             return dict(read(nl)), []
@@ -133,7 +137,7 @@ def _read(nl: Netlink) -> Objects:
     if not any(chain.name == MARK for chain in chains) or nf_tables.has_objects(nl, NAME):
         # Not there, not ours, or more in it than we make.
         raise UnknownForm(NAME)
-    found: Objects = {TABLE_KEY: NftTable(TABLE)}
+    found: Objects = {("table", TABLE): NftTable(TABLE)}
     for each in nf_tables.dump_sets(nl, NAME):
         if not each.flags & nf_tables.ANONYMOUS:
             sort, obj = _set(nl, each)

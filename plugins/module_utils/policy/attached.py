@@ -16,7 +16,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.cni import record
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 CACHE = Path("/var/lib/cni/results")
 CACHED = "cniCacheV1"
@@ -35,7 +35,7 @@ def _recorded(networks: set[str]) -> Iterator[dict[str, Any]]:
     for entry in record.read_all():
         if entry.result is not None and entry.network in networks:
             addresses = [ip["address"].partition("/")[0] for ip in entry.ips]
-            yield _pod(entry.namespace, entry.name, dict(entry.labels), addresses)
+            yield _pod(entry.namespace, entry.name, dict(entry.labels), addresses, entry.result.get("interfaces") or ())
 
 
 def _cached(networks: set[str], cache: Path) -> Iterator[dict[str, Any]]:
@@ -47,10 +47,25 @@ def _cached(networks: set[str], cache: Path) -> Iterator[dict[str, Any]]:
             arguments = dict(document.get("cniArgs") or ())
             name = arguments.get("K8S_POD_NAME") or document["containerId"]
             addresses = [ip["address"].partition("/")[0] for ip in document["result"].get("ips") or ()]
+            wiring = [each for each in document["result"].get("interfaces") or () if isinstance(each, dict)]
         except (OSError, *MALFORMED):
             continue  # half written, gone meanwhile, or not a result
-        yield _pod(str(arguments.get("K8S_POD_NAMESPACE") or "default"), str(name), {}, addresses)
+        yield _pod(str(arguments.get("K8S_POD_NAMESPACE") or "default"), str(name), {}, addresses, wiring)
 
 
-def _pod(namespace: str, name: str, labels: dict[str, str], addresses: list[str]) -> dict[str, Any]:
-    return {"namespace": namespace, "name": name, "labels": labels, "addresses": addresses}
+def _pod(
+    namespace: str, name: str, labels: dict[str, str], addresses: list[str], wiring: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """A pod.
+
+    :param wiring: the interfaces of a result: those in a sandbox are the pod's, the others the node's
+    """
+    found = {"namespace": namespace, "name": name, "labels": labels, "addresses": addresses}
+    of_node = [str(each["name"]) for each in wiring if each.get("name") and not each.get("sandbox")]
+    macs = {str(each["mac"]) for each in wiring if each.get("mac") and each.get("sandbox")}
+    return {
+        **found,
+        **({"interfaces": of_node} if of_node else {}),
+        # With several it is not known which of them is behind which interface.
+        **({"mac": macs.pop()} if len(macs) == 1 else {}),
+    }

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 
-KEYS = ("namespace", "name", "labels", "addresses", "ports", "node")
+KEYS = ("namespace", "name", "labels", "addresses", "ports", "node", "interfaces", "mac")
 PORT_KEYS = ("name", "protocol", "port")
+# dev_valid_name() of net/core/dev.c. A quotation mark would end the name in a rule, and to iptables + is any ending.
+INTERFACE = re.compile(r"[^\s/:\"\\,+]{1,15}\Z")
+MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}\Z")
 
 
 def inspect_endpoints(inspection: Inspection, path: str, endpoints: Any) -> list[dict[str, Any]]:
@@ -87,7 +91,9 @@ def read(item: Mapping[str, Any]) -> Endpoint:
             family = 4 if len(packed) == 4 else 6
             addresses[family] = (*addresses.get(family, ()), int.from_bytes(packed, "big"))
         ports = tuple((port["name"], port["protocol"], int(port["port"])) for port in item["ports"])
-        return Endpoint(item["namespace"], item["name"], dict(item["labels"]), addresses, ports)
+        # A declaration of an earlier version says nothing of these.
+        interfaces, mac = tuple(map(str, item.get("interfaces", ()))), str(item.get("mac", ""))
+        return Endpoint(item["namespace"], item["name"], dict(item["labels"]), addresses, ports, interfaces, mac)
     except (KeyError, TypeError, ValueError) as error:
         raise DeclarationError(f"the declaration holds no endpoint ({error}); run the playbook again") from error
 
@@ -111,7 +117,25 @@ def _item(inspection: Inspection, path: str, endpoint: Mapping[str, Any]) -> dic
         # As attachments tell them, with the length of the prefix.
         "addresses": [text.partition("/")[0] if isinstance(text, str) else text for text in addresses],
         "ports": _ports(inspection, f"{path}.ports", endpoint.get("ports") or []),
+        **_wiring(inspection, path, endpoint),
     }
+
+
+def _wiring(inspection: Inspection, path: str, endpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The node's interfaces that belong to a pod, and its MAC address; nothing where nothing is given."""
+    found: dict[str, Any] = {}
+    interfaces, mac = endpoint.get("interfaces"), endpoint.get("mac")
+    if interfaces:
+        if isinstance(interfaces, list) and all(isinstance(each, str) and INTERFACE.match(each) for each in interfaces):
+            found["interfaces"] = list(interfaces)
+        else:
+            inspection.refuse(f"{path}.interfaces", repr(interfaces), "give a list of names of interfaces of its node")
+    if mac:
+        if isinstance(mac, str) and MAC.match(mac):
+            found["mac"] = mac.lower()
+        else:
+            inspection.refuse(f"{path}.mac", repr(mac), "give a MAC address, six bytes with ':' between")
+    return found
 
 
 def _ports(inspection: Inspection, path: str, ports: Any) -> list[dict[str, Any]]:

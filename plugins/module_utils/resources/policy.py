@@ -21,6 +21,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection im
     inspect_namespaces,
     inspect_policies,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import senders
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
 
 
-DEFAULTS: dict[str, Any] = {"bridge": "podnet0", "flows": 131072, "fragments": 8192}
+DEFAULTS: dict[str, Any] = {"bridge": "podnet0", "flows": 131072, "fragments": 8192, "antispoofing": True}
 MAX_ENTRIES = 1 << 24
 """Entries that a map may have: two gigabytes of flows."""
 
@@ -74,8 +75,8 @@ class PolicyKind:
         }
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
-        self._compiled = [(item, self._enforced(item)) for item in items.values()]
-        wanted = {item["backend"]: enforced for item, enforced in self._compiled}
+        self._compiled = [(item, self._enforced(item, host)) for item in items.values()]
+        wanted = {item["backend"]: each for item, each in self._compiled}
         target = backends.target(wanted, [item["backend"] for item in former.values()], host)
         # What eBPF denies it forgets by itself, and it stands where bridged packets pass.
         judges = [
@@ -87,17 +88,20 @@ class PolicyKind:
         conflicts = [*target.conflicts, *_unseen(judges)]
         return Target(current, {**target.desired, "flows": {}}, conflicts, target.notes)
 
-    def _enforced(self, item: Mapping[str, Any]) -> backends.Enforced:
-        return next((enforced for known, enforced in self._compiled if known is item), None) or _enforced(item)
+    def _enforced(self, item: Mapping[str, Any], host: Host) -> backends.Enforced:
+        return next((each for known, each in self._compiled if known is item), None) or enforced(item, host)
 
 
-def _enforced(item: Mapping[str, Any]) -> backends.Enforced:
+def enforced(item: Mapping[str, Any], host: Host) -> backends.Enforced:
+    """What a declaration means on this node."""
     policies = [documents.read(document) for document in item["policies"]]
     everybody = [(entry["node"], endpoints.read(entry)) for entry in item["endpoints"]]
     world = World(item["namespaces"], [endpoint for _node, endpoint in everybody])
     guarded = [endpoint for node, endpoint in everybody if node == item["node"]]
     settings = backends.Settings(item["bridge"], item["flows"], item["fragments"])
-    return backends.Enforced(compile_policies(policies, world, guarded), guarded, settings)
+    # A declaration of an earlier version says nothing of it.
+    ports = backends.ports(item["bridge"], host) if item.get("antispoofing") else ()
+    return backends.Enforced(compile_policies(policies, world, guarded), guarded, settings, senders(guarded, ports))
 
 
 def _denied(judges: Sequence[Judge], host: Host) -> dict[Hashable, TrackedFlow]:
