@@ -6,6 +6,7 @@
  */
 #include "kernel.h"
 #include "packet.h"
+#include "counts.h"
 
 #define PASS -1 /* TCX_NEXT, TC_ACT_UNSPEC: whoever comes next may look at it */
 #define DROP 2	/* TCX_DROP, TC_ACT_SHOT */
@@ -53,60 +54,11 @@ struct fragment_key {
 	u16 protocol; /* of IPv4: its ids count per protocol */
 };
 
-/* What is counted: of a guard the first packets that it let through, of a pod what was denied; the rest is zero. */
-struct count_key {
-	u64 guard;
-	u32 pod[4];
-	u32 hook;
-	u32 ipv6;
-};
-
-struct count {
-	u64 packets;
-	u64 bytes;
-};
-
 /* One slot, with the table in it. */
 struct map SECTION("maps") table = {BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, 1, 0};
 /* The loader puts the sizes of these in. */
 struct map SECTION("maps") flows = {BPF_MAP_TYPE_LRU_HASH, sizeof(struct flow_key), sizeof(struct flow), 0, 0};
 struct map SECTION("maps") fragments = {BPF_MAP_TYPE_LRU_HASH, sizeof(struct fragment_key), sizeof(u64), 0, 0};
-
-struct map SECTION("maps") counts = {BPF_MAP_TYPE_LRU_HASH, sizeof(struct count_key), sizeof(struct count), 16384, 0};
-
-/* The latest flows that were denied, with the time of their last packet: of whoever asks what policies did. */
-struct denial {
-	u64 packets;
-	u64 when; /* ns, CLOCK_MONOTONIC */
-};
-struct map SECTION("maps") denials = {BPF_MAP_TYPE_LRU_HASH, sizeof(struct flow_key), sizeof(struct denial), 1024, 0};
-
-INLINE void remember(const struct flow_key *key, u64 now)
-{
-	struct denial *known = map_lookup(&denials, key);
-	struct denial fresh = {1, now};
-
-	if (known) {
-		__sync_fetch_and_add(&known->packets, 1);
-		known->when = now;
-	} else {
-		map_update(&denials, key, &fresh, BPF_ANY);
-	}
-}
-
-INLINE void add(const struct count_key *key, u32 bytes)
-{
-	struct count *known = map_lookup(&counts, key);
-
-	if (known) {
-		__sync_fetch_and_add(&known->packets, 1);
-		__sync_fetch_and_add(&known->bytes, bytes);
-	} else {
-		struct count fresh = {1, bytes};
-
-		map_update(&counts, key, &fresh, BPF_ANY);
-	}
-}
 
 /* Seconds that a flow is remembered after its last packet, as Linux has them for the same states. */
 INLINE u64 patience(u8 protocol, u32 state)

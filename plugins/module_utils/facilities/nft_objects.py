@@ -9,7 +9,6 @@ that, as Calico does.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -120,24 +119,34 @@ def parse(entries: Sequence[dict[str, Any]], table: str = TABLE) -> tuple[Object
 
 def _set(entry: dict[str, Any]) -> NftSet:
     # An element with a comment is {"elem": {"val": ...}}. Plain addresses, of which there may be many, are as printed.
-    elements = [element["elem"]["val"] if "elem" in element else element for element in entry.get("elem", ())]
+    elements = [_value(element) for element in entry.get("elem", ())]
     interval = "interval" in entry.get("flags", ())
     texts = map(_prefix, elements) if interval else map(str, elements)
     return NftSet(entry["name"], str(entry["type"]), frozenset(texts), interval)
 
 
 def _map(entry: dict[str, Any]) -> NftMap:
-    elements = ((_plain(key), str(verdict.get("jump", {}).get("target"))) for key, verdict in entry.get("elem", ()))
+    elements = ((_plain(key), _target(value)) for key, value in entry.get("elem", ()))
     return NftMap(entry["name"], str(entry["type"]), frozenset(elements))
 
 
+def _target(value: Any) -> str:
+    """The chain that a packet is led to. Any other verdict or value is of somebody else's making."""
+    target = value["jump"].get("target") if isinstance(value, dict) and isinstance(value.get("jump"), dict) else None
+    return target if isinstance(target, str) else json.dumps(value, sort_keys=True)
+
+
+def _value(element: Any) -> Any:
+    return element["elem"]["val"] if isinstance(element, dict) and "elem" in element else element
+
+
 def _plain(element: Any) -> str:
-    return str(element["elem"]["val"] if isinstance(element, dict) and "elem" in element else element)
+    return str(_value(element))
 
 
 def _prefix(element: Any) -> str:
     if isinstance(element, dict) and "prefix" in element:
         return f"{element['prefix']['addr']}/{element['prefix']['len']}"
     if isinstance(element, str):
-        return str(ipaddress.ip_network(element))
+        return f"{element}/{128 if ':' in element else 32}"
     return json.dumps(element, sort_keys=True)

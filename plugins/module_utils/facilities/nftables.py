@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
     BRIDGE_TABLE,
     MARK,
@@ -17,8 +18,9 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objec
     NftSet,
     NftTable,
     digest,
-    observe,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_reading import observe
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import (
     CREATE,
     DELETE,
@@ -95,6 +97,8 @@ class NftFacility:
         return fields
 
     def apply(self, operations: Sequence[Operation], host: Host) -> None:
+        if self.table == TABLE and all(map(_changes_addresses, operations)) and self._change_addresses(operations):
+            return
         for part_of_them in _in_turn(operations):
             try:
                 run(["nft", "-f", "-"], stdin=self.script(part_of_them, leaves_nothing(part_of_them, self.table)))
@@ -102,6 +106,14 @@ class NftFacility:
                 raise ApplyError(
                     [f"{self.name}: the transaction was refused, nothing of it holds: {error.stderr}"]
                 ) from error
+
+    def _change_addresses(self, operations: Sequence[Operation]) -> bool:
+        before, after = ([getattr(operation, end) for operation in operations] for end in ("before", "after"))
+        try:
+            return nft_reading.change(before, after)
+        except NetlinkError as error:
+            names = ", ".join(obj.name for obj in after)
+            raise ApplyError([f"{self.name}: replace set {names}: {error}; nothing of it holds"]) from error
 
     def script(self, operations: Sequence[Operation], last: bool = False) -> str:
         """One transaction, so no packet meets a half of it.
@@ -134,6 +146,10 @@ class NftFacility:
         if last:
             words.append(f"delete table {table}")
         return "\n".join(words) + "\n"
+
+
+def _changes_addresses(operation: Operation) -> bool:
+    return operation.verb == REPLACE and isinstance(operation.after, NftSet) and not operation.after.interval
 
 
 def _in_turn(operations: Sequence[Operation]) -> list[Sequence[Operation]]:

@@ -12,6 +12,7 @@ before anything of what it takes over from goes. While both are, a packet passes
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
@@ -22,6 +23,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
     ipsets,
     iptables_objects,
     nft_objects,
+    nft_reading,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf import EBPF
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ipsets import IPSETS
@@ -49,14 +51,25 @@ class Settings(NamedTuple):
     fragments: int
 
 
-class Enforced(NamedTuple):
-    """What shall be enforced, and before which pods; what may come out of these, and what of the rest is logged."""
+@dataclass(frozen=True, eq=False)
+class Enforced:
+    """What shall be enforced, and before which pods; what may come out of these, and what of the rest is logged.
+
+    It is rendered once, for observing before and after a change.
+    """
 
     compiled: Compiled
     guarded: Sequence[Endpoint]
     settings: Settings
     senders: Sequence[Sender] = ()
     log: Log | None = None
+    _made: dict[Callable[..., Any], Any] = field(default_factory=dict)
+
+    def rendered(self, render: Callable[..., Any], *further: Any) -> Any:
+        """What a renderer makes of it, with what it has to know further."""
+        if render not in self._made:
+            self._made[render] = render(self.compiled, self.guarded, *further)
+        return self._made[render]
 
 
 class Backend(NamedTuple):
@@ -74,7 +87,7 @@ FACILITIES: tuple[Facility, ...] = (NFTABLES, NFTABLES_BRIDGE, IPSETS, IPTABLES,
 
 
 def _nftables(wanted: Enforced | None, _host: Host) -> Target:
-    desired = nftables.render(wanted.compiled, wanted.guarded, wanted.log) if wanted else {}
+    desired = wanted.rendered(nftables.render, wanted.log) if wanted else {}
     origin = nftables_senders.render(wanted.senders) if wanted else {}
     return _merged(
         [
@@ -108,15 +121,17 @@ def _ebpf(wanted: Enforced | None, host: Host) -> Target:
     notes = []
     if bridge not in host.links:
         notes.append(f"policy: there is no bridge {bridge}, so nothing is enforced; run again when there is")
-    elements = ebpf_renderer.render(wanted.compiled, wanted.guarded)
-    elements.update(ebpf_renderer.render_senders(wanted.senders, host.index))
+    elements = {
+        **wanted.rendered(ebpf_renderer.render),
+        **ebpf_renderer.render_senders(wanted.senders, host.index),
+    }
     return ebpf.part(ebpf.wanted(elements, ports(bridge, host), flows, fragments, host), host)._replace(notes=notes)
 
 
 def _left_nftables() -> bool:
     try:
-        return any(name.startswith(nftables.PREFIX) for _sort, name in nft_objects.observe()[0]) or bool(
-            nft_objects.observe(nft_objects.BRIDGE_TABLE)[0]
+        return any(name.startswith(nftables.PREFIX) for _sort, name in nft_reading.observe()[0]) or bool(
+            nft_reading.observe(nft_objects.BRIDGE_TABLE)[0]
         )
     except PodnetError:
         return False

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import aligned
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import LINK_LOCAL
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
         PortRange,
         Ports,
     )
-    from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Range
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import Sender
 
 Elements = dict[bytes, bytes]
@@ -109,7 +109,8 @@ def describe(elements: Mapping[bytes, bytes]) -> list[str]:
 def _add_guard(found: Elements, guard: Guard) -> int:
     """Add what a guard allows and give its digest."""
     peers = {family: dict(_classes(guard, family)) for family in _BITS}
-    sets = {ports: _add_ports(found, ports) for by_prefix in peers.values() for ports in by_prefix.values()}
+    wanted = {ports for by_prefix in peers.values() for ports in by_prefix.values()}
+    sets = {ports: _add_ports(found, ports) for ports in wanted}
     text = repr([[sorted((prefix, sets[ports]) for prefix, ports in peers[each].items()) for each in peers]])
     # With the names, so that what is counted is told apart.
     digest = _digest(" ".join((guard.direction, *guard.policies, text))) & ~_IPV6
@@ -128,7 +129,7 @@ def _classes(guard: Guard, family: int) -> Iterator[tuple[Prefix, Ports]]:
     allowed: dict[Prefix, set[Ports]] = {}
     for allowance in guard.allowances:
         ranges = ((0, (1 << _BITS[family]) - 1),) if allowance.peers is None else allowance.peers.get(family, ())
-        for prefix in _prefixes(family, ranges):
+        for prefix in aligned(_BITS[family], ranges):
             allowed.setdefault(prefix, set()).add(allowance.ports)
     covering: list[tuple[int, set[Ports]]] = []
     unions: dict[frozenset[Ports], Ports] = {}
@@ -141,17 +142,6 @@ def _classes(guard: Guard, family: int) -> Iterator[tuple[Prefix, Ports]]:
         if key not in unions:
             unions[key] = _union(key)
         yield (first, length), unions[key]
-
-
-def _prefixes(family: int, ranges: Iterable[Range]) -> Iterator[Prefix]:
-    """The fewest prefixes with these addresses."""
-    bits = _BITS[family]
-    for first, last in ranges:
-        while first <= last:
-            # As many as the first address is aligned for, and as are left.
-            span = min((first & -first).bit_length() - 1 if first else bits, (last - first + 1).bit_length() - 1)
-            yield first, bits - span
-            first += 1 << span  # noqa: PLW2901 - what is left of it
 
 
 def _union(sets: Iterable[Ports]) -> Ports:
@@ -174,11 +164,7 @@ def _add_ports(found: Elements, ports: Ports) -> int:
 
 
 def _of_port(port: PortRange) -> Iterator[Prefix]:
-    first = port.first
-    while first <= port.last:
-        span = min((first & -first).bit_length() - 1 if first else 16, (port.last - first + 1).bit_length() - 1)
-        yield first, _PORT_BITS - span
-        first += 1 << span
+    return aligned(_PORT_BITS, [(port.first, port.last)])
 
 
 def _digest(text: str) -> int:

@@ -15,13 +15,13 @@ time that a packet takes depends on neither the number of policies nor that of p
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftChain, NftMap, NftSet
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS
-from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import prefixes
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import BITS, prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -179,7 +179,7 @@ def _match(ports: Ports) -> str:
 
 
 def _text(family: int, address: int) -> str:
-    return str(ipaddress.IPv4Address(address) if family == 4 else ipaddress.IPv6Address(address))
+    return IP_TEXTS[address.to_bytes(BITS[family] // 8, "big")]
 
 
 def _put(found: Objects, sort: str, obj: Any) -> None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -88,8 +87,9 @@ def read(item: Mapping[str, Any]) -> Endpoint:
     addresses: dict[int, tuple[int, ...]] = {}
     try:
         for text in item["addresses"]:
-            family = 4 if len(declared_ip(text)) == 4 else 6
-            addresses[family] = (*addresses.get(family, ()), int(ipaddress.ip_address(text)))
+            packed = declared_ip(text)
+            family = 4 if len(packed) == 4 else 6
+            addresses[family] = (*addresses.get(family, ()), int.from_bytes(packed, "big"))
         ports = tuple((port["name"], port["protocol"], int(port["port"])) for port in item["ports"])
         # A declaration of an earlier version says nothing of these.
         interfaces, mac = tuple(map(str, item.get("interfaces", ()))), str(item.get("mac", ""))

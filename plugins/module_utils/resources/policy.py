@@ -46,6 +46,10 @@ class PolicyKind:
     # What the rules deny from now on is forgotten after they are there.
     facilities: Sequence[Facility] = (*backends.FACILITIES, FLOWS)
 
+    def __init__(self) -> None:
+        # A run asks twice, before and after its changes, with the same items.
+        self._compiled: list[tuple[Mapping[str, Any], backends.Enforced]] = []
+
     def normalise(
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
     ) -> dict[str, Any]:
@@ -73,7 +77,8 @@ class PolicyKind:
         }
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
-        wanted = {item["backend"]: enforced(item, host) for item in items.values()}
+        self._compiled = [(item, self._enforced(item, host)) for item in items.values()]
+        wanted = {item["backend"]: each for item, each in self._compiled}
         target = backends.target(wanted, [item["backend"] for item in former.values()], host)
         # What eBPF denies it forgets by itself, and it stands where bridged packets pass.
         judges = [
@@ -84,6 +89,9 @@ class PolicyKind:
         current = {**target.current, "flows": _denied(judges, host) if judges else {}}
         conflicts = [*target.conflicts, *_unseen(judges)]
         return Target(current, {**target.desired, "flows": {}}, conflicts, target.notes)
+
+    def _enforced(self, item: Mapping[str, Any], host: Host) -> backends.Enforced:
+        return next((each for known, each in self._compiled if known is item), None) or enforced(item, host)
 
 
 def enforced(item: Mapping[str, Any], host: Host) -> backends.Enforced:
