@@ -65,10 +65,10 @@ class Wire:
             body = bytes(request[offset + 16 : offset + length])
             dump = flags & _NLM_F_DUMP == _NLM_F_DUMP
             if not (dump and self._interrupted == body):
-                turn = self._faults.step("dump" if dump else "message", f"of type {kind}")
+                faults = DUMP_FAULTS if dump else MESSAGE_FAULTS
+                turn = self._faults.step("dump" if dump else "message", f"of type {kind}", len(faults))
                 if turn is not None:
-                    faults = DUMP_FAULTS if dump else MESSAGE_FAULTS
-                    self._go_wrong(faults[turn % len(faults)], request, offset, sequence, body)
+                    self._go_wrong(faults[turn], request, offset, sequence, body)
             offset += (length + 3) & ~3
         return self._real.send(request)
 
