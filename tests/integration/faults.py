@@ -26,7 +26,8 @@ from unittest import mock
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink import connection
 
-from .wire import Wire
+from . import faulty_bpf
+from .wire import Sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +40,6 @@ FULL = os.environ.get("PODNET_FAULTS") == "full"
 KILLED = "killed"
 # The last one has done what it was asked for.
 TOOL_FAULTS = ("fails", "missing", "does not end", "forbidden", "fails after it")
-BPF_FAULTS = (errno.ENOMEM, errno.EPERM, errno.E2BIG)
 AFTER = frozenset(("rename", "remove", "mkdir", "rmdir"))
 """Operations that can take effect and end in an error all the same, on a file system at a distance for example."""
 FILE_FAULTS = {
@@ -157,20 +157,6 @@ class Faults:
         return sum(operation.startswith(sort) for operation in self.operations) - self.injected.startswith(sort)
 
 
-class _Sockets:
-    """The socket module as the netlink code sees it."""
-
-    def __init__(self, faults: Faults) -> None:
-        self._faults = faults
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(socket, name)
-
-    def socket(self, *arguments: int) -> Wire:
-        self._faults.fails("netlink socket", "")
-        return Wire(socket.socket(*arguments), self._faults)
-
-
 class _Handle:
     """A file that is written."""
 
@@ -204,26 +190,6 @@ def _really(argv: list[str], *, check: bool = False, **options: Any) -> Any:
 def _die() -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
-
-
-def _bpf(faults: Faults, command: int, attributes: Any, doing: str) -> int:
-    turn = faults.step("bpf", doing, len(BPF_FAULTS) + 1)
-    if turn is None:
-        return _REAL_BPF(command, attributes, doing)
-    number = BPF_FAULTS[turn % len(BPF_FAULTS)]
-    faults.injected += " after it" if turn == len(BPF_FAULTS) else f" {number}"
-    faults.reason = os.strerror(number)
-    if turn == len(BPF_FAULTS):
-        found = _REAL_BPF(command, attributes, doing)
-        if command in _MAKES_DESCRIPTORS:
-            os.close(found)
-    raise syscall.BpfError(number, doing)
-
-
-_MAKES_DESCRIPTORS = (
-    *(syscall.MAP_CREATE, syscall.PROG_LOAD, syscall.OBJ_GET, syscall.LINK_CREATE),
-    *(syscall.PROG_GET_FD_BY_ID, syscall.MAP_GET_FD_BY_ID),
-)
 
 
 def _fails_after(faults: Faults, done: Any) -> Any:
@@ -263,7 +229,6 @@ _INSTEAD = {
     "fails": ["sh", "-c", f"cat > /dev/null; echo '{STDERR}' >&2; exit 1"],
 }
 _REAL_RUN, _REAL_OPEN, _REAL_FDOPEN, _REAL_FSYNC = subprocess.run, io.open, os.fdopen, os.fsync
-_REAL_BPF = syscall.call_with
 _ENDING_LATE = ("rename", "replace", "remove", "unlink", "mkdir", "rmdir")
 _WATCHED = {"open", "subprocess.Popen", "socket.__new__", "socket.connect", "os.fork", *_EVENTS}
 _current: list[Faults] = []
@@ -311,12 +276,12 @@ def inject(at: int | None, turn: int, folders: Sequence[str], counted_by: type[F
         _REAL_FSYNC(file)
 
     with (
-        mock.patch.object(connection, "socket", _Sockets(faults)),
+        mock.patch.object(connection, "socket", Sockets(faults)),
         mock.patch.object(subprocess, "run", lambda argv, **options: _tool(faults, argv, **options)),
         mock.patch.object(io, "open", opened),
         mock.patch.object(os, "fdopen", fdopened),
         mock.patch.object(os, "fsync", fsync),
-        mock.patch.object(syscall, "call_with", lambda *arguments: _bpf(faults, *arguments)),
+        mock.patch.object(syscall, "call_with", lambda *arguments: faulty_bpf.call(faults, *arguments)),
         ExitStack() as stack,
     ):
         for name in _ENDING_LATE:
@@ -328,48 +293,3 @@ def inject(at: int | None, turn: int, folders: Sequence[str], counted_by: type[F
             _current.clear()
     if not faults.injected:
         faults.complete()
-
-
-class Rounds:
-    """Positions and turns: one fault for each operation, or all that it can have.
-
-    Whoever goes through them says after each how many that are, and breaks off when a run has no operation at that
-    position any more.
-
-    :param step: from one position to the next, where a run takes long and not all are wanted
-    """
-
-    def __init__(self, step: int = 1, first: int = 0) -> None:
-        self.sorts = 1
-        self.at = self.turn = 0
-        self._step, self._first = step, first
-
-    def __iter__(self) -> Iterator[int]:
-        while True:
-            if FULL:
-                self.turn = 0
-                while self.turn < self.sorts:
-                    yield self.turn
-                    self.turn += 1
-                self.sorts = 1
-                self.at += 1
-            else:
-                self.turn = self.at // self._step + self._first
-                yield self.turn
-                self.at += self._step
-
-    @property
-    def kills(self) -> bool:
-        """Whether the process will be killed this time."""
-        return FULL and self.turn > 0 and self.turn == self.sorts - 1
-
-
-def killed(run: Callable[[], Any]) -> bool:
-    """Carry something out in a process of its own: whether that was killed."""
-    child = os.fork()
-    if not child:
-        try:
-            run()
-        finally:
-            os._exit(0)
-    return os.waitpid(child, 0)[1] == signal.SIGKILL

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import struct
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
 
     from .faults import Faults
@@ -110,6 +110,20 @@ class Wire:
             self._interruptions -= 1
             struct.pack_into("=H", buffer, 6, message_flags | _NLM_F_DUMP_INTR)
         return got
+
+
+class Sockets:
+    """The socket module as the netlink code sees it."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(socket, name)
+
+    def socket(self, *arguments: int) -> Wire:
+        self._faults.fails("netlink socket", "")
+        return Wire(socket.socket(*arguments), self._faults)
 
 
 def _error(number: int, extack: str, at_fault: bytes, sequence: int, port: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.podnet.fabric.tests.integration.conditions.test_module_faults import FaultyNode, clear
-from tests.integration.faults import Rounds
+from tests.integration.rounds import Rounds
 
 if TYPE_CHECKING:
     from pathlib import Path

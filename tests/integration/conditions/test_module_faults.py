@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.podnet.fabric.tests.integration.cni.node import Failed, Node, Unheard
-from tests.integration.faults import KILLED, Faults, Rounds, inject
+from tests.integration.faults import KILLED, Faults, inject
+from tests.integration.rounds import Rounds
 
 from .test_disk import BRIDGE
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.faults import Rounds
+from tests.integration.rounds import Rounds
 
 from .test_module_faults import clear, faulty, network
 

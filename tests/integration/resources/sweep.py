@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError, in_words
-from tests.integration.faults import FULL, KILLED, Faults, Rounds, inject, killed
+from tests.integration.faults import FULL, KILLED, Faults, inject
+from tests.integration.rounds import Rounds, killed
 
 from .conftest import VOLATILE, _without
 
