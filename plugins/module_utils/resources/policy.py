@@ -14,7 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows imp
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends
-from ansible_collections.podnet.fabric.plugins.module_utils.policy import documents, endpoints
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import attached, documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.evaluation import Flow, Judge
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection import (
@@ -85,7 +85,8 @@ class PolicyKind:
 
 def _enforced(item: Mapping[str, Any]) -> backends.Enforced:
     policies = [documents.read(document) for document in item["policies"]]
-    everybody = [(entry["node"], endpoints.read(entry)) for entry in item["endpoints"]]
+    present = attached.present(item["endpoints"], item["node"])
+    everybody = [(entry["node"], endpoints.read(entry)) for entry in present]
     world = World(item["namespaces"], [endpoint for _node, endpoint in everybody])
     guarded = [endpoint for node, endpoint in everybody if node == item["node"]]
     settings = backends.Settings(item["bridge"], item["flows"], item["fragments"])

@@ -1,0 +1,36 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Puts a node's policies in force as the module policy does: from its declaration, and for the pods that are there."""
+
+from __future__ import annotations
+
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import record
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
+
+
+def enforce() -> None:
+    """Reconcile the node's policies. The caller holds the node's lock.
+
+    :raises PodnetError:
+    """
+    declarations = Declarations()
+    items = declarations.read(KIND.name)
+    with Host() as host:
+        reconcile(KIND, items, host, declarations)
+    declared = {(each["namespace"], each["name"]) for item in items.values() for each in item["endpoints"]}
+    for whom in record.gone().keys() - declared:
+        record.dig_up(*whom)
+    record.tidy()
+
+
+def problem() -> str:
+    """What keeps policies from being put in force, as far as can be told without trying; empty for nothing."""
+    try:
+        Declarations().read(KIND.name)
+    except PodnetError as error:
+        return str(error)
+    return ""
