@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from ansible_collections.podnet.fabric.plugins.module_utils.attach import record
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import record, table, tabulation
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
-from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND, enforced
 
 
 def enforce() -> None:
@@ -25,6 +25,10 @@ def enforce() -> None:
     for whom in record.gone().keys() - declared:
         record.dig_up(*whom)
     record.tidy()
+    # Several items are there only when a run was killed.
+    made = [tabulation.tabulated(item, enforced(item)) for item in items.values()]
+    if len(made) == 1 and made[0] is not None:
+        table.write(made[0])
 
 
 def problem() -> str:

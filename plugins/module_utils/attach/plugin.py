@@ -17,9 +17,10 @@ from __future__ import annotations
 import os
 import sys
 
-from ansible_collections.podnet.fabric.plugins.module_utils.attach import pod, record, text
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import pod, record, table, text
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.lock import Busy, NodeLock
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.pod import Fault
+from ansible_collections.podnet.fabric.plugins.module_utils.attach.table import DECLARED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 VERSIONS = ("0.3.1", "0.4.0", "1.0.0", "1.1.0")
-DECLARED = "/etc/podnet/node.d/policy.json"
 
 # Codes of the specification, and of our own from 100 on.
 INCOMPATIBLE, BAD_ENVIRONMENT, BAD_JSON, LATER, UNAVAILABLE, NOT_ENFORCED, NOT_AS_ADDED = 1, 4, 6, 11, 50, 100, 101
@@ -78,22 +78,48 @@ def _add(conf: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     result = text.dumps(conf.get("prevResult")) + "\n"
     whom = pod.described(conf, environment)
     with NodeLock():
-        record.write(whom)
-        try:
-            _enforce(whom)
-        except BaseException as error:
-            record.forget(whom.container, whom.ifname)
-            _try(_reconcile)
-            if isinstance(error, Exception):
-                told = f"the policies cannot be put in force for pod {whom.namespace}/{whom.name}: {error}"
-                raise Fault(NOT_ENFORCED, told) from error
-            raise
+        if not os.path.exists(DECLARED):
+            record.write(whom)
+        elif not _quickly(whom):
+            _thoroughly(whom)
     return result
 
 
-def _enforce(whom: record.Attached) -> None:
-    if os.path.exists(DECLARED):
+def _quickly(whom: record.Attached) -> bool:
+    """Put a pod under its policies where it only adds elements; whether that was so."""
+    known = table.read()
+    elements = None if known is None else table.elements(known, whom)
+    if elements is None:
+        return False
+    if elements:
+        from ansible_collections.podnet.fabric.plugins.module_utils.attach import transaction
+
+        table.put_aside()
+        record.write(whom)
+        try:
+            transaction.add(elements)
+        except OSError:
+            # The packet filter is not as the table says, which stays aside.
+            return False
+        table.put_back()
+    else:
+        record.write(whom)
+    return True
+
+
+def _thoroughly(whom: record.Attached) -> None:
+    """The same by reconciling; where that fails, nothing is left of the pod."""
+    table.put_aside()
+    try:
+        record.write(whom)
         _reconcile()
+    except BaseException as error:
+        record.forget(whom.container, whom.ifname)
+        _try(_reconcile)
+        if isinstance(error, Exception):
+            told = f"the policies cannot be put in force for pod {whom.namespace}/{whom.name}: {error}"
+            raise Fault(NOT_ENFORCED, told) from error
+        raise
 
 
 def _delete(environment: Mapping[str, str]) -> None:
@@ -103,12 +129,25 @@ def _delete(environment: Mapping[str, str]) -> None:
         return
     try:
         with NodeLock():
-            _gone(container, ifname)
-            if os.path.exists(DECLARED):
+            if os.path.exists(DECLARED) and not _is_nobody(container, ifname):
+                table.put_aside()
+                _gone(container, ifname)
                 _reconcile()
+            else:
+                _gone(container, ifname)
     except Busy:
         # Whoever has the lock finds the pod gone, or the next one does.
         _gone(container, ifname)
+
+
+def _is_nobody(container: str, ifname: str) -> bool:
+    """Whether no policy knows a pod, so that nothing goes with it."""
+    try:
+        known = table.read()
+        (path,) = record.of(container, ifname)
+        return known is not None and table.elements(known, record.read(path)) == []
+    except (record.Damaged, OSError, ValueError):
+        return False
 
 
 def _gone(container: str, ifname: str) -> None:
@@ -140,6 +179,8 @@ def _collect(conf: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     with NodeLock():
         known = [record.read(path) for path in record.paths()]
         stale = [each for each in known if each.network == network and (each.container, each.ifname) not in valid]
+        if stale:
+            table.put_aside()
         for each in stale:
             _gone(each.container, each.ifname)
         if stale and os.path.exists(DECLARED):

@@ -3,13 +3,14 @@
 """What the chained plugin remembers of each pod that it has seen: a file each, which a reboot takes with the pods.
 
 /run/podnet/attached/
-    <container>@<interface>@<address>_<address>     a pod that is there
+    <container>@<interface>@<digest>@<address>_<address>     a pod that is there; the digest is of namespace and name
     gone/<namespace>@<name>                         one that has gone, though the declaration still names it
 """
 
 from __future__ import annotations
 
 import os
+from binascii import crc32
 
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import text
 
@@ -49,7 +50,12 @@ class Attached:
 
     @property
     def path(self) -> str:
-        return f"{FOLDER}/{self.container}@{self.ifname}@{'_'.join(self.addresses)}"
+        return f"{FOLDER}/{self.container}@{self.ifname}@{self.digest}@{'_'.join(self.addresses)}"
+
+    @property
+    def digest(self) -> str:
+        """Tells pods of other names apart, mostly."""
+        return f"{crc32(f'{self.namespace}/{self.name}'.encode()):08x}"
 
 
 class Damaged(ValueError):
@@ -70,10 +76,19 @@ def of(container: str, ifname: str) -> list[str]:
     return [path for path in paths() if path.startswith(begin)]
 
 
-def holders(addresses: Sequence[str]) -> list[str]:
-    """The files of pods with any of these addresses."""
-    wanted = set(addresses)
-    return [path for path in paths() if not wanted.isdisjoint(path.rpartition("@")[2].split("_"))]
+def rivals(pod: Attached) -> list[str]:
+    """The files of others that may have any of a pod's addresses or its name, and of its own with others."""
+    addresses = set(pod.addresses)
+    found = []
+    for path in paths():
+        words = path.rpartition("/")[2].split("@")
+        if path != pod.path and (
+            words[-2] == pod.digest
+            or not addresses.isdisjoint(words[-1].split("_"))
+            or words[:-2] == [pod.container, pod.ifname]
+        ):
+            found.append(path)
+    return found
 
 
 def read(path: str) -> Attached:

@@ -23,10 +23,11 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents imp
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import prefixes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import Objects
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import (
+        Allowance,
         Compiled,
         Endpoint,
         Guard,
@@ -54,13 +55,14 @@ NEIGHBOURS = (
 )
 
 
-def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Objects:
+def render(compiled: Compiled, guarded: Sequence[Endpoint]) -> Objects:
     """The objects by (sort, name); none when nothing is guarded."""
     found: Objects = {}
     if not compiled.guards:
         return found
+    families = {family for endpoint in guarded for family in endpoint.addresses}
     for guard in compiled.guards.values():
-        _add_guard(found, guard)
+        _add_guard(found, guard, families)
     addresses = {(endpoint.namespace, endpoint.name): endpoint.addresses for endpoint in guarded}
     looks: dict[str, list[str]] = {INGRESS: [], EGRESS: []}
     turned: list[str] = []
@@ -86,28 +88,42 @@ def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Objects:
     return found
 
 
-def _add_guard(found: Objects, guard: Guard) -> None:
-    name = PREFIX + guard.identity
+def _add_guard(found: Objects, guard: Guard, families: Container[int]) -> None:
+    """The chain of a guard and its sets of peers.
+
+    :param families: in which pods have addresses: a set of pods is there without any, too, for those that come
+    """
     rules: list[str] = []
     for allowance in guard.allowances:
         match = _match(allowance.ports)
         if allowance.peers is None:
             rules.append(f"{match}return")
             continue
-        for family, ranges in allowance.peers.items():
-            nft, sort = FAMILIES[family]
-            peers = frozenset(prefixes(family, ranges))
-            bits = f"/{32 if family == 4 else 128}"
+        for family, (nft, sort) in FAMILIES.items():
+            singles, rest = _apart(family, allowance)
             # Single addresses are found, and changed, by hash. The name says which, for a set cannot change its sort.
-            plain = all(prefix.endswith(bits) for prefix in peers)
-            if plain:
-                peers = frozenset(prefix[: -len(bits)] for prefix in peers)
-            signature = hashlib.sha256(match.encode()).hexdigest()[:6]
-            members = f"{name}-{signature}-{'addresses' if plain else 'prefixes'}{family}"
-            _put(found, "set", NftSet(members, sort, peers, interval=not plain))
-            rules.append(f"{nft} {ENDS[guard.direction][1]} @{members} {match}return")
+            for plain, peers in ((True, singles), (False, rest)):
+                if peers or (plain and allowance.selectors and family in families):
+                    name = set_name(guard.identity, allowance.ports, family, plain)
+                    _put(found, "set", NftSet(name, sort, peers, interval=not plain))
+                    rules.append(f"{nft} {ENDS[guard.direction][1]} @{name} {match}return")
     rules.append("counter drop")
-    _put(found, "chain", NftChain(name, "", "", 0, tuple(map(NFTABLES.rule, rules))))
+    _put(found, "chain", NftChain(PREFIX + guard.identity, "", "", 0, tuple(map(NFTABLES.rule, rules))))
+
+
+def set_name(identity: str, ports: Ports, family: int, plain: bool) -> str:
+    """The name of a guard's set of the peers that are allowed some ports."""
+    signature = hashlib.sha256(_match(ports).encode()).hexdigest()[:6]
+    return f"{PREFIX}{identity}-{signature}-{'addresses' if plain else 'prefixes'}{family}"
+
+
+def _apart(family: int, allowance: Allowance) -> tuple[frozenset[str], frozenset[str]]:
+    """Single addresses, those of pods among them, and prefixes."""
+    bits = f"/{32 if family == 4 else 128}"
+    blocks = list(prefixes(family, allowance.blocks.get(family, ())))
+    singles = [each[: -len(bits)] for each in blocks if each.endswith(bits)]
+    singles += [_text(family, address) for address in allowance.pods.get(family, ())]
+    return frozenset(singles), frozenset(each for each in blocks if not each.endswith(bits))
 
 
 def _match(ports: Ports) -> str:

@@ -55,10 +55,17 @@ Ports = Optional[tuple[PortRange, ...]]
 
 
 class Allowance(NamedTuple):
-    """Peers by family that may be spoken to on these ports; a family that is missing has none, None is everybody."""
+    """Peers by family that may be spoken to on these ports; a family that is missing has none, None is everybody.
+
+    They are those of ``blocks`` and ``pods``. The latter are, where the ports are not a pod's own, what ``selectors``
+    select from their namespaces by now; a pod that comes may be another.
+    """
 
     ports: Ports
     peers: Mapping[int, Ranges] | None
+    blocks: Mapping[int, Ranges] = {}
+    pods: Mapping[int, frozenset[int]] = {}
+    selectors: frozenset[tuple[str, PodPeer]] = frozenset()
 
 
 class Guard(NamedTuple):
@@ -151,81 +158,91 @@ def _named(policy: Policy) -> Iterable[Port]:
 
 
 def _guard(identity: str, direction: str, governing: Sequence[Policy], endpoint: Endpoint, world: World) -> Guard:
-    gathered = _Gathered()
+    gathered = _Gathered(world)
     for policy in governing:
         for rule in _rules(policy, direction) or ():
             if direction == INGRESS:
-                gathered.allow(_resolved(rule.ports, endpoint), _ranges_of(rule.peers, policy.namespace, world))
+                gathered.allow(_resolved(rule.ports, endpoint), rule.peers, policy.namespace)
                 continue
-            gathered.allow(_numbered(rule.ports), _ranges_of(rule.peers, policy.namespace, world))
+            gathered.allow(_numbered(rule.ports), rule.peers, policy.namespace)
             for port in rule.ports or ():
                 if port.name:
-                    for number, found in _by_number(port, rule, policy.namespace, world).items():
-                        gathered.allow((PortRange(port.protocol, number, number),), found)
+                    for number, pods in _by_number(port, rule, policy.namespace, world).items():
+                        gathered.allow_pods((PortRange(port.protocol, number, number),), pods)
     names = tuple(f"{policy.namespace}/{policy.name}" for policy in governing)
     return Guard(identity, direction, names, gathered.allowances())
+
+
+class _Peers:
+    """Those that are allowed on the same ports."""
+
+    def __init__(self) -> None:
+        self.everybody = False
+        self.blocks: dict[int, list[Range]] = defaultdict(list)
+        self.pods: dict[int, set[int]] = defaultdict(set)
+        self.selectors: set[tuple[str, PodPeer]] = set()
+
+    def allowance(self, ports: Ports) -> Allowance:
+        if self.everybody:
+            return Allowance(ports, None)
+        every = {
+            family: merged([*self.blocks.get(family, ()), *((each, each) for each in self.pods.get(family, ()))])
+            for family in sorted({*self.blocks, *self.pods})
+        }
+        blocks = {family: merged(ranges) for family, ranges in sorted(self.blocks.items())}
+        pods = {family: frozenset(addresses) for family, addresses in sorted(self.pods.items())}
+        return Allowance(ports, every, blocks, pods, frozenset(self.selectors))
 
 
 class _Gathered:
     """Peers by the ports on which they are allowed."""
 
-    def __init__(self) -> None:
-        self._peers: dict[Ports, dict[int, list[Range]] | None] = {}
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._peers: dict[Ports, _Peers] = defaultdict(_Peers)
 
-    def allow(self, ports: Ports, peers: Mapping[int, Iterable[Range]] | None) -> None:
-        """Allow peers, None being everybody, on ports, of which there may be none."""
+    def allow(self, ports: Ports, peers: Sequence[Peer] | None, namespace: str) -> None:
+        """Allow what a rule of a policy in a namespace names, None being everybody, on ports, maybe none."""
         if ports == ():
             return
+        known = self._peers[ports]
         if peers is None:
-            self._peers[ports] = None
-            return
-        known = self._peers.setdefault(ports, {})
-        if known is not None:
-            for family, ranges in peers.items():
-                known.setdefault(family, []).extend(ranges)
+            known.everybody = True
+        for peer in peers or ():
+            if isinstance(peer, IPBlock):
+                for family, ranges in peer.ranges.items():
+                    known.blocks[family].extend(ranges)
+            else:
+                known.selectors.add((namespace, peer))
+                self.allow_pods(ports, self._world.selected(namespace, peer))
+
+    def allow_pods(self, ports: Ports, pods: Iterable[Endpoint]) -> None:
+        """Allow pods on ports."""
+        known = self._peers[ports].pods
+        for endpoint in pods:
+            for family, addresses in endpoint.addresses.items():
+                known[family].update(addresses)
 
     def allowances(self) -> tuple[Allowance, ...]:
         """What is allowed, without what that covers or comes to nothing."""
-        if self._peers.get(None, {}) is None:
+        if None in self._peers and self._peers[None].everybody:
             return (Allowance(None, None),)
-        found = [
-            Allowance(ports, None if peers is None else {each: merged(peers[each]) for each in sorted(peers)})
-            for ports, peers in self._peers.items()
-            if peers != {}
-        ]
+        made = (peers.allowance(ports) for ports, peers in self._peers.items())
+        found = [each for each in made if each.peers != {} or each.selectors]
         return tuple(sorted(found, key=lambda each: (each.ports is not None, each.ports or ())))
 
 
-def _ranges_of(peers: Sequence[Peer] | None, namespace: str, world: World) -> Mapping[int, list[Range]] | None:
-    if peers is None:
-        return None
-    found: dict[int, list[Range]] = defaultdict(list)
-    for peer in peers:
-        if isinstance(peer, IPBlock):
-            for family, ranges in peer.ranges.items():
-                found[family].extend(ranges)
-        else:
-            for endpoint in world.selected(namespace, peer):
-                _add(found, endpoint)
-    return found
-
-
-def _add(found: dict[int, list[Range]], endpoint: Endpoint) -> None:
-    for family, addresses in endpoint.addresses.items():
-        found[family].extend((address, address) for address in addresses)
-
-
-def _by_number(port: Port, rule: Rule, namespace: str, world: World) -> Mapping[int, Mapping[int, list[Range]]]:
+def _by_number(port: Port, rule: Rule, namespace: str, world: World) -> Mapping[int, list[Endpoint]]:
     """A port's name, where packets leave, means each receiving pod's own number: the pods by that."""
     endpoints: Iterable[Endpoint] = world.endpoints
     if rule.peers is not None:
         # An address of an ipBlock has no names.
         pods = [peer for peer in rule.peers if isinstance(peer, PodPeer)]
         endpoints = [endpoint for peer in pods for endpoint in world.selected(namespace, peer)]
-    found: dict[int, dict[int, list[Range]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[int, list[Endpoint]] = defaultdict(list)
     for endpoint in endpoints:
         for number in _numbers(port, endpoint):
-            _add(found[number], endpoint)
+            found[number].append(endpoint)
     return found
 
 

@@ -70,7 +70,7 @@ class PolicyKind:
         }
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
-        wanted = {item["backend"]: _enforced(item) for item in items.values()}
+        wanted = {item["backend"]: enforced(item) for item in items.values()}
         target = backends.target(wanted, [item["backend"] for item in former.values()], host)
         # What eBPF denies it forgets by itself, and it stands where bridged packets pass.
         judges = [
@@ -83,7 +83,8 @@ class PolicyKind:
         return Target(current, {**target.desired, "flows": {}}, conflicts, target.notes)
 
 
-def _enforced(item: Mapping[str, Any]) -> backends.Enforced:
+def enforced(item: Mapping[str, Any]) -> backends.Enforced:
+    """What shall be enforced by a declaration's item, for the pods that are there by now."""
     policies = [documents.read(document) for document in item["policies"]]
     present = attached.present(item["endpoints"], item["node"])
     everybody = [(entry["node"], endpoints.read(entry)) for entry in present]

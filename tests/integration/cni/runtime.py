@@ -50,6 +50,11 @@ class Runtime(NamedTuple):
         assert result is not None
         return result
 
+    def attach_again(self, name: str, labels: dict[str, str]) -> dict[str, Any]:
+        """Run DEL and ADD of all plugins."""
+        self.delete(name)
+        return self.add(name, labels)
+
     def delete(self, name: str, result: dict[str, Any] | None = None, namespace: str = "default") -> None:
         """Run DEL of all plugins and remove the network namespace."""
         for plugin in reversed(self.conflist()["plugins"]):
