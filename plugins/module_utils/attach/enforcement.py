@@ -22,8 +22,9 @@ def enforce() -> None:
     with Host() as host:
         reconcile(KIND, items, host, declarations)
     declared = {(each["namespace"], each["name"]) for item in items.values() for each in item["endpoints"]}
-    for whom in record.gone().keys() - declared:
-        record.dig_up(*whom)
+    for whom, addresses in record.gone().items():
+        if not addresses or whom not in declared:
+            record.dig_up(*whom)
     record.tidy()
     # Several items are there only when a run was killed.
     made = [tabulation.tabulated(item, enforced(item)) for item in items.values()]

@@ -20,7 +20,7 @@ import sys
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import pod, record, table, text
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.lock import Busy, NodeLock
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.pod import Fault
-from ansible_collections.podnet.fabric.plugins.module_utils.attach.table import DECLARED
+from ansible_collections.podnet.fabric.plugins.module_utils.attach.record import DECLARED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

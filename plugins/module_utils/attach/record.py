@@ -4,7 +4,7 @@
 
 /run/podnet/attached/
     <container>@<interface>@<digest>@<address>_<address>     a pod that is there; the digest is of namespace and name
-    gone/<namespace>@<name>                         one that has gone, though the declaration still names it
+    gone/<namespace>@<name>     one that has gone, though the declaration of the policies still names it
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FOLDER = "/run/podnet/attached"
 GONE = f"{FOLDER}/gone"
 NEW = ".new"
+DECLARED = "/etc/podnet/node.d/policy.json"
 VERSION = 1
 
 
@@ -143,26 +144,39 @@ def forget(container: str, ifname: str) -> None:
     tidy()
 
 
+def declaration_stamp() -> list[int]:
+    """What tells a declaration of policies from any other: it is replaced as a whole. Zeros without one."""
+    try:
+        declared = os.stat(DECLARED)
+    except FileNotFoundError:
+        return [0, 0, 0]
+    return [declared.st_ino, declared.st_mtime_ns, declared.st_size]
+
+
 def bury(namespace: str, name: str, addresses: Sequence[str]) -> None:
-    """Remember that a pod has gone which the declaration names, with these addresses."""
-    _put(_gone(namespace, name), text.dumps(list(addresses)))
+    """Remember that a pod with these addresses has gone, for as long as the declaration is what it is now."""
+    document = {"declaration": declaration_stamp(), "addresses": list(addresses)}
+    _put(_gone(namespace, name), text.dumps(document))
 
 
 def gone() -> dict[tuple[str, str], set[str]]:
-    """The addresses of the pods that have gone, by namespace and name."""
+    """The addresses of the pods that have gone, by namespace and name; of those of another declaration none."""
     found: dict[tuple[str, str], set[str]] = {}
     try:
         names = [name for name in os.listdir(GONE) if "@" in name and not name.endswith(NEW)]
     except FileNotFoundError:
         return {}
+    stamp = declaration_stamp()
     for each in names:
         namespace, _at, name = each.partition("@")
         try:
             with open(f"{GONE}/{each}", encoding="utf-8") as file:
-                found[namespace, name] = set(map(str, text.loads(file.read())))
-        except (OSError, ValueError, TypeError):
+                document = text.loads(file.read())
+            same = document["declaration"] == stamp
+            found[namespace, name] = set(map(str, document["addresses"])) if same else set()
+        except (OSError, ValueError, TypeError, KeyError):
             # Then it counts as there, which is what the declaration says.
-            continue
+            found[namespace, name] = set()
     return found
 
 

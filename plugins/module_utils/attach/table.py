@@ -24,15 +24,14 @@ if TYPE_CHECKING:
 
 PATH = "/run/podnet/policy.table"
 ASIDE = "/run/podnet/policy.table.aside"
-DECLARED = "/etc/podnet/node.d/policy.json"
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 DIRECTIONS = ("Ingress", "Egress")
 
 
 def stamp() -> list[int]:
-    """What tells a declaration, and the code that has read it, from others. A declaration is replaced as a whole."""
-    declared, code = os.stat(DECLARED), os.stat(__file__)
-    return [declared.st_ino, declared.st_mtime_ns, declared.st_size, code.st_ino, code.st_mtime_ns]
+    """What tells a declaration, and the code that has read it, from others."""
+    code = os.stat(__file__)
+    return [*record.declaration_stamp(), code.st_ino, code.st_mtime_ns]
 
 
 def read() -> dict[str, Any] | None:

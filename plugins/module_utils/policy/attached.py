@@ -34,29 +34,37 @@ def endpoints(networks: set[str], cache: Path = CACHE) -> list[dict[str, Any]]:
     return [found[key] for key in sorted(found)]
 
 
-def present(declared: Sequence[Mapping[str, Any]], node: str) -> list[Mapping[str, Any]]:
+def present(declared: Sequence[Mapping[str, Any]], node: str, known: bool) -> list[Mapping[str, Any]]:
     """The declared endpoints as they are by now on this node, by what the chained plugin has seen since.
 
     A pod that it has attached has its labels and addresses from there, and from the declaration what the inventory says
-    of it. One that it has detached has no addresses.
+    of it. One that it has detached is not there any more.
 
     :param declared: of the policy's declaration
     :param node: the name of this node
+    :param known: whether that declaration was there when pods have gone, and not made by who has asked since
     """
     pods = {(pod["namespace"], pod["name"]): pod for pod in _chained()}
-    gone = attached.gone()
+    gone = attached.gone() if known else {}
     taken = {address for pod in pods.values() for address in pod["addresses"]}
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for entry in declared:
         whose = (entry["namespace"], entry["name"])
+        pod = pods.pop(whose, None)
+        if pod is not None:
+            found[whose] = _with_declared(pod, entry, node)
+            continue
         lost = taken | gone.get(whose, set()) if entry["node"] == node else taken
         left = [address for address in entry["addresses"] if address not in lost]
-        found[whose] = entry if len(left) == len(entry["addresses"]) else {**entry, "addresses": left}
-    for whose, pod in pods.items():
-        known = found.get(whose, {})
-        labels = {**pod["labels"], **known.get("stated", {})}
-        found[whose] = {**pod, "labels": labels, "node": node, "ports": known.get("ports", [])}
+        if left or not entry["addresses"]:
+            found[whose] = entry if len(left) == len(entry["addresses"]) else {**entry, "addresses": left}
+    found.update((whose, _with_declared(pod, {}, node)) for whose, pod in pods.items())
     return [found[whose] for whose in sorted(found)]
+
+
+def _with_declared(pod: Mapping[str, Any], entry: Mapping[str, Any], node: str) -> dict[str, Any]:
+    labels = {**pod["labels"], **entry.get("stated", {})}
+    return {**pod, "labels": labels, "node": node, "ports": entry.get("ports", [])}
 
 
 def _chained(networks: set[str] | None = None) -> Iterator[dict[str, Any]]:

@@ -70,7 +70,7 @@ class PolicyKind:
         }
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
-        wanted = {item["backend"]: enforced(item) for item in items.values()}
+        wanted = {item["backend"]: enforced(item, item in former.values()) for item in items.values()}
         target = backends.target(wanted, [item["backend"] for item in former.values()], host)
         # What eBPF denies it forgets by itself, and it stands where bridged packets pass.
         judges = [
@@ -83,10 +83,10 @@ class PolicyKind:
         return Target(current, {**target.desired, "flows": {}}, conflicts, target.notes)
 
 
-def enforced(item: Mapping[str, Any]) -> backends.Enforced:
-    """What shall be enforced by a declaration's item, for the pods that are there by now."""
+def enforced(item: Mapping[str, Any], known: bool = True) -> backends.Enforced:
+    """What shall be enforced by a declaration's item, for the pods that are there by now (see policy/attached.py)."""
     policies = [documents.read(document) for document in item["policies"]]
-    present = attached.present(item["endpoints"], item["node"])
+    present = attached.present(item["endpoints"], item["node"], known)
     everybody = [(entry["node"], endpoints.read(entry)) for entry in present]
     world = World(item["namespaces"], [endpoint for _node, endpoint in everybody])
     guarded = [endpoint for node, endpoint in everybody if node == item["node"]]
