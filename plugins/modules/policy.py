@@ -81,6 +81,8 @@ options:
       - The pods of the whole cluster, each a dictionary with C(name), C(addresses), C(node) and, optionally,
         C(namespace), by default C(default), C(labels), and C(ports), a list of dictionaries with C(name), C(port) and
         C(protocol), by default C(TCP), which policies may refer to by name.
+      - C(stated) holds those of the labels that are the name's, whichever pod has it; the plugin C(podnet-attach) adds
+        them to a pod's own. Pods of this node that it has attached or detached since count as it has seen them.
     type: raw
     default: []
   asked:
