@@ -185,6 +185,7 @@ operations:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.podnet.fabric.plugins.module_utils.attach.enforcement import tabulate
 from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import run
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
 
@@ -209,7 +210,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params if module.params["state"] == "present" else None
-    run(module, KIND, module.params["name"], wanted, exclusive=True)
+    run(module, KIND, module.params["name"], wanted, exclusive=True, afterwards=tabulate)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,17 @@
 
 from __future__ import annotations
 
-from ansible_collections.podnet.fabric.plugins.module_utils.attach import record, table, tabulation
+from typing import TYPE_CHECKING
+
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import installed, record, table, tabulation
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND, enforced
+
+if TYPE_CHECKING:
+    from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
 
 
 def enforce() -> None:
@@ -26,10 +31,23 @@ def enforce() -> None:
         if not addresses or whom not in declared:
             record.dig_up(*whom)
     record.tidy()
+    _tabulate(items)
+
+
+def tabulate(declarations: Declarations) -> None:
+    """Work the table out that the chained plugin goes by, where there is one and the policies are in force."""
+    networks = declarations.read("cni_network")
+    if any(map(installed.is_chained, networks.values())):
+        _tabulate(declarations.read(KIND.name))
+
+
+def _tabulate(items: Items) -> None:
     # Several items are there only when a run was killed.
     made = [tabulation.tabulated(item, enforced(item)) for item in items.values()]
     if len(made) == 1 and made[0] is not None:
         table.write(made[0])
+    else:
+        table.put_aside()
 
 
 def problem() -> str:

@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 
 PATH = "/run/podnet/policy.table"
 ASIDE = "/run/podnet/policy.table.aside"
+VERSION = 1
+"""Of what is in a table, and of what it means for the names of sets and chains (packetfilter/nftables.py)."""
+
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 DIRECTIONS = ("Ingress", "Egress")
 
 
 def stamp() -> list[int]:
-    """What tells a declaration, and the code that has read it, from others."""
-    code = os.stat(__file__)
-    return [*record.declaration_stamp(), code.st_ino, code.st_mtime_ns]
+    """What tells the declaration that a table is of from others."""
+    return [VERSION, *record.declaration_stamp()]
 
 
 def read() -> dict[str, Any] | None:
@@ -46,6 +48,7 @@ def read() -> dict[str, Any] | None:
 
 def write(table: Mapping[str, Any]) -> None:
     """Put a table in its place."""
+    os.makedirs(os.path.dirname(PATH), mode=0o755, exist_ok=True)
     with open(os.open(ASIDE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text.dumps(table))
     put_back()
