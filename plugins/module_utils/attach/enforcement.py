@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import installed, record, table, tabulation
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import flows
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import packed_ip
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, Operation, reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND, enforced
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
 
 
@@ -32,6 +37,20 @@ def enforce() -> None:
             record.dig_up(*whom)
     record.tidy()
     _tabulate(items)
+
+
+def end_flows(addresses: Iterable[str]) -> None:
+    """Have the kernel forget the flows of a pod that goes: who has its address next may not be spoken to by them.
+
+    :raises PodnetError:
+    """
+    ends = {packed for packed in map(packed_ip, addresses) if packed is not None}
+    operations = [
+        Operation(FLOWS.name, DELETE, flow, None) for flow in flows.observe(ends, lambda _flow: True).values()
+    ]
+    if operations:
+        with Host() as host:
+            FLOWS.apply(operations, host)
 
 
 def tabulate(declarations: Declarations) -> None:

@@ -129,12 +129,18 @@ def _delete(environment: Mapping[str, str]) -> None:
         return
     try:
         with NodeLock():
-            if os.path.exists(DECLARED) and not _is_nobody(container, ifname):
+            if not os.path.exists(DECLARED):
+                _gone(container, ifname)
+                return
+            nobody = _is_nobody(container, ifname)
+            if not nobody:
                 table.put_aside()
-                _gone(container, ifname)
-                _reconcile()
-            else:
-                _gone(container, ifname)
+            addresses = _gone(container, ifname)
+            if not nobody:
+                _try(_reconcile)
+            from ansible_collections.podnet.fabric.plugins.module_utils.attach import enforcement
+
+            enforcement.end_flows(addresses)
     except Busy:
         # Whoever has the lock finds the pod gone, or the next one does.
         _gone(container, ifname)
@@ -150,16 +156,19 @@ def _is_nobody(container: str, ifname: str) -> bool:
         return False
 
 
-def _gone(container: str, ifname: str) -> None:
-    """Forget a pod, and remember that it has gone where it may be declared."""
+def _gone(container: str, ifname: str) -> list[str]:
+    """Forget a pod, and remember that it has gone where it may be declared; its addresses."""
+    addresses: list[str] = []
     for path in record.of(container, ifname):
         try:
             whom = record.read(path)
+            addresses += whom.addresses
             if os.path.exists(DECLARED):
                 record.bury(whom.namespace, whom.name, whom.addresses)
         except (record.Damaged, OSError):
             continue
     record.forget(container, ifname)
+    return addresses
 
 
 def _check(conf: Mapping[str, Any], environment: Mapping[str, str]) -> str:
