@@ -34,8 +34,8 @@ lab-down: ready ## Remove the lab and everything in it
 	@.ci/step "removing the lab" $(PLAYBOOK) playbooks/lab.yml -e lab_state=absent
 
 .PHONY: test
-test: ready ## Everything: lint, types, unit, kernel, molecule, vm, sanity
-	@.ci/test lint unit kernel molecule test-vm sanity
+test: ready ## Everything: lint, types, unit, kernel, site, molecule, vm, sanity
+	@.ci/test lint unit kernel site molecule test-vm sanity
 
 .PHONY: check
 check: ready ## The fast part of it: lint, types, unit
@@ -55,12 +55,26 @@ unit: ready ## Tests of the pure core, without a kernel
 	pytest -n 2 --junitxml=$(REPORTS)/unit.xml $(or $(T),tests/unit)
 
 .PHONY: kernel
-kernel: ready ## Tests against this machine's kernel, in namespaces of their own
-	pytest --junitxml=$(REPORTS)/kernel.xml $(or $(T),tests/integration)
+kernel: ready ## Tests against this machine's kernel, in namespaces of their own, two files at a time
+	pytest -n 2 --dist loadfile --junitxml=$(REPORTS)/kernel.xml $(or $(T),tests/integration --ignore tests/integration/site)
+
+.PHONY: site
+site: ready ## Tests of whole playbooks, each on a lab of up to five nodes, which takes all of a machine
+	pytest --junitxml=$(REPORTS)/site.xml $(or $(T),tests/integration/site)
 
 .PHONY: conformance
-conformance: ready ## The 230 policy cases in full, by packets, with every backend and on both families
-	PODNET_CONFORMANCE=full pytest -q $(or $(T),tests/integration/policy/test_conformance.py)
+conformance: ready ## The 230 policy cases in full and 500 random sets of policies, by packets, with every backend and on both families
+	PODNET_CONFORMANCE=full PODNET_AGREEMENT=$${PODNET_AGREEMENT:-500} pytest -q \
+	  $(or $(T),tests/integration/policy/test_conformance.py tests/integration/policy/test_agreement.py)
+
+# Seconds for each target of `make fuzz`.
+FUZZ_SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: ready ## What reads what others write, under coverage-guided fuzzing; T=PART_OF_A_NAME, FUZZ_SECONDS=60 for each
+	pip install --quiet --disable-pip-version-check --no-deps --require-hashes --upgrade \
+	  --target build/fuzz/packages -r tools/fuzz-requirements.txt
+	PYTHONPATH=build/fuzz/packages python tools/fuzz.py --seconds $(FUZZ_SECONDS) $(T)
 
 .PHONY: molecule
 molecule: ready ## The roles, on namespaces: converge, idempotence, drift, cleanup
@@ -80,6 +94,7 @@ bench: ready ## The measurements that the documentation quotes
 	python benchmarks/plan.py
 	python benchmarks/dataplane.py
 	python benchmarks/switching.py
+	python benchmarks/policy.py
 	python benchmarks/ledger.py
 	python benchmarks/attach.py
 
@@ -102,6 +117,9 @@ lock: ready ## Resolve requirements.in into requirements.txt, with hashes
 	build/lock/bin/pip install --quiet --disable-pip-version-check pip-tools
 	build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.txt requirements.in
+	build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  --output-file tools/fuzz-requirements.txt tools/fuzz-requirements.in
 
 .PHONY: clean
 clean: ## Remove what the other targets have made here (not the lab: make lab-down)

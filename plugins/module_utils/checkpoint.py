@@ -18,7 +18,7 @@ import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils import detached, node_archive
+from ansible_collections.podnet.fabric.plugins.module_utils import detached, node_archive, stored
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import (
     RUN,
     Declarations,
@@ -37,6 +37,9 @@ DIRECTORY = RUN / "checkpoint"
 LOG = Path("/var/log/podnet-checkpoint.log")
 LOG_BYTES = 1 << 20
 """The log is begun anew, the former one kept beside it, when it has grown over this size."""
+
+LONGEST = 10 * 365 * 86400.0
+"""Seconds between now and a deadline, at most: what is more was not written by us."""
 
 LOOK = 1.0
 """Seconds between two looks of the watchdog whether it is still needed."""
@@ -59,6 +62,9 @@ class Armed(NamedTuple):
     start: int
 
 
+_TYPES: stored.Types = {"id": str, "deadline": stored.NUMBER, "pid": int, "start": int}
+
+
 class CheckpointError(PodnetError):
     """A checkpoint that is not there any more, or a way back that was not walked to its end."""
 
@@ -71,11 +77,22 @@ def now() -> float:
 def armed() -> Armed | None:
     """The armed checkpoint of this node, if there is one; a damaged record is one that nobody can confirm."""
     try:
-        return Armed(**json.loads((DIRECTORY / "armed.json").read_text(encoding="utf-8")))
+        return read((DIRECTORY / "armed.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError):
         return Armed(DAMAGED, 0.0, 0, 0)
+
+
+def read(text: str) -> Armed:
+    """The checkpoint that a record tells of; a deadline that is no time, or no day away, is none.
+
+    :raises ValueError: not a record
+    """
+    found = Armed(**stored.checked(stored.load(text), _TYPES))
+    if not now() - LONGEST < found.deadline < now() + LONGEST or found.pid < 0:
+        raise ValueError("a deadline or a process that cannot be")
+    return found
 
 
 def arm(timeout: int) -> Armed:

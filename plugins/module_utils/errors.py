@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What Python raises where text or JSON of others is taken apart that does not have the shape that it should."""
 
 
 class Finding(NamedTuple):
@@ -27,6 +31,22 @@ class PodnetError(Exception):
 
 class HostError(PodnetError):
     """Something of the host that cannot be read or reached, so that nobody knows how it stands."""
+
+
+@contextmanager
+def taking_apart(source: str) -> Iterator[None]:
+    """Inside, or in a function that it decorates, something that others wrote is taken apart.
+
+    :param source: what it is and where it comes from
+    :raises HostError: it does not have the shape that it should
+    """
+    try:
+        yield
+    except MALFORMED as error:
+        raise HostError(
+            f"{source}: this cannot be understood ({type(error).__name__}: {str(error)[:80]}); see whether what wrote "
+            "it is the distribution's own and not newer than what podnet.fabric knows"
+        ) from error
 
 
 def in_words(error: OSError) -> str:

@@ -72,7 +72,11 @@ class Gateway:
 
     def transaction(self, compare: Sequence[Any], success: Sequence[Any]) -> dict[str, Any]:
         """Carry out a transaction; return etcd's answer. Raises Unanswered and Refused."""
-        answer: dict[str, Any] = self._call("kv/txn", {"compare": list(compare), "success": list(success)})
+        return self._object(self._call("kv/txn", {"compare": list(compare), "success": list(success)}))
+
+    def _object(self, answer: Any) -> dict[str, Any]:
+        if not isinstance(answer, dict):
+            raise Refused(f"{self._clients[self._turn].base_url} answers what etcd's gateway does not; who is it?")
         return answer
 
     def _call(self, path: str, body: dict[str, Any]) -> Any:
@@ -95,7 +99,9 @@ class Gateway:
             if NO_AUTHENTICATION not in str(error):
                 raise
         else:
-            self._token = answer["token"]
+            self._token = str(self._object(answer).get("token", ""))
+            if not self._token:
+                raise Refused(f"{self._clients[self._turn].base_url} gave no token")
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         import requests
@@ -107,7 +113,7 @@ class Gateway:
             return client.post(client.get_url(path), json=body, headers=headers)
         except Etcd3Exception as error:
             raise self._meaning(error) from None
-        except (requests.exceptions.RequestException, ValueError) as error:
+        except (requests.exceptions.RequestException, ValueError, RecursionError) as error:
             # An answer that was cut in the middle, which etcd3gw lets through.
             self._next()
             raise Unanswered(f"{client.base_url} has broken off its answer ({_root(error)})") from None
@@ -126,9 +132,9 @@ class Gateway:
             try:
                 told = json.loads(message)
                 code, message = told["code"], told["message"]
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 pass  # not from etcd but from something before it
-        if code in FINAL:
+        if isinstance(code, int) and code in FINAL:
             return Refused(f"{base} says: {message}")
         self._next()
         return Unanswered(f"{base} does not answer ({message})")

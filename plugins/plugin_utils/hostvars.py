@@ -105,7 +105,7 @@ def _copied(value: Any, inner: Callable[[Any], Any]) -> Any:
 def _host(hostvars: Any, name: str, failures: Failures) -> Host:
     # One call for each host. hostvars[name] is made only when there is something to template: it costs as much again.
     raw = hostvars.raw_get(name)
-    facts = raw.get("ansible_facts", {})
+    facts = _facts(raw)
     templated = functools.cache(lambda: hostvars[name])
 
     def value(key: str) -> Any:
@@ -114,8 +114,13 @@ def _host(hostvars: Any, name: str, failures: Failures) -> Host:
     variables = {key: value(key) for key in _ours(raw, facts)}
     address = value("ansible_host") if "ansible_host" in raw else None
     # Facts are data: templating them would walk through the plan of all nodes that each host holds.
-    told = finished(facts.get("podnet_node") or {})
+    told = _evaluate("ansible_facts.podnet_node", facts.get("podnet_node"), None, failures, name) or {}
     return Host(name, {key: item for key, item in variables.items() if item is not None}, str(address or ""), told)
+
+
+def _facts(variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    kept = variables.get("ansible_facts")
+    return kept if isinstance(kept, Mapping) else {}
 
 
 def _ours(variables: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
@@ -129,7 +134,7 @@ def _of_the_play(
     """Return what play, role or task say and hostvars cannot know: for hosts that lack it, and for all hosts."""
     given: dict[str, Any] = {}
     overriding: dict[str, Any] = {}
-    for name in _ours(task_vars, task_vars.get("ansible_facts", {})):
+    for name in _ours(task_vars, _facts(task_vars)):
         stated = task_vars[name]
         if name not in raw or (stated is not raw[name] and stated != raw[name]):
             value = _evaluate(name, stated, functools.partial(template, stated), failures, "")
@@ -138,17 +143,24 @@ def _of_the_play(
     return given, overriding
 
 
-def _evaluate(name: str, value: Any, template: Callable[[], Any], failures: Failures, host: str) -> Any:
+def _evaluate(name: str, value: Any, template: Callable[[], Any] | None, failures: Failures, host: str) -> Any:
+    """Return a value in plain types; None where there is none, which is then noted.
+
+    :param template: how Ansible makes data of it; None when it is data
+    """
     try:
-        return plain(value)
-    except NotPlain:
-        pass
-    try:
-        return finished(template())
+        if template is None:
+            return finished(value)
+        try:
+            return plain(value)
+        except NotPlain:
+            return finished(template())
     except AnsibleError as error:
         failures[name, str(error)].append(host)
     except NotPlain as error:
         failures[name, f"a {type(error.args[0]).__name__}"].append(host)
+    except RecursionError:
+        failures[name, "one that holds itself, or is nested too deep"].append(host)
     return None
 
 

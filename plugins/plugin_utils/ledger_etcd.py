@@ -17,6 +17,7 @@ import uuid
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED
 from ansible_collections.podnet.fabric.plugins.plugin_utils import ledger_text
 from ansible_collections.podnet.fabric.plugins.plugin_utils.etcd_gateway import Access, Gateway, Refused, Unanswered
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import Ledger
@@ -95,11 +96,20 @@ class EtcdStore:
                 if time.monotonic() >= deadline:
                     raise self._unreachable(error) from None
                 _pause(tries)
-        ledger, commits = (_value(response) for response in answer["responses"])
+        return self.version_in(answer)
+
+    def version_in(self, answer: dict[str, Any]) -> Version:
+        """Return what an answer to the two requests holds. Raises LedgerError."""
+        try:
+            ledger, commits = (_value(response) for response in answer["responses"])
+        except MALFORMED as error:
+            found = f"an answer that cannot be understood ({type(error).__name__}: {str(error)[:80]})"
+            cure = "see that podnet_ledger.endpoints lead to etcd 3.4 or newer itself"
+            raise self._error(found, "one of etcd's gateway", cure) from None
         text, revision = (None, 0) if ledger is None else ledger
         try:
             parsed = [] if commits is None else json.loads(commits[0])
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed = None
         if not isinstance(parsed, list) or not all(isinstance(item, dict) for item in parsed):
             raise self._error(f"no list of commits in {self.commits_key}", "the one that podnet.fabric wrote", RESTORE)

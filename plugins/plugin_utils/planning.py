@@ -14,6 +14,7 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils import (
     node_request,
     planner,
     pool_check,
+    reported,
 )
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_text import LedgerError
 from ansible_collections.podnet.fabric.plugins.plugin_utils.node_request import NOTHING, Request
@@ -45,8 +46,9 @@ def run(
 
     Raises MissingLibrary when the ledger's store needs one that is not installed.
     """
+    hosts, odd = reported.usable(hosts)
     drafted = planner.draft(hosts)
-    problems = [*found, *drafted.problems]
+    problems = [*found, *odd, *drafted.problems]
     store, store_problems = ledger_store.choose(drafted.cluster, folder)
     problems += store_problems
     names = [host.name for host in hosts]

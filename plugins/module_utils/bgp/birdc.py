@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
 
 TIMEOUT = 10.0
 """Seconds for an answer."""
+
+LARGEST = 256 << 20
+"""Bytes of an answer; that about 1,000,000 routes has 150 million."""
 
 _LINE = re.compile(r"(\d{4})([ -])(.*)\Z")
 _ERRORS = 8000
@@ -64,17 +67,60 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
+class Reader:
+    """Takes answers out of a stream of bytes.
+
+    :param name: what errors call it
+    :param receive: gives at most as many bytes as it is asked for, none at the end
+    """
+
+    def __init__(self, name: str, receive: Callable[[int], bytes]) -> None:
+        self._name = name
+        self._receive = receive
+        self._rest = b""
+
+    def answer(self) -> Iterator[Line]:
+        """The lines of the next answer.
+
+        :raises NoAnswer: it does not come to an end
+        """
+        code, size = 0, 0
+        while True:
+            text = self._line(LARGEST - size)
+            size += len(text) + 1
+            found = _LINE.match(text)
+            if found is None:
+                yield Line(code, text[1:])
+                continue
+            code = int(found[1])
+            yield Line(code, found[3])
+            if found[2] == " ":
+                return
+
+    def _line(self, room: int) -> str:
+        """The next line; one that does not end within ``room`` bytes is nobody's answer."""
+        while b"\n" not in self._rest and len(self._rest) < room:
+            received = self._receive(65536)
+            if not received:
+                raise NoAnswer(f"{self._name}: BIRD closed the connection")
+            self._rest += received
+        line, newline, self._rest = self._rest.partition(b"\n")
+        if not newline or room <= 0:
+            raise NoAnswer(f"{self._name}: more than {LARGEST} bytes without an end are no answer of BIRD's")
+        return line.decode("utf-8", "replace")
+
+
 class Control:
     """An open control socket; a context manager."""
 
     def __init__(self, path: str, timeout: float = TIMEOUT) -> None:
         self._path = path
-        self._rest = b""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(timeout)
+        self._reader = Reader(path, self._socket.recv)
         try:
             self._socket.connect(path)
-            list(self._answer())  # the greeting
+            list(self._reader.answer())  # the greeting
         except (OSError, NoAnswer) as error:
             self._socket.close()
             raise NoAnswer(f"{path}: no BIRD answers there ({_reason(error)})") from error
@@ -95,35 +141,13 @@ class Control:
         """
         try:
             self._socket.sendall(command.encode() + b"\n")
-            answer = list(self._answer())
+            answer = list(self._reader.answer())
         except OSError as error:
             raise NoAnswer(f"{self._path}: BIRD does not answer to '{command}' ({_reason(error)})") from error
         refusals = [line.text for line in answer if line.code >= _ERRORS]
         if refusals:
             raise Refused(f"bird: {command}: {'; '.join(refusals)}")
         return answer
-
-    def _answer(self) -> Iterator[Line]:
-        code = 0
-        while True:
-            text = self._line()
-            found = _LINE.match(text)
-            if found is None:
-                yield Line(code, text[1:])
-                continue
-            code = int(found[1])
-            yield Line(code, found[3])
-            if found[2] == " ":
-                return
-
-    def _line(self) -> str:
-        while b"\n" not in self._rest:
-            received = self._socket.recv(65536)
-            if not received:
-                raise NoAnswer(f"{self._path}: BIRD closed the connection")
-            self._rest += received
-        line, _newline, self._rest = self._rest.partition(b"\n")
-        return line.decode("utf-8", "replace")
 
 
 def reconfigured_at(answer: Sequence[Line]) -> str:

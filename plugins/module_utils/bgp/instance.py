@@ -125,7 +125,7 @@ def _read_at(control: Control) -> str:
 def _loaded() -> object:
     try:
         return json.loads(LOADED.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

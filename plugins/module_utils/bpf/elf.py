@@ -19,6 +19,7 @@ _SHT_SYMTAB = 2
 _SHT_REL = 9
 _EM_BPF = 247
 _R_BPF_64_64 = 1
+_INSTRUCTION = 16  # one that takes a map's descriptor is of twice the size
 _MAP = struct.Struct("<IIIII")  # struct map in ebpf/kernel.h
 
 
@@ -51,7 +52,7 @@ def read(image: bytes) -> Object:
     """
     try:
         return _read(image)
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, IndexError, OverflowError, ValueError) as error:
         raise PodnetError(f"the BPF object is damaged ({error}); install the collection again") from error
 
 
@@ -79,8 +80,10 @@ def _read(image: bytes) -> Object:
         if section.name.startswith("tc/"):
             wanted = [each for each in sections if each.type == _SHT_REL and each.target == nth]
             programs[section.name[3:]] = Program(section.content, tuple(_references(wanted, symbols, maps)))
-    licence = next(section.content for section in sections if section.name == "license")
-    return Object(programs, maps, licence.rstrip(b"\0"))
+            if any(offset + _INSTRUCTION > len(section.content) for offset, _name in programs[section.name[3:]].maps):
+                raise ValueError("a reference behind the end of its program")
+    licences = [section.content for section in sections if section.name == "license"]
+    return Object(programs, maps, licences[0].rstrip(b"\0"))
 
 
 def _references(

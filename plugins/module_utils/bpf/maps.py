@@ -132,7 +132,7 @@ def _batches(handle: Handle, shape: Shape) -> Iterator[tuple[bytes, bytes]]:
             ended = True
         (count,) = _COUNT.unpack_from(attributes.raw, 32)
         found, told = keys.raw, values.raw
-        for nth in range(count):
+        for nth in range(min(count, _BATCH)):
             key = found[nth * shape.key_size : (nth + 1) * shape.key_size]
             yield key, told[nth * shape.value_size : (nth + 1) * shape.value_size]
         position, following = following, position

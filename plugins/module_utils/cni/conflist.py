@@ -10,6 +10,7 @@ list with libcni, which takes the keys it knows and leaves the others alone, and
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.pod import CAPABILITY
@@ -35,6 +36,9 @@ CHECK_UNRELIABLE = frozenset({"portmap"})
 
 ATTACH = "podnet-attach"
 """Our own plugin (attach/plugin.py), which comes last."""
+
+# Numbers with dots, and no more than the integers of any system hold.
+_VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
 
 ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 
@@ -157,12 +161,19 @@ def text(conflist: Mapping[str, Any]) -> str:
 def parse(content: str) -> dict[str, Any] | None:
     """A configuration list out of a file's text; None when it is none."""
     found = _mapping(content)
-    plugins = found.get("plugins")
-    if not isinstance(found.get("name"), str) or not isinstance(found.get("cniVersion"), str):
-        return None
-    if not isinstance(plugins, list) or not plugins:
-        return None
-    return found if all(map(_is_plugin, plugins)) else None
+    return None if flaw(found) else found
+
+
+def flaw(found: Mapping[str, Any]) -> str:
+    """Why this is no configuration list; empty when it is one."""
+    plugins, version = found.get("plugins"), found.get("cniVersion")
+    if not isinstance(found.get("name"), str):
+        return "it has no name"
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        return "its cniVersion is no version"
+    if not isinstance(plugins, list) or not plugins or not all(map(_is_plugin, plugins)):
+        return "its plugins are none"
+    return ""
 
 
 def _is_plugin(plugin: Any) -> bool:
@@ -171,7 +182,9 @@ def _is_plugin(plugin: Any) -> bool:
         return False
     ipam = plugin.get("ipam")
     ipam_type = ipam.get("type", "") if isinstance(ipam, dict) else ""
-    return isinstance(ipam_type, str) and isinstance(plugin.get("bridge", ""), str)
+    capabilities = plugin.get("capabilities")
+    named = isinstance(ipam_type, str) and isinstance(plugin.get("bridge", ""), str)
+    return named and (capabilities is None or isinstance(capabilities, dict))
 
 
 def name_of(content: str) -> str:

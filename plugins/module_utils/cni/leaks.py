@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.cni import netns, record
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import HostError, PodnetError, taking_apart
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.address_stores import BOOKKEEPING
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import declared_network, packed_ip
 
@@ -235,7 +235,7 @@ def look() -> Sight:
     for paths in places.values():
         try:
             links = _interfaces(["nsenter", f"--net={paths[0]}", "--"])
-        except ToolError as error:
+        except (ToolError, HostError) as error:
             if any(netns.is_alive(path) for path in paths):
                 blind.append(str(error))
             continue
@@ -255,14 +255,22 @@ def _paths() -> Iterator[str]:
 
 
 def _interfaces(enter: Sequence[str]) -> list[Interface]:
-    shown = json.loads(run([*enter, "ip", "-json", "-details", "address", "show"]) or "[]")
+    argv = [*enter, "ip", "-json", "-details", "address", "show"]
+    printed = run(argv)
+    with taking_apart(" ".join(argv)):
+        return interfaces(printed)
+
+
+def interfaces(printed: str) -> list[Interface]:
+    """The interfaces in what `ip -json -details address show` prints; raises what MALFORMED names."""
+    shown = json.loads(printed or "[]")
     return [
         Interface(
-            link["ifindex"],
-            link.get("link_index") or 0,
-            link.get("master", ""),
-            link.get("linkinfo", {}).get("info_kind", ""),
-            link["ifname"],
+            int(link["ifindex"]),
+            int(link.get("link_index") or 0),
+            str(link.get("master", "")),
+            str(link.get("linkinfo", {}).get("info_kind", "")),
+            str(link["ifname"]),
             frozenset(filter(None, (packed_ip(entry.get("local")) for entry in link.get("addr_info", [])))),
         )
         for link in shown

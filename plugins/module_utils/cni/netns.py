@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, remove_empty, write_atomically
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import taking_apart
 
 DIRECTORY = "/run/netns"
 MADE = RUN / "netns-made"
@@ -64,8 +65,15 @@ def addresses(path: str, interface: str) -> list[str] | None:
 
     :raises ToolError: the namespace is gone
     """
-    shown = json.loads(run(["nsenter", f"--net={path}", "--", "ip", "-json", "address", "show", "up"]) or "[]")
-    for link in shown:
+    argv = ["nsenter", f"--net={path}", "--", "ip", "-json", "address", "show", "up"]
+    printed = run(argv)
+    with taking_apart(" ".join(argv)):
+        return addresses_of(interface, printed)
+
+
+def addresses_of(interface: str, printed: str) -> list[str] | None:
+    """The same out of what `ip -json address show` prints; raises what MALFORMED names."""
+    for link in json.loads(printed or "[]"):
         if link.get("ifname") == interface:
             return [f"{entry['local']}/{entry['prefixlen']}" for entry in link["addr_info"]]
     return None

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.lock import INHERITED
+from ansible_collections.podnet.fabric.plugins.module_utils.cni.result import flaw
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import held_lock
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 
@@ -172,6 +173,9 @@ def _parse_result(name: str, command: str, output: str) -> dict[str, Any]:
         raise CniError(name, command, None, f"its result is not JSON ({error})", output.strip()[:200]) from error
     if not isinstance(result, dict):
         raise CniError(name, command, None, "its result is not a JSON object", output.strip()[:200])
+    wrong = flaw(result) if command == "ADD" else ""
+    if wrong:
+        raise CniError(name, command, None, f"its result is none: {wrong}", output.strip()[:200])
     return result
 
 

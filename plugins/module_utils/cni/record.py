@@ -14,7 +14,10 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ansible_collections.podnet.fabric.plugins.module_utils import stored
+from ansible_collections.podnet.fabric.plugins.module_utils.cni import conflist
 from ansible_collections.podnet.fabric.plugins.module_utils.cni.network import Runtime
+from ansible_collections.podnet.fabric.plugins.module_utils.cni.result import entries, flaw
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, remove_empty, write_atomically
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 
@@ -28,6 +31,10 @@ VERSION = 1
 
 class RecordError(PodnetError):
     """An attachment's record that cannot be read or written."""
+
+
+class NewerRecord(Exception):
+    """A record of a newer version."""
 
 
 class Record(NamedTuple):
@@ -71,9 +78,8 @@ class Record(NamedTuple):
     @property
     def ips(self) -> list[Mapping[str, Any]]:
         """The entries of the result that belong to the pod's interface: address in CIDR notation, gateway."""
-        result = self.result or {}
         position, _dummy = self._interface()
-        return [ip for ip in result.get("ips", []) if ip.get("interface", position) == position]
+        return [ip for ip in entries(self.result, "ips") if ip.get("interface", position) == position]
 
     @property
     def mac(self) -> str:
@@ -83,13 +89,23 @@ class Record(NamedTuple):
     @property
     def host_interfaces(self) -> list[str]:
         """The interfaces on the node that the plugins reported, the bridge among them."""
-        return [entry["name"] for entry in (self.result or {}).get("interfaces", []) if not entry.get("sandbox")]
+        return [entry["name"] for entry in entries(self.result, "interfaces") if not entry.get("sandbox")]
 
     def _interface(self) -> tuple[int, Mapping[str, Any]]:
-        for position, entry in enumerate((self.result or {}).get("interfaces", [])):
+        for position, entry in enumerate(entries(self.result, "interfaces")):
             if entry.get("sandbox") and entry.get("name") == self.ifname:
                 return position, entry
         return -1, {}
+
+
+_TYPES: stored.Types = {
+    **dict.fromkeys(("network", "namespace", "name", "netns", "ifname", "conf_dir", "bin_dir"), str),
+    **dict.fromkeys(("labels", "args", "capability_args", "conflist"), dict),
+    "netns_made": bool,
+    "kept": list,
+    "result": (dict, type(None)),
+}
+_OPTIONAL = frozenset(("kept", "result"))
 
 
 def path(record: Record) -> Path:
@@ -129,6 +145,30 @@ def read_all() -> list[Record]:
     return [_read(found) for found in sorted(DIRECTORY.glob("*.json"))]
 
 
+def parse(text: str) -> Record:
+    """The attachment that a record tells of.
+
+    :raises NewerRecord: written by a newer version
+    :raises ValueError: not a record
+    """
+    document = stored.load(text)
+    head = document.pop("podnet", None)
+    version = head.get("version") if isinstance(head, dict) else None
+    if not isinstance(version, int):
+        raise ValueError("it does not say in which format it is")  # noqa: TRY004
+    if version > VERSION:
+        raise NewerRecord(f"written in format {version}, this version of podnet.fabric knows up to {VERSION}")
+    stored.checked(document, _TYPES, _OPTIONAL)
+    texts = [*document["labels"].values(), *document["args"].values(), *document.get("kept", ())]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("labels, args or kept: not texts")
+    wrong = flaw(document["result"]) if document.get("result") is not None else ""
+    wrong = wrong or conflist.flaw(document["conflist"])
+    if wrong:
+        raise ValueError(f"result or conflist: {wrong}")
+    return Record(**document)
+
+
 def _read(found: Path) -> Record:
     try:
         text = found.read_text(encoding="utf-8")
@@ -137,16 +177,12 @@ def _read(found: Path) -> Record:
     except UnicodeDecodeError:
         text = ""
     try:
-        document = json.loads(text)
-        version = document.pop("podnet")["version"]
-        if version > VERSION:
-            raise RecordError(
-                f"{found}: written in format {version}, this version of podnet.fabric knows up to {VERSION}"
-            )
-        return Record(**document)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return parse(text)
+    except NewerRecord as error:
+        raise RecordError(f"{found}: {error}") from None
+    except ValueError as error:
         raise RecordError(
-            f"{found}: not the record of an attachment ({type(error).__name__}: {error}); detach that pod by hand "
+            f"{found}: not the record of an attachment ({error}); detach that pod by hand "
             "(delete its interface and its address below /run/podnet/ipam), then remove the file"
         ) from error
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED
 from ansible_collections.podnet.fabric.plugins.module_utils.evidence import bpf
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_objects import ip_text
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import AF_INET, AF_INET6
@@ -139,7 +140,7 @@ def _nft_chains(unknown: list[str]) -> list[Chain]:
     answer = _output(["nft", "-j", "list", "chains"], unknown)
     try:
         return list(nft_chains(answer)) if answer else []
-    except (ValueError, KeyError, TypeError) as error:
+    except MALFORMED as error:
         unknown.append(f"nft -j list chains: an answer that is none ({error})")
         return []
 
@@ -184,7 +185,7 @@ def _plugin_types(file: Path) -> list[str]:
         with file.open(encoding="utf-8") as stream:
             found = json.loads(stream.read(_LARGEST))
         return [str(plugin["type"]) for plugin in found.get("plugins", [found])]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, *MALFORMED):
         return []
 
 

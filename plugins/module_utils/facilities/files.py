@@ -34,7 +34,7 @@ def is_our_text(text: str) -> bool:
         return True
     try:
         document = json.loads(text) if text.lstrip().startswith("{") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(document, dict) and "podnet" in document
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, PodnetError, taking_apart
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, RECREATE, REPLACE
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def observe(prefix: str) -> dict[str, IpSet]:
         raise PodnetError(f"the IP sets cannot be read: {error}") from error
 
 
+@taking_apart("ipset save")
 def parse(saved: str) -> dict[str, IpSet]:
     """Sets out of what `ipset save` prints."""
     sorts: dict[str, tuple[str, str]] = {}

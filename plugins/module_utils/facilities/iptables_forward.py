@@ -12,7 +12,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, taking_apart
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import iptables_tools
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import TABLE
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import LOCK_SECONDS, OURS
@@ -81,7 +81,10 @@ Objects = dict[tuple[str, str, str], Object]
 
 def drops_all(rule: str) -> bool:
     """Whether a rule drops or rejects whatever meets it."""
-    words = shlex.split(rule)
+    try:
+        words = shlex.split(rule)
+    except ValueError:
+        return False  # a comment with a line's end in it, which iptables-save prints as it is
     if words[:3] == ["-m", "comment", "--comment"]:
         del words[:4]
     return words[:1] in (["-j"], ["-g"]) and words[1:2] in (["DROP"], ["REJECT"])
@@ -99,6 +102,7 @@ def filters() -> Iterator[Filter]:
             yield parse(tool, family, text)
 
 
+@taking_apart("iptables-save")
 def parse(tool: str, family: int, text: str) -> Filter:
     """What ``iptables-save -t filter`` prints."""
     policy, used = "ACCEPT", False

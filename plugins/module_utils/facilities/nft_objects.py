@@ -14,7 +14,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError, taking_apart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,13 +73,19 @@ def digest(rule: str) -> str:
 def observe() -> tuple[Objects, list[str]]:
     """Our table, its sets and its chains by (sort, name), and a line when the table is somebody else's."""
     try:
-        document = json.loads(run(["nft", "-j", "list", "table", *TABLE.split()]))
+        printed = run(["nft", "-j", "list", "table", *TABLE.split()])
     except ToolError as error:
         # Without the tool nobody has made the table either; an apply says that it is missing.
         if error.missing or "No such file or directory" in error.stderr:
             return {}, []
         raise PodnetError(f"nftables cannot be read: {error}") from error
-    return parse(document.get("nftables", []))
+    return read(printed)
+
+
+@taking_apart(f"nft -j list table {TABLE}")
+def read(printed: str) -> tuple[Objects, list[str]]:
+    """Typed objects out of what `nft -j` prints."""
+    return parse(json.loads(printed)["nftables"])
 
 
 def parse(entries: Sequence[dict[str, Any]]) -> tuple[Objects, list[str]]:

@@ -60,6 +60,19 @@ def error_in(datagram: bytes, offset: int, length: int, kind: int, flags: int) -
     return NetlinkError(-negative, extack)
 
 
+def only(datagram: bytes, sequence: int) -> Block | None:
+    """The message that answers the request of that number for one object; None when the datagram is another's."""
+    length, kind, flags, answered = header_at(datagram, 0)
+    if answered != sequence:
+        return None
+    error = error_in(datagram, 0, length, kind, flags) if kind == NLMSG_ERROR else None
+    if error is not None:
+        raise error
+    if kind < NLMSG_MIN_TYPE:
+        raise ProtocolError(f"message {kind} is no answer to a request for one object")
+    return Block(kind, length, _stride(length), datagram[:length].ljust(_stride(length), b"\0"))
+
+
 class Answer:
     """The answer to one dump request, datagram by datagram."""
 

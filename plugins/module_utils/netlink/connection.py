@@ -14,6 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.answer impor
     Answer,
     error_in,
     header_at,
+    only,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes import (
     NLM_F_ACK,
@@ -129,15 +130,9 @@ class Netlink:
         _SEQUENCE.pack_into(request, 8, self._sequence)
         self._send(request)
         while True:
-            datagram = self._receive()
-            length, answer, flags, sequence = header_at(datagram, 0)
-            if sequence != self._sequence:
-                continue
-            error = error_in(datagram, 0, length, answer, flags) if answer == NLMSG_ERROR else None
-            if error is not None:
-                raise error
-            stride = (length + 3) & ~3
-            return Block(answer, length, stride, datagram[:length].ljust(stride, b"\0"))
+            answer = only(self._receive(), self._sequence)
+            if answer is not None:
+                return answer
 
     def batch(self, messages: Sequence[bytes]) -> list[tuple[int, NetlinkError]]:
         """Send all the messages; the ones that failed, as (index in `messages`, error).

@@ -122,7 +122,7 @@ def _end_by_attributes(data: bytes) -> End:
     return End(
         addresses.get(source, b""),
         addresses.get(destination, b""),
-        protocol.get(_CTA_PROTO_NUM, b"\0")[0],
+        int.from_bytes(protocol.get(_CTA_PROTO_NUM, b""), "big"),
         _port(protocol.get(_CTA_PROTO_SRC_PORT)),
         _port(protocol.get(_CTA_PROTO_DST_PORT)),
     )

@@ -127,7 +127,9 @@ def dump_routes(
         raise
     routes: list[Route] = []
     for each in tables(blocks, _BODY.size):
-        routes += _routes(each, names, size)
+        # A kernel without that family answers with the routes of those that it has (rtnetlink_rcv_msg).
+        if each.octets(0).count(family) == each.rows:
+            routes += _routes(each, names, size)
     if not nl.strict:
         return [route for route in routes if protocol in (0, route.protocol) and table in (0, route.table)]
     return routes
@@ -142,8 +144,10 @@ def lookup_route(nl: Netlink, names: Mapping[int, str], address: bytes) -> Route
     family = _AF_INET if len(address) == 4 else _AF_INET6
     body = _BODY.pack(family, 8 * len(address), 0, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH) + attribute(_RTA_DST, address)
     blocks = [nl.get(_RTM_GETROUTE, body)]
-    (route,) = [route for each in tables(blocks, _BODY.size) for route in _routes(each, names, ADDRESS_SIZE[family])]
-    return route
+    found = [route for each in tables(blocks, _BODY.size) for route in _routes(each, names, ADDRESS_SIZE[family])]
+    if len(found) != 1 or found[0].family != family:
+        raise ProtocolError(f"{len(found)} routes, or one of another family, where one to the address was asked for")
+    return found[0]
 
 
 def encode_route(verb: str, route: Route, index_of: Mapping[str, int]) -> bytes:
@@ -192,6 +196,10 @@ def encode_route(verb: str, route: Route, index_of: Mapping[str, int]) -> bytes:
 
 
 def _routes(table: Table, names: Mapping[int, str], size: int) -> list[Route]:
+    for attribute_type in (_RTA_DST, _RTA_PREFSRC):
+        found = table.places.get(attribute_type, (0, size))[1]
+        if found != size:
+            raise ProtocolError(f"attribute {attribute_type} of a route holds {found} bytes instead of {size}")
     types = table.octets(7)
     devices: Iterable[str] = table.repeat("")
     gateways: Iterable[bytes] = table.repeat(b"")

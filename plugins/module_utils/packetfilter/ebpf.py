@@ -17,6 +17,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Elements:
 
 def describe(elements: Mapping[bytes, bytes]) -> list[str]:
     """The elements in words, sorted."""
+    odd = next((key for key, value in elements.items() if (len(key), len(value)) != (KEY.size, VALUE.size)), None)
+    if odd is not None:
+        raise PodnetError(f"a policy's BPF map holds a key of {len(odd)} bytes, so it is none of ours; remove its pin")
     told = [(*KEY.unpack(key), VALUE.unpack(value)[0]) for key, value in elements.items()]
     guards = {value for _length, space, _data, value in told if space < _DIGEST}
     return sorted(_line(guards, *each) for each in told)
@@ -166,7 +170,7 @@ def _line(guards: set[int], length: int, space: int, data: bytes, value: int) ->
         prefix = f"{_text(6 if space & _IPV6 else 4, data)}/{length}"
         return f"guard {space & ~_IPV6:016x} allows {prefix} {ports}"
     first = int.from_bytes(data[2:4], "big")
-    last = first + (1 << (2 * _PORT_BITS - length)) - 1
+    last = first + (1 << max(2 * _PORT_BITS - length, 0)) - 1
     numbers = str(first) if first == last else f"{first}-{last}"
     return f"ports {space:016x} have {NAMES.get(data[0], data[0])} {numbers}"
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import record as attached
 from ansible_collections.podnet.fabric.plugins.module_utils.cni import record
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import HostError
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED, HostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -97,7 +97,7 @@ def _cached(networks: set[str], cache: Path) -> Iterator[dict[str, Any]]:
             arguments = dict(document.get("cniArgs") or ())
             name = arguments.get("K8S_POD_NAME") or document["containerId"]
             addresses = [ip["address"].partition("/")[0] for ip in document["result"].get("ips") or ()]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, *MALFORMED):
             continue  # half written, gone meanwhile, or not a result
         yield _pod(str(arguments.get("K8S_POD_NAMESPACE") or "default"), str(name), {}, addresses)
 

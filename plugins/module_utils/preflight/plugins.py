@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.files import is_our_text
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import CniDirectory, Wanted
 
@@ -46,7 +47,7 @@ def _versions(plugin: str) -> tuple[str, ...]:
     try:
         answer = json.loads(run([plugin], stdin='{"cniVersion": "1.0.0"}', env={"CNI_COMMAND": "VERSION"}, timeout=20))
         return tuple(str(version) for version in answer["supportedVersions"])
-    except (ToolError, ValueError, KeyError, TypeError, OSError):
+    except (ToolError, OSError, *MALFORMED):
         return ()
 
 

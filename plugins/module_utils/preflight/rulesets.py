@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED, PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_forward import BUILT_IN, filters
 from ansible_collections.podnet.fabric.plugins.module_utils.preflight.seen import Firewall
 
@@ -55,10 +55,10 @@ def look_at_rulesets(tools: Mapping[str, str | None]) -> tuple[tuple[Firewall, .
 def nft_chains(answer: str) -> list[dict[str, Any]]:
     """The chains in the answer of `nft -j list chains`."""
     try:
-        objects = json.loads(answer)["nftables"]
-    except (ValueError, KeyError):
+        found = [each["chain"] for each in json.loads(answer)["nftables"] if "chain" in each]
+        return [each for each in found if all(isinstance(each[key], str) for key in ("family", "table", "name"))]
+    except MALFORMED:
         return []
-    return [each["chain"] for each in objects if "chain" in each]
 
 
 def dropping_chains(
@@ -75,21 +75,21 @@ def dropping_chains(
             yield Firewall("nftables", _table(chain), chain["name"])
 
 
-def ends_with_drop(rules: list[dict[str, Any]]) -> bool:
-    """Whether one of a chain's rules (libnftables' JSON) drops or rejects whatever meets it."""
-    for rule in rules:
-        words = [word for word in rule.get("expr", ()) if not {"counter", "log"} & word.keys()]
-        if words and {"drop", "reject"} & words[0].keys():
-            return True
+def ends_with_drop(answer: str) -> bool:
+    """Whether one of a chain's rules (the answer of `nft -j list chain`) drops or rejects whatever meets it."""
+    try:
+        rules = [each["rule"] for each in json.loads(answer)["nftables"] if "rule" in each]
+        for rule in rules:
+            words = [word for word in rule.get("expr", ()) if not {"counter", "log"} & word.keys()]
+            if words and {"drop", "reject"} & words[0].keys():
+                return True
+    except MALFORMED:
+        return False
     return False
 
 
-def _rules(nft: str | None, chain: Mapping[str, Any]) -> list[dict[str, Any]]:
-    answer = _output([nft, "-j", "list", "chain", *_table(chain).split(), chain["name"]])
-    try:
-        return [each["rule"] for each in json.loads(answer)["nftables"] if "rule" in each]
-    except (ValueError, KeyError):
-        return []
+def _rules(nft: str | None, chain: Mapping[str, Any]) -> str:
+    return _output([nft, "-j", "list", "chain", *_table(chain).split(), chain["name"]])
 
 
 def _table(chain: Mapping[str, Any]) -> str:

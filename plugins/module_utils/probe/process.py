@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils import detached
+from ansible_collections.podnet.fabric.plugins.module_utils import detached, stored
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, remove_empty, write_atomically
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import message, namespace, responder
 
@@ -46,6 +46,13 @@ class Record(NamedTuple):
     port: int
     digest: str
     expires: float  # seconds since the epoch
+
+
+_TYPES: stored.Types = {
+    **dict.fromkeys(("name", "namespace", "digest"), str),
+    **dict.fromkeys(("pid", "start", "port"), int),
+    "expires": stored.NUMBER,
+}
 
 
 def present(folder: Path = FOLDER) -> list[Record]:
@@ -126,14 +133,22 @@ def _path(name: str, folder: Path) -> Path:
     return folder / f"{name}.json"
 
 
+def read(text: str) -> Record:
+    """The responder that a record tells of.
+
+    :raises ValueError: not a record
+    """
+    return Record(**stored.checked(stored.load(text), _TYPES))
+
+
 def _records(folder: Path) -> list[Record]:
     records = []
     for path in sorted(folder.glob("*.json")):
         try:
-            records.append(Record(**json.loads(path.read_text(encoding="utf-8"))))
+            records.append(read(path.read_text(encoding="utf-8")))
         except FileNotFoundError:  # ended by itself meanwhile
             continue
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise responder.ResponderError(
                 f"{path}: not a record of a responder ({error}); "
                 f"end its process ({COMM} in ps), if there is one, and remove the file"

@@ -183,7 +183,7 @@ def _add_keys(inspection: Inspection, peers: list[dict[str, Any]], told: Any, fo
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

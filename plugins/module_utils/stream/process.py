@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils import detached
+from ansible_collections.podnet.fabric.plugins.module_utils import detached, stored
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, remove_empty, write_atomically
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace, responder
 from ansible_collections.podnet.fabric.plugins.module_utils.stream import flow, sender
@@ -59,6 +59,9 @@ class Record(NamedTuple):
     pid: int
     start: int  # clock ticks since boot
     settings: str  # digest
+
+
+_TYPES: stored.Types = {"role": str, "name": str, "pid": int, "start": int, "settings": str}
 
 
 class Told(NamedTuple):
@@ -182,6 +185,8 @@ def _collected(record: Record, counts: Path) -> tuple[list[dict[str, Any]], list
     except FileNotFoundError:
         why = "does not answer" if _alive(record) else "is gone: it was killed, or the machine ran out of memory"
         return [], [f"{record.role} {record.name}: process {record.pid} left no counts, it {why}; see dmesg"]
+    except (ValueError, RecursionError) as error:
+        return [], [f"{counts}: no counts of {record.role} {record.name} ({error}); run it again"]
     return flows, []
 
 
@@ -199,12 +204,20 @@ def _of(role: str, names: Sequence[str] | None, folder: Path) -> tuple[list[Reco
     return [record for record in records if record.name in names], failures
 
 
+def read(text: str) -> Record:
+    """The process that a record tells of.
+
+    :raises ValueError: not a record
+    """
+    return Record(**stored.checked(stored.load(text), _TYPES))
+
+
 def _read(path: Path) -> Record | None:
     try:
-        return Record(**json.loads(path.read_text(encoding="utf-8")))
+        return read(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise flow.StreamError(
             f"{path}: not a record of a stream ({error}); end its process ({COMM} in ps), if there is one, and "
             "remove the file"

@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node whose block is full gets a second one, on a lab of four nodes; the pods that are there notice nothing."""
+"""A node whose block is full gets a second one, on a lab of three nodes; the pods that are there notice nothing."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from .test_site import NODES, TOP, Site
+from .test_site import TOP, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+NODES = ("node1", "node2", "node3")
+LIMIT = ("--limit", ",".join(NODES))
 # Room for five pods in an IPv4 block and for six in an IPv6 one, of eight addresses each. The second block of IPv4 is
 # reserved, so what node1 gets first and what it gets later are not side by side.
 POOLS = [
@@ -34,12 +36,13 @@ OUTSIDE = ("203.0.113.2", "2001:db8:113::2")
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     lab = Site(f"g{os.getpid() % 100000}-", tmp_path_factory.mktemp("site"))
+    hosts = ("-e", f"lab_hosts=router,outside,{','.join(NODES)}")
     try:
-        lab.play("lab")
-        lab.play("site", *POOLED)
+        lab.play("lab", *hosts)
+        lab.play("site", *LIMIT, *POOLED)
         yield lab
     finally:
-        lab.play("lab", "-e", "lab_state=absent", check=False)
+        lab.play("lab", *hosts, "-e", "lab_state=absent", check=False)
 
 
 def attach(site: Site, node: str, *names: str) -> dict[str, Any]:
@@ -77,7 +80,7 @@ def test_a_full_node_gets_a_second_block(site: Site) -> None:
     # It is full; the playbook ipam tells so, and what to do.
     refused = attach(site, "node1", "p5")
     assert "no IP addresses available" in json.dumps(refused)
-    report = site.play("ipam", *POOLED).output
+    report = site.play("ipam", *LIMIT, *POOLED).output
     assert "node1: its IPv4 blocks are full; give it one more with podnet_blocks: 2" in report
     assert "node2: its" not in report
     assert re.search(r"four +10\.244\.0\.0/24 +/29 +4 of 32 +0 +1 +27 +yes", report)
@@ -95,7 +98,7 @@ def test_a_full_node_gets_a_second_block(site: Site) -> None:
     try:
         grown = site.folder / "grown.yml"
         grown.write_text(yaml.safe_dump({"podnet": {"hosts": {"node1": {"podnet_blocks": 2}}}}), encoding="utf-8")
-        growing = ("-i", str(grown), *POOLED)
+        growing = ("-i", str(grown), *LIMIT, *POOLED)
         site.play("site", *growing)
         assert site.play("site", *growing).changed() == dict.fromkeys(NODES, 0)
     finally:

@@ -52,9 +52,8 @@ class Life(NamedTuple):
         (self.folder / "life.json").write_text(json.dumps({"all": {"children": content}}), encoding="utf-8")
 
     def play(self, playbook: str, *arguments: str, check: bool = True) -> Run:
-        """A playbook with that inventory. What a checkpoint does is tested elsewhere, and takes its time."""
-        common = ("-i", str(self.folder / "life.json"), "-e", "podnet_rollback=false")
-        return self.site.play(playbook, *common, *arguments, check=check)
+        """A playbook with that inventory."""
+        return self.site.play(playbook, "-i", str(self.folder / "life.json"), *arguments, check=check)
 
     def ledger(self) -> str:
         return (self.folder / "ledger.json").read_text(encoding="utf-8")

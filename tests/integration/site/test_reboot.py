@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .test_site import FIFTH, Site, differences
+from .test_site import Site, differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROGRAM = "/usr/local/sbin/podnet-node"
+NODES = ("node1", "node2")
+LIMIT = ("--limit", ",".join(NODES))
 FOLDERS = ("/etc/systemd/system", "/etc/NetworkManager")
 # The kernel's part of a node: links with their addresses and routes, nexthops, packet filters, sysctls; and /run.
 REBOOT = r"""
@@ -37,14 +39,15 @@ rm -rf /run/podnet
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     lab = Site(f"r{os.getpid() % 100000}-", tmp_path_factory.mktemp("site"))
+    hosts = ("-e", "lab_hosts=router,outside,node1,node2")
     try:
-        lab.play("lab")
+        lab.play("lab", *hosts)
         for folder in FOLDERS:
             lab.inside("node1", "mkdir", "-p", folder)
             lab.inside("node2", "rm", "-rf", folder)
         yield lab
     finally:
-        lab.play("lab", *FIFTH, "-e", "lab_state=absent", check=False)
+        lab.play("lab", *hosts, "-e", "lab_state=absent", check=False)
 
 
 def program(site: Site, node: str, *words: str) -> tuple[int, str]:
@@ -57,10 +60,10 @@ def program(site: Site, node: str, *words: str) -> tuple[int, str]:
 
 
 def test_a_node_comes_back_after_a_reboot(site: Site) -> None:
-    before = site.pictures("node1", "node2")
-    site.play("site")
-    whole = site.pictures("node1", "node2")
-    for node in ("node1", "node2"):
+    before = site.pictures(*NODES)
+    site.play("site", *LIMIT)
+    whole = site.pictures(*NODES)
+    for node in NODES:
         assert program(site, node, "diff") == (0, "")
         site.inside(node, "sh", "-c", REBOOT)
         status, told = program(site, node, "diff")
@@ -71,9 +74,9 @@ def test_a_node_comes_back_after_a_reboot(site: Site) -> None:
         status, told = program(site, node, "restore", "--wait", "10")
         assert (status, told.splitlines()[-1].endswith(" changes, 0 problems")) == (0, True), told
         assert program(site, node, "restore") == (0, "0 changes, 0 problems\n")
-    assert differences(whole, site.pictures("node1", "node2")) == {}
-    assert set(site.play("site").changed().values()) == {0}
-    assert site.play("status").status == 0
+    assert differences(whole, site.pictures(*NODES)) == {}
+    assert set(site.play("site", *LIMIT).changed().values()) == {0}
+    assert site.play("status", *LIMIT).status == 0
 
     # What a person, or a daemon of the host's, does to it is told by object and field, and mended.
     site.inside("node2", "ip", "link", "set", "podnet0", "mtu", "1300")
@@ -87,13 +90,13 @@ def test_a_node_comes_back_after_a_reboot(site: Site) -> None:
     assert "not restored: bridge: /etc/podnet/node.d/bridge.json: not a declaration" in told
 
     site.inside("node2", "rm", "/etc/podnet/node.d/bridge.json")
-    site.play("site")
-    site.play("teardown")
-    assert differences(before, site.pictures("node1", "node2")) == {}
+    site.play("site", *LIMIT)
+    site.play("teardown", *LIMIT)
+    assert differences(before, site.pictures(*NODES)) == {}
 
 
 def test_units_and_drop_ins_are_there_where_somebody_reads_them(site: Site) -> None:
-    site.play("site", "-e", "podnet_self_heal=300")
+    site.play("site", *LIMIT, "-e", "podnet_self_heal=300")
     wants = "/etc/systemd/system/multi-user.target.wants/podnet-restore.service"
     assert site.inside("node1", "readlink", wants).strip() == "/etc/systemd/system/podnet-restore.service"
     unit = site.inside("node1", "cat", "/etc/systemd/system/podnet-restore.service")
@@ -106,17 +109,17 @@ def test_units_and_drop_ins_are_there_where_somebody_reads_them(site: Site) -> N
     for folder in FOLDERS:
         assert site.inside("node2", "sh", "-c", f"ls -d {folder} || true") == ""
 
-    run = site.play("site")
+    run = site.play("site", *LIMIT)
     assert run.results["Have the node bring its pod network back after a reboot", "node1"]["operations"] == {
         "files": {"delete": 2},
         "enablements": {"delete": 1},
     }
-    site.play("site", "-e", "podnet_persist=false")
+    site.play("site", *LIMIT, "-e", "podnet_persist=false")
     assert site.inside("node1", "sh", "-c", "find /etc/systemd /etc/NetworkManager /usr/local -name '*podnet*'") == ""
 
 
 def test_the_program_takes_the_network_off(site: Site) -> None:
-    site.play("site")
+    site.play("site", *LIMIT)
     status, told = program(site, "node1", "purge")
     assert status == 0
     assert "delete links: podnet0" in told

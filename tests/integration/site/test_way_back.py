@@ -155,6 +155,7 @@ def test_a_checkpoint_left_behind_keeps_the_declarations_before_it(site: Site) -
     assert site.play("status").status == 0
 
 
+ROLLBACK = ("-e", '{"podnet_rollback": true}')
 OTHER_PORT = ("-e", "podnet_vxlan_port=4790")
 HURDLE = "table inet hurdle { chain input { type filter hook input priority -300; udp dport 4790 drop; }; }"
 
@@ -171,7 +172,7 @@ def test_a_verification_that_fails_on_one_node_takes_all_of_them_back(site: Site
     before = {node: configuration(lines) for node, lines in site.pictures().items()}
     site.inside("node3", "nft", HURDLE)
     try:
-        run = site.play("site", *OTHER_PORT, "-e", '{"podnet_verify": true}', check=False)
+        run = site.play("site", *OTHER_PORT, *ROLLBACK, "-e", '{"podnet_verify": true}', check=False)
     finally:
         site.inside("node3", "nft", "delete", "table", "inet", "hurdle")
     assert run.status != 0

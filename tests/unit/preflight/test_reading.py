@@ -104,7 +104,8 @@ def test_a_chain_drops_by_hook_and_policy_and_ours_is_not_told() -> None:
     ],
 )
 def test_a_rule_without_a_condition_drops_everything(rule: list[dict[str, Any]], drops: bool) -> None:
-    assert rulesets.ends_with_drop([{"expr": [{"accept": None}]}, {"expr": rule}]) is drops
+    chain = [[{"accept": None}], rule]
+    assert rulesets.ends_with_drop(json.dumps({"nftables": [{"rule": {"expr": each}} for each in chain]})) is drops
 
 
 @pytest.mark.parametrize("answer", ["", "no json", "{}"])

@@ -1,0 +1,163 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long the module takes for policies: everything loaded, nothing to do, one endpoint more.
+
+Full is all that the module does from its parameters on, with observing before and verifying after: ipBlocks of one
+policy, or pods of other nodes that it selects. Of one endpoint more two things are told: all that the module does with
+the parameters of the whole cluster, which it reads, compares and declares anew, and of that the packet filter's part:
+observing what stands, telling the difference, changing it, and verifying.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.podnet.fabric.benchmarks import policy_ground, traffic
+from ansible_collections.podnet.fabric.benchmarks.dataplane import interval
+from ansible_collections.podnet.fabric.benchmarks.network import Network, run
+from ansible_collections.podnet.fabric.benchmarks.policy_ground import EBPF, NFTABLES, POD
+from ansible_collections.podnet.fabric.plugins.module_utils import reconcile as reconciling
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
+from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import compiler, documents, endpoints
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Seconds, of the issue.
+FULL = {NFTABLES: 1.0, EBPF: 0.25}
+ONE_MORE = {NFTABLES: 0.010, EBPF: 0.001}
+_FIRST = int(ipaddress.ip_address("10.64.0.0"))
+
+Times = dict[str, float]
+
+
+def pods(backend: str, count: int) -> dict[str, Any]:
+    """Parameters of the module: so many pods elsewhere may reach one here."""
+    spec = {
+        "podSelector": {"matchLabels": {"app": "web"}},
+        "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "client"}}}]}],
+    }
+    there = [
+        {
+            "name": f"client{number}",
+            "node": "elsewhere",
+            "labels": {"app": "client"},
+            "addresses": [str(ipaddress.ip_address(_FIRST + 2 * number))],
+        }
+        for number in range(count)
+    ]
+    here = {"name": "web", "node": "here", "labels": {"app": "web"}, "addresses": [POD]}
+    policy = {"metadata": {"name": "web"}, "spec": spec}
+    return {"backend": backend, "node": "here", "policies": [policy], "endpoints": [here, *there]}
+
+
+def report(count: int, times: int) -> bool:
+    """Prints the times of each backend, and whether the bounds hold."""
+    holds = True
+    for backend in (NFTABLES, EBPF):
+        runs = [_apart(lambda backend=backend: loads(backend, count)) for _time in range(times)]  # type: ignore[misc]
+        print(f"\nthe module with {backend} and {count:,} rules, medians of {times} runs, ms [95 %]")
+        bounds = {
+            "all loaded, blocks": FULL[backend],
+            "all loaded, pods": FULL[backend],
+            "one endpoint more, packet filter": ONE_MORE[backend],
+        }
+        for name in runs[0]:
+            median, low, high = interval([each[name] for each in runs])
+            verdict = ""
+            if name in bounds:
+                good = median <= bounds[name]
+                holds &= good
+                verdict = f", at most {bounds[name] * 1e3:g}: {'holds' if good else 'DOES NOT HOLD'}"
+            print(f"  {name:<34}{median * 1e3:>9.1f} [{low * 1e3:.1f} {high * 1e3:.1f}]{verdict}")
+    return holds
+
+
+def loads(backend: str, count: int) -> Times:
+    """On a node with a bridge and a pod."""
+    run("ip", "link", "add", "podnet0", "type", "bridge")
+    run("ip", "link", "add", "pod", "type", "veth", "peer", "name", "eth0")
+    run("ip", "link", "set", "pod", "master", "podnet0")
+    traffic.before_others(max(os.sched_getaffinity(0)))
+    found: Times = {}
+    _loaded(found, "blocks", policy_ground.parameters(backend, count))
+    declarations = _loaded(found, "pods", pods(backend, count), keep=True)
+    more = [pods(backend, count + number) for number in (1, 2)]
+    found["one endpoint more, all"] = _timed(lambda: _reconcile(more[0], declarations))
+    found["one endpoint more, packet filter"] = _packet_filter(more[1])
+    return found
+
+
+def _loaded(found: Times, name: str, params: dict[str, Any], keep: bool = False) -> Declarations:
+    declarations = Declarations(Path(tempfile.mkdtemp(dir="/run")))
+    for label in ("all loaded", "nothing to do"):
+        found[f"{label}, {name}"] = _timed(lambda: _reconcile(params, declarations))
+    if not keep:
+        _reconcile(None, declarations)
+    return declarations
+
+
+def _timed(call: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def _reconcile(params: dict[str, Any] | None, declarations: Declarations) -> None:
+    with Host() as host:
+        items = {} if params is None else {"podnet": KIND.normalise("podnet", params, None, host)}
+        if not reconciling.reconcile(KIND, items, host, declarations).operations and params is None:
+            raise SystemExit("nothing was there to be removed")
+
+
+def _packet_filter(params: dict[str, Any]) -> float:
+    """Seconds from compiled policies on until the packet filter has them and says so."""
+    with Host() as host:
+        item = KIND.normalise("podnet", params, None, host)
+        pods_known = [endpoints.read(entry) for entry in item["endpoints"]]
+        guarded = [pod for pod in pods_known if pod.name == "web"]
+        policies = [documents.read(document) for document in item["policies"]]
+        compiled = compiler.compile_policies(policies, compiler.World({}, pods_known), guarded)
+        settings = backends.Settings(item["bridge"], item["flows"], item["fragments"])
+        wanted = {item["backend"]: backends.Enforced(compiled, guarded, settings)}
+        begin = time.perf_counter()
+        operations = reconciling.diff(KIND.facilities, backends.target(wanted, [item["backend"]], host))
+        reconciling.apply(KIND.facilities, operations, host)
+        host.forget()
+        left = reconciling.diff(KIND.facilities, backends.target(wanted, [item["backend"]], host))
+        seconds = time.perf_counter() - begin
+    if not operations or left:
+        raise SystemExit(f"one endpoint more made {len(operations)} operations and left {len(left)}")
+    return seconds
+
+
+def _apart(call: Callable[[], Times]) -> Times:
+    """What a call gives in a process on a node of its own."""
+    network = Network(f"pnl{os.getpid()}-", "")
+    run("ip", "netns", "add", network.netns("node"))
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            policy_ground.enter(network.netns("node"))
+            os.write(writer, json.dumps(call()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        told = pipe.read()
+    os.waitpid(child, 0)
+    run("ip", "netns", "delete", network.netns("node"))
+    if not told:
+        raise SystemExit("the module's work could not be timed; the error stands above")
+    found: Times = json.loads(told)
+    return found
