@@ -87,8 +87,7 @@ def _add(conf: Mapping[str, Any], environment: Mapping[str, str]) -> str:
 
 def _quickly(whom: record.Attached) -> bool:
     """Put a pod under its policies where it only adds elements; whether that was so."""
-    known = table.read()
-    elements = None if known is None else table.elements(known, whom)
+    elements = table.elements(table.read(), whom)
     if elements is None:
         return False
     if elements:
@@ -149,9 +148,8 @@ def _delete(environment: Mapping[str, str]) -> None:
 def _is_nobody(container: str, ifname: str) -> bool:
     """Whether no policy knows a pod, so that nothing goes with it."""
     try:
-        known = table.read()
         (path,) = record.of(container, ifname)
-        return known is not None and table.elements(known, record.read(path)) == []
+        return table.elements(table.read(), record.read(path)) == []
     except (record.Damaged, OSError, ValueError):
         return False
 

@@ -67,8 +67,16 @@ def put_back() -> None:
     os.rename(ASIDE, PATH)
 
 
-def elements(table: Mapping[str, Any], pod: record.Attached) -> list[Element] | None:
-    """The elements that a pod adds, or leaves when it goes; None where more would change than elements."""
+def elements(table: Mapping[str, Any] | None, pod: record.Attached) -> list[Element] | None:
+    """The elements that a pod adds, or leaves when it goes; None where more changes than that, or none is known."""
+    try:
+        return None if table is None else _of_pod(table, pod)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        # Somebody has edited it.
+        return None
+
+
+def _of_pod(table: Mapping[str, Any], pod: record.Attached) -> list[Element] | None:
     whose = f"{pod.namespace}/{pod.name}"
     stated = table["stated"].get(whose, {})
     held = table["held"]

@@ -242,6 +242,7 @@ def test_add_fails_closed_and_del_never_fails(guarded: Guarded) -> None:
             "rm /etc/podnet/node.d/policy.json",
             "nft delete table inet podnet",
             f"echo damaged >{TABLE}",
+            f'sed -i \'s/"peers": /"others": /\' {TABLE}',
             "for f in /run/podnet/attached/id-pod*; do echo '[' >$f; done",
             "rm -rf /run/podnet/code /usr/local/lib/podnet/attach.pyz",
             "rm -rf /run/podnet",
