@@ -39,10 +39,13 @@ def render(kind: str, items: Items) -> str:
     return "\n".join([*lines, " }", "}", ""])
 
 
+_encode = json.JSONEncoder(sort_keys=True).encode
+
+
 def _value(value: Any) -> str:
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "[\n" + ",\n".join("    " + json.dumps(entry, sort_keys=True) for entry in value) + "\n   ]"
-    return json.dumps(value, sort_keys=True)
+        return "[\n" + ",\n".join(["    " + _encode(entry) for entry in value]) + "\n   ]"
+    return _encode(value)
 
 
 class Declarations:
@@ -119,14 +122,17 @@ class Declarations:
             f"{self.path(kind)}: {why}; move the file away and run the playbook again: it declares everything anew"
         )
 
-    def write(self, kind: str, items: Items, meanwhile: str = "nothing was changed") -> None:
+    def write(
+        self, kind: str, items: Items, meanwhile: str = "nothing was changed", rendered: str | None = None
+    ) -> None:
         """Replace one kind's declaration; without items the file goes, and with the last file the directories.
 
         :param meanwhile: what an error says of all else
+        :param rendered: what ``rendered`` gives for the items, where it is known already
         """
         try:
             if items:
-                write_atomically(self.path(kind), render(kind, items), 0o600)
+                write_atomically(self.path(kind), rendered or render(kind, items), 0o600)
             else:
                 # The file goes last: as long as it is there the next run knows that something is left to do.
                 _temporary(self.path(kind)).unlink(missing_ok=True)

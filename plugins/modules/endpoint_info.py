@@ -49,6 +49,8 @@ endpoints:
       name: db
       labels: {app: database}
       addresses: [10.244.1.2, "fd00:10:244:1::2"]
+      interfaces: [podnet0, veth2f0c1d6a]
+      mac: 0a:58:0a:f4:01:02
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -34,6 +34,8 @@ description:
     judged packet by packet. A fragment passes when the first one of its packet has, within 30 seconds; one that
     arrives before the first is dropped. Frames with a VLAN tag are dropped, and so is
     what pods send to broadcast, multicast and link-local addresses of each other, but for ICMPv6 and IGMP.
+  - With O(antispoofing) a pod sends from its own addresses only, whether policies select it or not. With
+    O(backend=nftables) that is in the table C(bridge podnet), which sees what comes out of a port of the bridge.
 extends_documentation_fragment:
   - podnet.fabric.attributes
 requirements:
@@ -65,6 +67,16 @@ options:
     description: How many packets that came in fragments O(backend=ebpf) remembers.
     type: int
     default: 8192
+  antispoofing:
+    description:
+      - Whether what comes out of a pod is dropped where its source is not an address of this pod. IPv6 addresses are
+        asked for from C(::), and the link-local address that belongs to the pod's MAC address is its own as well.
+      - With O(backend=nftables) and O(backend=ebpf) the sender of ARP and the target of a neighbour advertisement
+        count, too, and frames with a VLAN tag are dropped. O(backend=iptables) sees neither of them.
+      - It concerns interfaces on O(bridge) of which an endpoint says that they are its own. What comes out of others is
+        left alone.
+    type: bool
+    default: true
   policies:
     description:
       - The documents, each with C(metadata) and C(spec). All that is wrong is reported at once, with its path.
@@ -83,6 +95,9 @@ options:
         C(protocol), by default C(TCP), which policies may refer to by name.
       - C(stated) holds those of the labels that are the name's, whichever pod has it; the plugin C(podnet-attach) adds
         them to a pod's own. Pods of this node that it has attached or detached since count as it has seen them.
+      - For O(antispoofing) C(interfaces) are the interfaces of the node that belong to the pod, and C(mac) is the
+        hardware address of its own one. Without C(mac) it may have any link-local address. Whoever sends from further
+        addresses has them in C(addresses).
     type: raw
     default: []
   asked:
@@ -162,8 +177,8 @@ EXAMPLES = r"""
 RETURN = r"""
 before:
   description: >-
-    What was in the charge of this module on the node, facility (C(nftables), C(ipsets), C(iptables), C(flows)) to a
-    list of objects.
+    What was in the charge of this module on the node, facility (C(nftables), C(nftables_bridge), C(ipsets),
+    C(iptables), C(flows)) to a list of objects.
   returned: success
   type: dict
   sample:
@@ -199,6 +214,7 @@ def main() -> None:
             "bridge": {"type": "str", "default": "podnet0"},
             "flows": {"type": "int", "default": 131072},
             "fragments": {"type": "int", "default": 8192},
+            "antispoofing": {"type": "bool", "default": True},
             "policies": {"type": "raw", "default": []},
             "namespaces": {"type": "dict", "default": {}},
             "endpoints": {"type": "raw", "default": []},

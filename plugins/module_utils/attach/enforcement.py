@@ -14,7 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows imp
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import packed_ip
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, Operation, reconcile
-from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND, enforced
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,7 +62,7 @@ def tabulate(declarations: Declarations) -> None:
 
 def _tabulate(items: Items) -> None:
     # Several items are there only when a run was killed.
-    made = [tabulation.tabulated(item, enforced(item)) for item in items.values()]
+    made = [tabulation.tabulated(item) for item in items.values()]
     if len(made) == 1 and made[0] is not None:
         table.write(made[0])
     else:

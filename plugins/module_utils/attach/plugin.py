@@ -78,36 +78,15 @@ def _add(conf: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     result = text.dumps(conf.get("prevResult")) + "\n"
     whom = pod.described(conf, environment)
     with NodeLock():
-        if not os.path.exists(DECLARED):
+        if not os.path.exists(DECLARED) or table.is_nobody(table.read(), whom):
             record.write(whom)
-        elif not _quickly(whom):
+        else:
             _thoroughly(whom)
     return result
 
 
-def _quickly(whom: record.Attached) -> bool:
-    """Put a pod under its policies where it only adds elements; whether that was so."""
-    elements = table.elements(table.read(), whom)
-    if elements is None:
-        return False
-    if elements:
-        from ansible_collections.podnet.fabric.plugins.module_utils.attach import transaction
-
-        table.put_aside()
-        record.write(whom)
-        try:
-            transaction.add(elements)
-        except OSError:
-            # The packet filter is not as the table says, which stays aside.
-            return False
-        table.put_back()
-    else:
-        record.write(whom)
-    return True
-
-
 def _thoroughly(whom: record.Attached) -> None:
-    """The same by reconciling; where that fails, nothing is left of the pod."""
+    """Put a pod under its policies by reconciling; where that fails, nothing is left of it."""
     table.put_aside()
     try:
         record.write(whom)
@@ -149,7 +128,7 @@ def _is_nobody(container: str, ifname: str) -> bool:
     """Whether no policy knows a pod, so that nothing goes with it."""
     try:
         (path,) = record.of(container, ifname)
-        return table.elements(table.read(), record.read(path)) == []
+        return table.is_nobody(table.read(), record.read(path))
     except (record.Damaged, OSError, ValueError):
         return False
 

@@ -48,7 +48,8 @@ def described(conf: Mapping[str, Any], environment: Mapping[str, str]) -> Attach
             raise Fault(BAD_ENVIRONMENT, f"the {what} is called {value!r}, which cannot be")
     addresses = tuple(_addresses(conf.get("prevResult"), ifname))
     labels = _labels(conf, container, network, f"{namespace}/{name}")
-    return Attached(container, ifname, network, netns, namespace, name, labels, addresses)
+    wiring = (conf.get("prevResult") or {}).get("interfaces") or ()
+    return Attached(container, ifname, network, netns, namespace, name, labels, addresses, wiring=wiring)
 
 
 def _variable(environment: Mapping[str, str], name: str) -> str:

@@ -39,6 +39,8 @@ class Attached:
         name: str,
         labels: Mapping[str, str],
         addresses: Sequence[str],
+        *,
+        wiring: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.container = container
         self.ifname = ifname
@@ -48,6 +50,7 @@ class Attached:
         self.name = name
         self.labels = labels
         self.addresses = addresses
+        self.wiring = wiring
 
     @property
     def path(self) -> str:
@@ -110,6 +113,8 @@ def _attached(document: dict[str, Any]) -> Attached:
     names = (found.container, found.ifname, found.network, found.netns, found.namespace, found.name)
     if not all(isinstance(each, str) for each in (*names, *found.addresses, *found.labels, *found.labels.values())):
         raise TypeError("something other than text")
+    if not all(isinstance(each, dict) for each in found.wiring):
+        raise TypeError("wiring that is none")
     return found
 
 

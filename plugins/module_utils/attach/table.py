@@ -1,10 +1,9 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the node's policies come to for a pod that is attached, worked out beforehand (attach/tabulation.py).
+"""Which pods no policy of the node knows, worked out beforehand (attach/tabulation.py): nothing is to be done for them.
 
-Of a pod like others it says which elements of the kernel's sets and maps it adds; of any other it says nothing, and the
-node's policies are reconciled. It is there only while the packet filter is as it says: who changes that takes it
-away first and puts it back at the end, so that after a kill in between nobody goes by it.
+It is there only while the packet filter is as the declaration says: who changes that takes it away first, so that
+after a kill in between nobody goes by it.
 """
 
 from __future__ import annotations
@@ -20,15 +19,12 @@ if TYPE_CHECKING:
 
     Selector = Sequence[Sequence[Any]]
 
-    from ansible_collections.podnet.fabric.plugins.module_utils.attach.transaction import Element
-
 PATH = "/run/podnet/policy.table"
 ASIDE = "/run/podnet/policy.table.aside"
 VERSION = 1
-"""Of what is in a table, and of what it means for the names of sets and chains (packetfilter/nftables.py)."""
+"""Of what is in a table."""
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
-DIRECTIONS = ("Ingress", "Egress")
 
 
 def stamp() -> list[int]:
@@ -51,7 +47,7 @@ def write(table: Mapping[str, Any]) -> None:
     os.makedirs(os.path.dirname(PATH), mode=0o755, exist_ok=True)
     with open(os.open(ASIDE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text.dumps(table))
-    put_back()
+    os.rename(ASIDE, PATH)
 
 
 def put_aside() -> None:
@@ -62,91 +58,24 @@ def put_aside() -> None:
         return
 
 
-def put_back() -> None:
-    """Put it back: the packet filter is as it says."""
-    os.rename(ASIDE, PATH)
-
-
-def elements(table: Mapping[str, Any] | None, pod: record.Attached) -> list[Element] | None:
-    """The elements that a pod adds, or leaves when it goes; None where more changes than that, or none is known."""
+def is_nobody(table: Mapping[str, Any] | None, pod: record.Attached) -> bool:
+    """Whether a pod is certainly known to no policy, neither as one that it selects nor as a peer."""
     try:
-        return None if table is None else _of_pod(table, pod)
+        return table is not None and _is_nobody(table, pod)
     except (AttributeError, KeyError, TypeError, ValueError):
         # Somebody has edited it.
-        return None
+        return False
 
 
-def _of_pod(table: Mapping[str, Any], pod: record.Attached) -> list[Element] | None:
+def _is_nobody(table: Mapping[str, Any], pod: record.Attached) -> bool:
     whose = f"{pod.namespace}/{pod.name}"
     stated = table["stated"].get(whose, {})
     held = table["held"]
-    if (
-        any(address in held for address in pod.addresses)
-        or whose in held.values()
-        or stated.get("ports")
-        or record.rivals(pod)
-    ):
-        return None
-    if not pod.addresses:
-        return []
+    if whose in held.values() or any(address in held for address in pod.addresses) or record.rivals(pod):
+        return False
     labels = {**pod.labels, **stated.get("labels", {})}
     namespaces = {**table["namespaces"].get(pod.namespace, {}), NAMESPACE_NAME: pod.namespace}
-    guards = _guards(table, pod.namespace, labels)
-    peers = [
-        names
-        for names, members in table["peers"]
-        if any(_selects(each, pod.namespace, namespaces, labels) for each in members)
-    ]
-    if not guards and not peers:
-        return []
-    if table["backend"] != "nftables" or any(each is None for each in guards.values()):
-        return None
-    return _elements(table, pod, guards, peers)
-
-
-def _elements(
-    table: Mapping[str, Any],
-    pod: record.Attached,
-    guards: Mapping[str, str | None],
-    peers: Sequence[Mapping[str, str]],
-) -> list[Element] | None:
-    found: list[Element] = []
-    for address in pod.addresses:
-        family = "6" if ":" in address else "4"
-        if family not in table["families"]:
-            return None
-        for direction, chain in guards.items():
-            name = f"policy-{direction.lower()}{family}"
-            if name not in table["maps"]:
-                return None
-            found.append((name, address, chain))
-            if direction == DIRECTIONS[0]:
-                found.append((f"policy-receivers{family}", address, None))
-        for names in peers:
-            if family not in names:
-                return None
-            found.append((names[family], address, None))
-    return found
-
-
-def _guards(table: Mapping[str, Any], namespace: str, labels: Mapping[str, str]) -> dict[str, str | None]:
-    """The chains before a pod by direction; None for one that is not there (policy/compiler.py: compile_policies)."""
-    own = [each for each in table["policies"].get(namespace, ()) if _holds(each["selector"], labels)]
-    found: dict[str, str | None] = {}
-    for direction in DIRECTIONS:
-        words = [each["words"] for each in own if direction in each["directions"]]
-        if words:
-            identity = _digest("\n".join([direction, *words]))
-            found[direction] = f"policy-{identity}" if identity in table["guards"] else None
-    return found
-
-
-def _digest(words: str) -> str:
-    try:
-        from _sha256 import sha256  # type: ignore[import-not-found]
-    except ImportError:
-        from hashlib import sha256
-    return sha256(words.encode()).hexdigest()[:12]
+    return not any(_selects(each, pod.namespace, namespaces, labels) for each in table["members"])
 
 
 def _selects(member: Sequence[Any], namespace: str, namespaces: Mapping[str, str], labels: Mapping[str, str]) -> bool:

@@ -7,33 +7,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.table import stamp
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.nftables import FAMILIES, PREFIX, set_name
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import documents
-from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.backends import Enforced
-    from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Guard
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import Policy, Selector
 
 
-def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any] | None:
+def tabulated(item: Mapping[str, Any]) -> dict[str, Any] | None:
     """The table for a declaration's item; None where every pod takes a reconcile.
 
-    With eBPF programs come before each interface of a pod. A policy that goes by the names of ports goes by more than
-    labels.
+    With eBPF programs come before each interface of a pod, and with antispoofing rules for each.
     """
-    policies = [documents.read(document) for document in item["policies"]]
-    if item["backend"] == "ebpf" or any(map(_names_ports, policies)):
+    if item["backend"] == "ebpf" or item.get("antispoofing"):
         return None
-    compiled, guarded = enforced.compiled, enforced.guarded
-    families = {family for endpoint in guarded for family in endpoint.addresses}
+    policies = [documents.read(document) for document in item["policies"]]
     return {
         "stamp": stamp(),
-        "backend": item["backend"],
-        "families": sorted(map(str, families)),
         "namespaces": item["namespaces"],
         "stated": {
             f"{each['namespace']}/{each['name']}": {"labels": each.get("stated", {}), "ports": bool(each["ports"])}
@@ -46,57 +37,24 @@ def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any] | N
             if each["node"] == item["node"]
             for address in each["addresses"]
         },
-        "policies": _by_namespace(policies),
-        "guards": sorted(compiled.guards),
-        "maps": sorted(
-            {
-                f"{PREFIX}{direction.lower()}{family}"
-                for direction, before in compiled.before.items()
-                for endpoint in guarded
-                if (endpoint.namespace, endpoint.name) in before
-                for family in endpoint.addresses
-            }
-        ),
-        "peers": [each for guard in compiled.guards.values() for each in _peers(guard, families)],
+        "members": [
+            *([policy.namespace, None, _plain(policy.selector)] for policy in policies),
+            *(each for policy in policies for each in _peers(policy)),
+        ],
     }
 
 
-def _names_ports(policy: Policy) -> bool:
-    rules = (*(policy.ingress or ()), *(policy.egress or ()))
-    return any(port.name for rule in rules for port in rule.ports or ())
-
-
-def _by_namespace(policies: list[Policy]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for policy in sorted(policies, key=lambda each: (each.namespace, each.name)):
-        rules = ((INGRESS, policy.ingress), (EGRESS, policy.egress))
-        found.setdefault(policy.namespace, []).append(
-            {
-                "selector": _plain(policy.selector),
-                "words": f"{policy.namespace}/{policy.name} {policy.digest}",
-                "directions": [direction for direction, some in rules if some is not None],
-            }
-        )
+def _peers(policy: Policy) -> list[Any]:
+    """The pods that a policy's rules mean: all there are in rules without peers by the names of ports."""
+    found: list[Any] = []
+    for rule in (*(policy.ingress or ()), *(policy.egress or ())):
+        if rule.peers is None and any(port.name for port in rule.ports or ()):
+            found.append([policy.namespace, [], []])
+        for peer in rule.peers or ():
+            if isinstance(peer, documents.PodPeer):
+                namespaces = None if peer.namespaces is None else _plain(peer.namespaces)
+                found.append([policy.namespace, namespaces, _plain(peer.pods)])
     return found
-
-
-def _peers(guard: Guard, families: set[int]) -> list[Any]:
-    """The sets of a guard's peers by family, each with who is in them."""
-    return [
-        [
-            {
-                str(family): set_name(guard.identity, allowance.ports, family, plain=True)
-                for family in FAMILIES
-                if family in families
-            },
-            [
-                [namespace, None if peer.namespaces is None else _plain(peer.namespaces), _plain(peer.pods)]
-                for namespace, peer in sorted(allowance.selectors, key=repr)
-            ],
-        ]
-        for allowance in guard.allowances
-        if allowance.selectors
-    ]
 
 
 def _plain(selector: Selector) -> list[Any]:

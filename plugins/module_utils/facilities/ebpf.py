@@ -27,6 +27,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_obje
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import (
     BPFFS,
     CLSACT,
+    COUNTS,
     FLOWS,
     FOLDER,
     FRAGMENTS,
@@ -141,6 +142,7 @@ def _make(made: Datapath) -> None:
             held[TABLE] = maps.create(NAME + TABLE, read.maps[TABLE], inner)
         for name, size in ((FLOWS, made.flows), (FRAGMENTS, made.fragments)):
             held[name] = _kept(name, read.maps[name]._replace(max_entries=size))
+        held[COUNTS] = _kept(COUNTS, read.maps[COUNTS])
         for hook in HOOKS:
             held[hook] = programs.load(NAME + hook, read.programs[hook], held, read.licence)
         for name, handle in held.items():
@@ -155,6 +157,8 @@ def _kept(name: str, shape: maps.Shape) -> Handle:
     """The map of another datapath, so that what it remembers stays; its elements where it has another size."""
     fresh: Handle | None = None
     for folder in datapaths():
+        if not (folder / name).exists():
+            continue  # of an earlier version
         other = syscall.pinned(str(folder / name))
         had = maps.shape_of(other)
         if had == shape:

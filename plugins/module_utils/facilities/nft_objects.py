@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stands in the table ``inet podnet``, as typed values, and how it is read out of libnftables' JSON.
+"""What stands in our tables, ``inet podnet`` and ``bridge podnet``, as typed values read out of libnftables' JSON.
 
 A rule's text is not what the kernel gives back, so each carries a digest of its text as its comment and is compared by
 that, as Calico does.
@@ -9,7 +9,6 @@ that, as Calico does.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
     Objects = dict[tuple[str, str], Any]
 
 TABLE = "inet podnet"
+BRIDGE_TABLE = "bridge podnet"
 MARK = "podnet.fabric"
 """Our table's comment, for people, and the name of an empty chain in it: nft 1.0.6 leaves comments out of JSON."""
-TABLE_KEY = ("table", TABLE)
 
 
 class NftTable(NamedTuple):
@@ -48,7 +47,10 @@ class NftSet(NamedTuple):
 
 
 class NftMap(NamedTuple):
-    """A verdict map: plain addresses to the chains that a packet then passes through. ``type`` as of a set."""
+    """A verdict map: plain addresses to the chains that a packet then passes through.
+
+    ``type`` is that of a set, or ifname, with names of interfaces in the place of addresses.
+    """
 
     name: str
     type: str
@@ -70,31 +72,31 @@ def digest(rule: str) -> str:
     return "podnet:" + hashlib.sha256(rule.encode()).hexdigest()[:12]
 
 
-def observe() -> tuple[Objects, list[str]]:
-    """Our table, its sets and its chains by (sort, name), and a line when the table is somebody else's."""
+def observe(table: str = TABLE) -> tuple[Objects, list[str]]:
+    """A table of ours, its sets and its chains by (sort, name), and a line when it is somebody else's."""
     try:
-        printed = run(["nft", "-j", "list", "table", *TABLE.split()])
+        printed = run(["nft", "-j", "list", "table", *table.split()])
     except ToolError as error:
         # Without the tool nobody has made the table either; an apply says that it is missing.
         if error.missing or "No such file or directory" in error.stderr:
             return {}, []
         raise PodnetError(f"nftables cannot be read: {error}") from error
-    return read(printed)
+    return read(printed, table)
 
 
-@taking_apart(f"nft -j list table {TABLE}")
-def read(printed: str) -> tuple[Objects, list[str]]:
+@taking_apart("nft -j list table")
+def read(printed: str, table: str = TABLE) -> tuple[Objects, list[str]]:
     """Typed objects out of what `nft -j` prints."""
-    return parse(json.loads(printed)["nftables"])
+    return parse(json.loads(printed)["nftables"], table)
 
 
-def parse(entries: Sequence[dict[str, Any]]) -> tuple[Objects, list[str]]:
+def parse(entries: Sequence[dict[str, Any]], table: str = TABLE) -> tuple[Objects, list[str]]:
     """Typed objects out of libnftables' JSON."""
     found: Objects = {}
     rules: dict[str, list[str]] = {}
     if not any(entry["chain"]["name"] == MARK for entry in entries if "chain" in entry):
-        return {}, [f"nftables: table {TABLE} exists and is not ours (it has no chain {MARK}); rename it"]
-    found[TABLE_KEY] = NftTable(TABLE)
+        return {}, [f"nftables: table {table} exists and is not ours (it has no chain {MARK}); rename it"]
+    found["table", table] = NftTable(table)
     for entry in entries:
         if "set" in entry:
             found["set", entry["set"]["name"]] = _set(entry["set"])
@@ -113,24 +115,34 @@ def parse(entries: Sequence[dict[str, Any]]) -> tuple[Objects, list[str]]:
 
 def _set(entry: dict[str, Any]) -> NftSet:
     # An element with a comment is {"elem": {"val": ...}}. Plain addresses, of which there may be many, are as printed.
-    elements = [element["elem"]["val"] if "elem" in element else element for element in entry.get("elem", ())]
+    elements = [_value(element) for element in entry.get("elem", ())]
     interval = "interval" in entry.get("flags", ())
     texts = map(_prefix, elements) if interval else map(str, elements)
     return NftSet(entry["name"], str(entry["type"]), frozenset(texts), interval)
 
 
 def _map(entry: dict[str, Any]) -> NftMap:
-    elements = ((_plain(key), str(verdict.get("jump", {}).get("target"))) for key, verdict in entry.get("elem", ()))
+    elements = ((_plain(key), _target(value)) for key, value in entry.get("elem", ()))
     return NftMap(entry["name"], str(entry["type"]), frozenset(elements))
 
 
+def _target(value: Any) -> str:
+    """The chain that a packet is led to. Any other verdict or value is of somebody else's making."""
+    target = value["jump"].get("target") if isinstance(value, dict) and isinstance(value.get("jump"), dict) else None
+    return target if isinstance(target, str) else json.dumps(value, sort_keys=True)
+
+
+def _value(element: Any) -> Any:
+    return element["elem"]["val"] if isinstance(element, dict) and "elem" in element else element
+
+
 def _plain(element: Any) -> str:
-    return str(element["elem"]["val"] if isinstance(element, dict) and "elem" in element else element)
+    return str(_value(element))
 
 
 def _prefix(element: Any) -> str:
     if isinstance(element, dict) and "prefix" in element:
         return f"{element['prefix']['addr']}/{element['prefix']['len']}"
     if isinstance(element, str):
-        return str(ipaddress.ip_network(element))
+        return f"{element}/{128 if ':' in element else 32}"
     return json.dumps(element, sort_keys=True)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sets, maps and chains in the table ``inet podnet``, changed by one transaction, compared by typed fields."""
+"""Sets, maps and chains in a table of ours, changed by one transaction, compared by typed fields."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
+    BRIDGE_TABLE,
     MARK,
     TABLE,
-    TABLE_KEY,
     NftChain,
     NftMap,
     NftSet,
     NftTable,
     digest,
-    observe,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_reading import observe
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import (
     CREATE,
     DELETE,
@@ -35,36 +37,40 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 
-def part(is_mine: Callable[[tuple[str, str]], bool], desired: Objects) -> Target:
-    """One kind's part of our table, which several kinds share.
+def part(is_mine: Callable[[tuple[str, str]], bool], desired: Objects, facility: NftFacility | None = None) -> Target:
+    """One kind's part of a table of ours, which several kinds share.
 
     :param is_mine: whether the kind has an object in its charge, by sort ("set", "chain") and name
     :param desired: its objects, without the table
+    :param facility: which table; ``inet podnet`` when left out
     """
-    current, conflicts = observe()
-    if current.keys() == {TABLE_KEY}:
+    facility = facility or NFTABLES
+    current, conflicts = observe(facility.table)
+    table_key = ("table", facility.table)
+    if current.keys() == {table_key}:
         scope = current
         desired = {**desired, **current} if desired else {}
     else:
-        scope = {key: obj for key, obj in current.items() if key != TABLE_KEY and is_mine(key)}
-    return Target({"nftables": scope}, {"nftables": desired}, conflicts)
+        scope = {key: obj for key, obj in current.items() if key != table_key and is_mine(key)}
+    return Target({facility.name: scope}, {facility.name: desired}, conflicts)
 
 
-def leaves_nothing(operations: Sequence[Operation]) -> bool:
+def leaves_nothing(operations: Sequence[Operation], table: str = TABLE) -> bool:
     """Whether the table is empty after these operations, whichever kinds had something in it."""
     if any(operation.verb != DELETE for operation in operations):
         return False
     gone = {operation.before for operation in operations}
-    return all(obj in gone for key, obj in observe()[0].items() if key != TABLE_KEY)
+    return all(obj in gone for key, obj in observe(table)[0].items() if key != ("table", table))
 
 
 class NftFacility:
-    """Sets and chains of our table. Rule texts are looked up by digest in what ``rule`` has registered."""
+    """Sets and chains of a table. Rule texts are looked up by digest in what ``rule`` has registered."""
 
-    name = "nftables"
     deletes_first = False
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, table: str) -> None:
+        self.name = name
+        self.table = table
         self._texts: dict[str, str] = {}
 
     def rule(self, text: str) -> str:
@@ -91,13 +97,23 @@ class NftFacility:
         return fields
 
     def apply(self, operations: Sequence[Operation], host: Host) -> None:
+        if self.table == TABLE and all(map(_changes_addresses, operations)) and self._change_addresses(operations):
+            return
         for part_of_them in _in_turn(operations):
             try:
-                run(["nft", "-f", "-"], stdin=self.script(part_of_them, leaves_nothing(part_of_them)))
+                run(["nft", "-f", "-"], stdin=self.script(part_of_them, leaves_nothing(part_of_them, self.table)))
             except ToolError as error:
                 raise ApplyError(
                     [f"{self.name}: the transaction was refused, nothing of it holds: {error.stderr}"]
                 ) from error
+
+    def _change_addresses(self, operations: Sequence[Operation]) -> bool:
+        before, after = ([getattr(operation, end) for operation in operations] for end in ("before", "after"))
+        try:
+            return nft_reading.change(before, after)
+        except NetlinkError as error:
+            names = ", ".join(obj.name for obj in after)
+            raise ApplyError([f"{self.name}: replace set {names}: {error}; nothing of it holds"]) from error
 
     def script(self, operations: Sequence[Operation], last: bool = False) -> str:
         """One transaction, so no packet meets a half of it.
@@ -111,24 +127,29 @@ class NftFacility:
             [operation for operation in operations if isinstance(operation.after or operation.before, sort)]
             for sort in (NftSet, NftMap, NftChain)
         )
-        words = [f'add table {TABLE} {{ comment "{MARK}"; }}', f"add chain {TABLE} {MARK}"]
-        words += [f"flush chain {TABLE} {operation.before.name}" for operation in chains if operation.before]
-        words += [line for operation in maps for line in _map_losses(operation)]
+        table = self.table
+        words = [f'add table {table} {{ comment "{MARK}"; }}', f"add chain {table} {MARK}"]
+        words += [f"flush chain {table} {operation.before.name}" for operation in chains if operation.before]
+        words += [line for operation in maps for line in _map_losses(table, operation)]
         words += [
-            f"delete chain {TABLE} {operation.before.name}"
+            f"delete chain {table} {operation.before.name}"
             for operation in chains
             if operation.before and (not operation.after or operation.before[:4] != operation.after[:4])
         ]
         for operation in sets:
-            words += _set_changes(operation)
+            words += _set_changes(table, operation)
         wanted = [operation.after for operation in chains if operation.after]
-        words += [f"add chain {TABLE} {chain.name}{_hooked(chain)}" for chain in wanted]
-        words += [line for operation in maps for line in _map_gains(operation)]
+        words += [f"add chain {table} {chain.name}{_hooked(chain)}" for chain in wanted]
+        words += [line for operation in maps for line in _map_gains(table, operation)]
         for chain in wanted:
-            words += [f'add rule {TABLE} {chain.name} {self._texts[rule]} comment "{rule}"' for rule in chain.rules]
+            words += [f'add rule {table} {chain.name} {self._texts[rule]} comment "{rule}"' for rule in chain.rules]
         if last:
-            words.append(f"delete table {TABLE}")
+            words.append(f"delete table {table}")
         return "\n".join(words) + "\n"
+
+
+def _changes_addresses(operation: Operation) -> bool:
+    return operation.verb == REPLACE and isinstance(operation.after, NftSet) and not operation.after.interval
 
 
 def _in_turn(operations: Sequence[Operation]) -> list[Sequence[Operation]]:
@@ -145,7 +166,8 @@ def _in_turn(operations: Sequence[Operation]) -> list[Sequence[Operation]]:
 
 
 def _is_led_to(obj: Any) -> bool:
-    return isinstance(obj, NftSet) or (isinstance(obj, NftChain) and not obj.hook)
+    """A map is when it is new: no rule of before finds its elements."""
+    return isinstance(obj, (NftSet, NftMap)) or (isinstance(obj, NftChain) and not obj.hook)
 
 
 def _hooked(chain: NftChain) -> str:
@@ -154,46 +176,52 @@ def _hooked(chain: NftChain) -> str:
     return f" {{ type {chain.type} hook {chain.hook} priority {chain.priority}; policy accept; }}"
 
 
-def _map_losses(operation: Operation) -> list[str]:
+def _map_losses(table: str, operation: Operation) -> list[str]:
     """What a map no longer says. One that goes loses all of it first: its chains may be gone at once."""
     had: NftMap | None = operation.before
     if had is None:
         return []
     kept = operation.after.elements if operation.verb == REPLACE else frozenset()
-    words = _elements("delete", had.name, [address for address, _chain in had.elements - kept])
-    return words if operation.verb == REPLACE else [*words, f"delete map {TABLE} {had.name}"]
+    words = _elements(table, "delete", had.name, [_key(had, key) for key, _chain in had.elements - kept])
+    return words if operation.verb == REPLACE else [*words, f"delete map {table} {had.name}"]
 
 
-def _map_gains(operation: Operation) -> list[str]:
+def _map_gains(table: str, operation: Operation) -> list[str]:
     wanted: NftMap | None = operation.after
     if wanted is None:
         return []
     had = operation.before.elements if operation.verb == REPLACE else frozenset()
-    words = [] if operation.verb == REPLACE else [f"add map {TABLE} {wanted.name} {{ type {wanted.type} : verdict; }}"]
-    new = [f"{address} : jump {chain}" for address, chain in wanted.elements - had]
-    return words + _elements("add", wanted.name, new)
+    words = [] if operation.verb == REPLACE else [f"add map {table} {wanted.name} {{ type {wanted.type} : verdict; }}"]
+    new = [f"{_key(wanted, key)} : jump {chain}" for key, chain in wanted.elements - had]
+    return words + _elements(table, "add", wanted.name, new)
 
 
-def _set_changes(operation: Operation) -> list[str]:
+def _key(of: NftMap, key: str) -> str:
+    """An interface may be called as a word of nft's language is."""
+    return f'"{key}"' if of.type == "ifname" else key
+
+
+def _set_changes(table: str, operation: Operation) -> list[str]:
     wanted: NftSet | None = operation.after
     had: frozenset[str] = frozenset()
     words: list[str] = []
     if operation.verb == REPLACE:
         had = operation.before.elements
     elif operation.before:
-        words.append(f"delete set {TABLE} {operation.before.name}")
+        words.append(f"delete set {table} {operation.before.name}")
     if wanted is None:
         return words
     if operation.verb != REPLACE:
         flags = " flags interval;" if wanted.interval else ""
-        words.append(f"add set {TABLE} {wanted.name} {{ type {wanted.type};{flags} }}")
-    words += _elements("delete", wanted.name, had - wanted.elements)
-    return words + _elements("add", wanted.name, wanted.elements - had)
+        words.append(f"add set {table} {wanted.name} {{ type {wanted.type};{flags} }}")
+    words += _elements(table, "delete", wanted.name, had - wanted.elements)
+    return words + _elements(table, "add", wanted.name, wanted.elements - had)
 
 
-def _elements(verb: str, name: str, elements: Iterable[str]) -> list[str]:
+def _elements(table: str, verb: str, name: str, elements: Iterable[str]) -> list[str]:
     text = ", ".join(sorted(elements))
-    return [f"{verb} element {TABLE} {name} {{ {text} }}"] if text else []
+    return [f"{verb} element {table} {name} {{ {text} }}"] if text else []
 
 
-NFTABLES = NftFacility()
+NFTABLES = NftFacility("nftables", TABLE)
+NFTABLES_BRIDGE = NftFacility("nftables_bridge", BRIDGE_TABLE)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.answer import (
@@ -43,6 +44,7 @@ _NETLINK_EXT_ACK = 11
 _NETLINK_GET_STRICT_CHK = 12
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
+_SO_NETNS_COOKIE = 71
 
 _RECEIVE_BUFFER = 8 << 20
 _SEND_BUFFER = 1 << 20
@@ -98,6 +100,13 @@ class Netlink:
 
     def close(self) -> None:
         self._socket.close()
+
+    def namespace(self) -> int:
+        """What tells its network namespace from all others since the machine started; 0 before Linux 5.14."""
+        try:
+            return int.from_bytes(self._socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
+        except OSError:
+            return 0
 
     def dump(self, kind: int, body: bytes) -> list[Block]:
         """All that the kernel answers to the dump request of type `kind`: a consistent copy of the table.

@@ -76,7 +76,11 @@ def _chained(networks: set[str] | None = None) -> Iterator[dict[str, Any]]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for each in seen:
         if networks is None or each.network in networks:
-            pod = found.setdefault((each.namespace, each.name), _pod(each.namespace, each.name, dict(each.labels), []))
+            own = _pod(each.namespace, each.name, dict(each.labels), [], each.wiring)
+            pod = found.setdefault((each.namespace, each.name), own)
+            if pod is not own:
+                pod["interfaces"] = [*pod.get("interfaces", ()), *own.get("interfaces", ())]
+                pod.pop("mac", None)
             pod["addresses"] += each.addresses
     yield from found.values()
 
@@ -85,7 +89,7 @@ def _recorded(networks: set[str]) -> Iterator[dict[str, Any]]:
     for entry in record.read_all():
         if entry.result is not None and entry.network in networks:
             addresses = [ip["address"].partition("/")[0] for ip in entry.ips]
-            yield _pod(entry.namespace, entry.name, dict(entry.labels), addresses)
+            yield _pod(entry.namespace, entry.name, dict(entry.labels), addresses, entry.result.get("interfaces") or ())
 
 
 def _cached(networks: set[str], cache: Path) -> Iterator[dict[str, Any]]:
@@ -97,10 +101,25 @@ def _cached(networks: set[str], cache: Path) -> Iterator[dict[str, Any]]:
             arguments = dict(document.get("cniArgs") or ())
             name = arguments.get("K8S_POD_NAME") or document["containerId"]
             addresses = [ip["address"].partition("/")[0] for ip in document["result"].get("ips") or ()]
+            wiring = [each for each in document["result"].get("interfaces") or () if isinstance(each, dict)]
         except (OSError, *MALFORMED):
             continue  # half written, gone meanwhile, or not a result
-        yield _pod(str(arguments.get("K8S_POD_NAMESPACE") or "default"), str(name), {}, addresses)
+        yield _pod(str(arguments.get("K8S_POD_NAMESPACE") or "default"), str(name), {}, addresses, wiring)
 
 
-def _pod(namespace: str, name: str, labels: dict[str, str], addresses: list[str]) -> dict[str, Any]:
-    return {"namespace": namespace, "name": name, "labels": labels, "addresses": addresses}
+def _pod(
+    namespace: str, name: str, labels: dict[str, str], addresses: list[str], wiring: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """A pod.
+
+    :param wiring: the interfaces of a result: those in a sandbox are the pod's, the others the node's
+    """
+    found = {"namespace": namespace, "name": name, "labels": labels, "addresses": addresses}
+    of_node = [str(each["name"]) for each in wiring if each.get("name") and not each.get("sandbox")]
+    macs = {str(each["mac"]) for each in wiring if each.get("mac") and each.get("sandbox")}
+    return {
+        **found,
+        **({"interfaces": of_node} if of_node else {}),
+        # With several it is not known which of them is behind which interface.
+        **({"mac": macs.pop()} if len(macs) == 1 else {}),
+    }

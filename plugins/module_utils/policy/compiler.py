@@ -33,13 +33,18 @@ if TYPE_CHECKING:
 
 
 class Endpoint(NamedTuple):
-    """A pod. ``addresses`` by family as numbers; ``ports`` are (name, protocol, number) as the pod's own."""
+    """A pod. ``addresses`` by family as numbers; ``ports`` are (name, protocol, number) as the pod's own.
+
+    ``interfaces`` are those of its node that belong to it, as far as that is known, ``mac`` is its own interface's.
+    """
 
     namespace: str
     name: str
     labels: Mapping[str, str]
     addresses: Mapping[int, tuple[int, ...]]
     ports: tuple[tuple[str, str, int], ...] = ()
+    interfaces: tuple[str, ...] = ()
+    mac: str = ""
 
 
 class PortRange(NamedTuple):
@@ -57,15 +62,12 @@ Ports = Optional[tuple[PortRange, ...]]
 class Allowance(NamedTuple):
     """Peers by family that may be spoken to on these ports; a family that is missing has none, None is everybody.
 
-    They are those of ``blocks`` and ``pods``. The latter are, where the ports are not a pod's own, what ``selectors``
-    select from their namespaces by now; a pod that comes may be another.
+    ``policies`` are those that say so: one, or of a guard of very many all of them.
     """
 
     ports: Ports
     peers: Mapping[int, Ranges] | None
-    blocks: Mapping[int, Ranges] = {}
-    pods: Mapping[int, frozenset[int]] = {}
-    selectors: frozenset[tuple[str, PodPeer]] = frozenset()
+    policies: tuple[str, ...] = ()
 
 
 class Guard(NamedTuple):
@@ -82,6 +84,10 @@ class Compiled(NamedTuple):
 
     guards: Mapping[str, Guard]
     before: Mapping[str, Mapping[tuple[str, str], str]]
+
+
+SEPARATE = 16
+"""Up to how many policies of a guard are kept apart, to count what each allows: each takes looks of its own."""
 
 
 class World:
@@ -158,91 +164,97 @@ def _named(policy: Policy) -> Iterable[Port]:
 
 
 def _guard(identity: str, direction: str, governing: Sequence[Policy], endpoint: Endpoint, world: World) -> Guard:
-    gathered = _Gathered(world)
-    for policy in governing:
+    names = tuple(f"{policy.namespace}/{policy.name}" for policy in governing)
+    if len(governing) > SEPARATE:
+        parts = [(names, governing)]
+    else:
+        parts = [((name,), [policy]) for name, policy in zip(names, governing)]
+    found = [
+        allowance for own, policies in parts for allowance in _allowances(own, direction, policies, endpoint, world)
+    ]
+    # In the order of the ports, so that a guard reads the same whoever says what.
+    found.sort(key=lambda each: (each.ports is not None, each.ports or ()))
+    return Guard(identity, direction, names, tuple(found))
+
+
+def _allowances(
+    names: tuple[str, ...], direction: str, policies: Iterable[Policy], endpoint: Endpoint, world: World
+) -> Sequence[Allowance]:
+    """What some policies allow together."""
+    gathered = _Gathered()
+    for policy in policies:
         for rule in _rules(policy, direction) or ():
             if direction == INGRESS:
-                gathered.allow(_resolved(rule.ports, endpoint), rule.peers, policy.namespace)
+                gathered.allow(_resolved(rule.ports, endpoint), _ranges_of(rule.peers, policy.namespace, world))
                 continue
-            gathered.allow(_numbered(rule.ports), rule.peers, policy.namespace)
+            gathered.allow(_numbered(rule.ports), _ranges_of(rule.peers, policy.namespace, world))
             for port in rule.ports or ():
                 if port.name:
-                    for number, pods in _by_number(port, rule, policy.namespace, world).items():
-                        gathered.allow_pods((PortRange(port.protocol, number, number),), pods)
-    names = tuple(f"{policy.namespace}/{policy.name}" for policy in governing)
-    return Guard(identity, direction, names, gathered.allowances())
-
-
-class _Peers:
-    """Those that are allowed on the same ports."""
-
-    def __init__(self) -> None:
-        self.everybody = False
-        self.blocks: dict[int, list[Range]] = defaultdict(list)
-        self.pods: dict[int, set[int]] = defaultdict(set)
-        self.selectors: set[tuple[str, PodPeer]] = set()
-
-    def allowance(self, ports: Ports) -> Allowance:
-        if self.everybody:
-            return Allowance(ports, None)
-        every = {
-            family: merged([*self.blocks.get(family, ()), *((each, each) for each in self.pods.get(family, ()))])
-            for family in sorted({*self.blocks, *self.pods})
-        }
-        blocks = {family: merged(ranges) for family, ranges in sorted(self.blocks.items())}
-        pods = {family: frozenset(addresses) for family, addresses in sorted(self.pods.items())}
-        return Allowance(ports, every, blocks, pods, frozenset(self.selectors))
+                    for number, found in _by_number(port, rule, policy.namespace, world).items():
+                        gathered.allow((PortRange(port.protocol, number, number),), found)
+    return [each._replace(policies=names) for each in gathered.allowances()]
 
 
 class _Gathered:
     """Peers by the ports on which they are allowed."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._peers: dict[Ports, _Peers] = defaultdict(_Peers)
+    def __init__(self) -> None:
+        self._peers: dict[Ports, dict[int, list[Range]] | None] = {}
 
-    def allow(self, ports: Ports, peers: Sequence[Peer] | None, namespace: str) -> None:
-        """Allow what a rule of a policy in a namespace names, None being everybody, on ports, maybe none."""
+    def allow(self, ports: Ports, peers: Mapping[int, Iterable[Range]] | None) -> None:
+        """Allow peers, None being everybody, on ports, of which there may be none."""
         if ports == ():
             return
-        known = self._peers[ports]
         if peers is None:
-            known.everybody = True
-        for peer in peers or ():
-            if isinstance(peer, IPBlock):
-                for family, ranges in peer.ranges.items():
-                    known.blocks[family].extend(ranges)
-            else:
-                known.selectors.add((namespace, peer))
-                self.allow_pods(ports, self._world.selected(namespace, peer))
-
-    def allow_pods(self, ports: Ports, pods: Iterable[Endpoint]) -> None:
-        """Allow pods on ports."""
-        known = self._peers[ports].pods
-        for endpoint in pods:
-            for family, addresses in endpoint.addresses.items():
-                known[family].update(addresses)
+            self._peers[ports] = None
+            return
+        known = self._peers.setdefault(ports, {})
+        if known is not None:
+            for family, ranges in peers.items():
+                known.setdefault(family, []).extend(ranges)
 
     def allowances(self) -> tuple[Allowance, ...]:
         """What is allowed, without what that covers or comes to nothing."""
-        if None in self._peers and self._peers[None].everybody:
+        if self._peers.get(None, {}) is None:
             return (Allowance(None, None),)
-        made = (peers.allowance(ports) for ports, peers in self._peers.items())
-        found = [each for each in made if each.peers != {} or each.selectors]
+        found = [
+            Allowance(ports, None if peers is None else {each: merged(peers[each]) for each in sorted(peers)})
+            for ports, peers in self._peers.items()
+            if peers != {}
+        ]
         return tuple(sorted(found, key=lambda each: (each.ports is not None, each.ports or ())))
 
 
-def _by_number(port: Port, rule: Rule, namespace: str, world: World) -> Mapping[int, list[Endpoint]]:
+def _ranges_of(peers: Sequence[Peer] | None, namespace: str, world: World) -> Mapping[int, list[Range]] | None:
+    if peers is None:
+        return None
+    found: dict[int, list[Range]] = defaultdict(list)
+    for peer in peers:
+        if isinstance(peer, IPBlock):
+            for family, ranges in peer.ranges.items():
+                found[family].extend(ranges)
+        else:
+            for endpoint in world.selected(namespace, peer):
+                _add(found, endpoint)
+    return found
+
+
+def _add(found: dict[int, list[Range]], endpoint: Endpoint) -> None:
+    for family, addresses in endpoint.addresses.items():
+        found[family].extend((address, address) for address in addresses)
+
+
+def _by_number(port: Port, rule: Rule, namespace: str, world: World) -> Mapping[int, Mapping[int, list[Range]]]:
     """A port's name, where packets leave, means each receiving pod's own number: the pods by that."""
     endpoints: Iterable[Endpoint] = world.endpoints
     if rule.peers is not None:
         # An address of an ipBlock has no names.
         pods = [peer for peer in rule.peers if isinstance(peer, PodPeer)]
         endpoints = [endpoint for peer in pods for endpoint in world.selected(namespace, peer)]
-    found: dict[int, list[Endpoint]] = defaultdict(list)
+    found: dict[int, dict[int, list[Range]]] = defaultdict(lambda: defaultdict(list))
     for endpoint in endpoints:
         for number in _numbers(port, endpoint):
-            found[number].append(endpoint)
+            _add(found[number], endpoint)
     return found
 
 

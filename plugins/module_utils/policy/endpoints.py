@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+import re
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 
-KEYS = ("namespace", "name", "labels", "addresses", "ports", "node", "stated")
+KEYS = ("namespace", "name", "labels", "addresses", "ports", "node", "stated", "interfaces", "mac")
 PORT_KEYS = ("name", "protocol", "port")
+# dev_valid_name() of net/core/dev.c. A quotation mark would end the name in a rule, and to iptables + is any ending.
+INTERFACE = re.compile(r"[^\s/:\"\\,+]{1,15}\Z")
+MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}\Z")
 
 
 def inspect_endpoints(inspection: Inspection, path: str, endpoints: Any) -> list[dict[str, Any]]:
@@ -84,10 +87,13 @@ def read(item: Mapping[str, Any]) -> Endpoint:
     addresses: dict[int, tuple[int, ...]] = {}
     try:
         for text in item["addresses"]:
-            family = 4 if len(declared_ip(text)) == 4 else 6
-            addresses[family] = (*addresses.get(family, ()), int(ipaddress.ip_address(text)))
+            packed = declared_ip(text)
+            family = 4 if len(packed) == 4 else 6
+            addresses[family] = (*addresses.get(family, ()), int.from_bytes(packed, "big"))
         ports = tuple((port["name"], port["protocol"], int(port["port"])) for port in item["ports"])
-        return Endpoint(item["namespace"], item["name"], dict(item["labels"]), addresses, ports)
+        # A declaration of an earlier version says nothing of these.
+        interfaces, mac = tuple(map(str, item.get("interfaces", ()))), str(item.get("mac", ""))
+        return Endpoint(item["namespace"], item["name"], dict(item["labels"]), addresses, ports, interfaces, mac)
     except (KeyError, TypeError, ValueError) as error:
         raise DeclarationError(f"the declaration holds no endpoint ({error}); run the playbook again") from error
 
@@ -114,7 +120,25 @@ def _item(inspection: Inspection, path: str, endpoint: Mapping[str, Any]) -> dic
         "ports": _ports(inspection, f"{path}.ports", endpoint.get("ports") or []),
         # Those of the labels that hold for whichever pod has this name next.
         **({"stated": dict(endpoint["stated"])} if isinstance(endpoint.get("stated"), dict) else {}),
+        **_wiring(inspection, path, endpoint),
     }
+
+
+def _wiring(inspection: Inspection, path: str, endpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The node's interfaces that belong to a pod, and its MAC address; nothing where nothing is given."""
+    found: dict[str, Any] = {}
+    interfaces, mac = endpoint.get("interfaces"), endpoint.get("mac")
+    if interfaces:
+        if isinstance(interfaces, list) and all(isinstance(each, str) and INTERFACE.match(each) for each in interfaces):
+            found["interfaces"] = list(interfaces)
+        else:
+            inspection.refuse(f"{path}.interfaces", repr(interfaces), "give a list of names of interfaces of its node")
+    if mac:
+        if isinstance(mac, str) and MAC.match(mac):
+            found["mac"] = mac.lower()
+        else:
+            inspection.refuse(f"{path}.mac", repr(mac), "give a MAC address, six bytes with ':' between")
+    return found
 
 
 def _ports(inspection: Inspection, path: str, ports: Any) -> list[dict[str, Any]]:
