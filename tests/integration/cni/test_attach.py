@@ -136,6 +136,7 @@ def send(node: Node, pod: str, word: str, to: list[str]) -> None:
 def quick(guarded: Guarded) -> None:
     """For a pod that no policy knows there is nothing to do: nft cannot be run."""
     node, runtime = guarded.node, guarded.runtime
+    guarded.declare(antispoofing=False)
     node.run("mount", "--bind", "/bin/false", "/usr/sbin/nft")
     runtime.add("nobody", OTHER)
     with pytest.raises(PluginFailed):
@@ -145,6 +146,7 @@ def quick(guarded: Guarded) -> None:
     runtime.add("somebody", WEB)
     runtime.delete("somebody")
     assert guarded.differences() == []
+    guarded.declare()
 
 
 def prepared(node: Node, fakes: FakePlugins, backend: str) -> Guarded:
@@ -221,10 +223,11 @@ def test_a_new_pod_is_under_its_policies_at_its_first_packet(guarded: Guarded) -
 @pytest.mark.parametrize("guarded", ["nftables"], indirect=True)
 def test_add_fails_closed_and_del_never_fails(guarded: Guarded) -> None:
     node, runtime, plugin = guarded.node, guarded.runtime, guarded.plugin()
+    guarded.declare(antispoofing=False)
     runtime.add("db", DB)
     before = guarded.state()
     # The table is somebody else's by all that it shows.
-    node.run("rm", TABLE)
+    node.run("rm", "-f", TABLE)
     node.run("nft", "rename", "chain", "inet", "podnet", "podnet.fabric", "foreign")
     with pytest.raises(PluginFailed) as caught:
         runtime.add("web", {"app": "web", "other": "x"})
