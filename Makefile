@@ -67,6 +67,11 @@ conformance: ready ## The 230 policy cases in full and 500 random sets of polici
 	PODNET_CONFORMANCE=full PODNET_AGREEMENT=$${PODNET_AGREEMENT:-500} pytest -q \
 	  $(or $(T),tests/integration/policy/test_conformance.py tests/integration/policy/test_agreement.py)
 
+.PHONY: faults
+faults: ready ## Every fault at every operation, the process killed before it too, for every kind (hours); T as for kernel
+	PODNET_FAULTS=full pytest -q $(or $(T),tests/integration/resources/test_faults.py \
+	  tests/integration/resources/test_tunnel_faults.py tests/integration/conditions tests/integration/bgp/test_faults.py)
+
 # Seconds for each target of `make fuzz`.
 FUZZ_SECONDS ?= 60
 

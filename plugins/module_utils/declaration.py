@@ -135,7 +135,7 @@ class Declarations:
                 write_atomically(self.path(kind), rendered or render(kind, items), 0o600)
             else:
                 # The file goes last: as long as it is there the next run knows that something is left to do.
-                _temporary(self.path(kind)).unlink(missing_ok=True)
+                temporary(self.path(kind)).unlink(missing_ok=True)
                 self.path(kind).unlink(missing_ok=True)
                 self.tidy()
         except OSError as error:
@@ -154,19 +154,19 @@ def write_atomically(path: Path, text: str, mode: int) -> None:
 def write_bytes_atomically(path: Path, content: bytes, mode: int) -> None:
     """As `write_atomically`."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    temporary = _temporary(path)
-    descriptor = os.open(str(temporary), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    making = temporary(path)
+    descriptor = os.open(str(making), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as handle:
             os.fchmod(handle.fileno(), mode)
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
-        temporary.replace(path)
+        making.replace(path)
     except BaseException:
         # Where it cannot be removed either, the next attempt takes it over; the first error is the one to tell.
         with suppress(OSError):
-            temporary.unlink()
+            making.unlink()
         raise
     directory = os.open(str(path.parent), os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -175,7 +175,8 @@ def write_bytes_atomically(path: Path, content: bytes, mode: int) -> None:
         os.close(directory)
 
 
-def _temporary(path: Path) -> Path:
+def temporary(path: Path) -> Path:
+    """Where a file is written before it takes its place."""
     # The same name at every attempt: a run that was killed leaves one file, which the next one takes over.
     return path.with_name(f".{path.name}.podnet-new")
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 
 NAME = TABLE.partition(" ")[2]
+# enum nfproto
+FAMILIES = {"inet": 1, "bridge": 7}
 # nft's numbers of types (enum datatypes in its datatype.h), and the bytes of a key.
 TYPES = {7: ("ipv4_addr", 4), 8: ("ipv6_addr", 16)}
 # enum nf_inet_hooks
@@ -45,11 +47,11 @@ _NOTHING = {errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL, errno.EPROTONOSUPPORT}
 
 
 class _Known(NamedTuple):
-    """What stood in the table of a network namespace after a transaction, by the kernel's numbers of both."""
+    """What stood in tables of a network namespace after a transaction, by the kernel's numbers of both."""
 
     namespace: int
     generation: int
-    objects: Objects
+    tables: dict[str, Objects]
 
 
 _known: _Known | None = None
@@ -58,23 +60,21 @@ _known: _Known | None = None
 def observe(table: str = TABLE) -> tuple[Objects, list[str]]:
     """A table of ours, its sets and its chains by (sort, name), and a line when it is somebody else's.
 
-    One other than ``inet podnet`` holds little, and is left to nft.
+    One other than ``inet podnet`` holds little, and is left to nft where it is there at all.
     """
-    if table != TABLE:
-        return nft_objects.observe(table)
     try:
         with open_netfilter() as nl:
-            return dict(read(nl)), []
+            return dict(read(nl, table)), []
     except UnknownForm:
-        return nft_objects.observe()
+        return nft_objects.observe(table)
     except NetlinkError as error:
         if error.errno not in _NOTHING:
             raise
-    return nft_objects.observe()
+    return nft_objects.observe(table)
 
 
-def read(nl: Netlink) -> Objects:
-    """What stands in our table, all of one moment.
+def read(nl: Netlink, table: str = TABLE) -> Objects:
+    """What stands in a table of ours, all of one moment.
 
     As long as there was no other transaction, of whomever, it is what has been read before.
 
@@ -82,14 +82,25 @@ def read(nl: Netlink) -> Objects:
     """
     global _known  # noqa: PLW0603 - what one run has read
     for _attempt in range(_ATTEMPTS):
-        generation = nf_tables.generation(nl)
-        if _known is not None and _known[:2] == (nl.namespace(), generation):
-            return _known.objects
-        found = _read(nl)
+        namespace, generation = nl.namespace(), nf_tables.generation(nl)
+        before = _known.tables if _known is not None and _known[:2] == (namespace, generation) else {}
+        if table in before:
+            return before[table]
+        found = _read(nl) if table == TABLE else _by_nft(nl, table)
         if nf_tables.generation(nl) == generation:
-            _known = _Known(nl.namespace(), generation, found) if nl.namespace() else None
+            _known = _Known(namespace, generation, {**before, table: found}) if namespace else None
             return found
-    raise UnknownForm(NAME)
+    raise UnknownForm(table)
+
+
+def _by_nft(nl: Netlink, table: str) -> Objects:
+    family, _space, name = table.partition(" ")
+    if not nf_tables.has_table(nl, FAMILIES[family], name):
+        return {}
+    found, conflicts = nft_objects.observe(table)
+    if conflicts:
+        raise UnknownForm(table)
+    return found
 
 
 def change(before: Sequence[NftSet], after: Sequence[NftSet]) -> bool:
@@ -120,9 +131,9 @@ def change(before: Sequence[NftSet], after: Sequence[NftSet]) -> bool:
             raise error
         took = all(nf_tables.holds(nl, NAME, name, key) == add for name, add, keys in steps for key in keys)
         alone = nf_tables.generation(nl) == generation + 1
-        if former and former[:2] == (nl.namespace(), generation) and took and alone:
-            objects = {**former.objects, **{("set", obj.name): obj for obj in after}}
-            _known = former._replace(generation=generation + 1, objects=objects)
+        if former and former[:2] == (nl.namespace(), generation) and TABLE in former.tables and took and alone:
+            objects = {**former.tables[TABLE], **{("set", obj.name): obj for obj in after}}
+            _known = former._replace(generation=generation + 1, tables={**former.tables, TABLE: objects})
     return True
 
 

@@ -14,6 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils import node_archive
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import remove_empty, write_bytes_atomically
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.files import FileFacility
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, Operation, Reference
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 BOOTED = Path("/run/systemd/system")  # sd_booted(3)
+SYSTEM = "/etc/systemd/system"
 
 
 class Program(NamedTuple):
@@ -117,8 +119,7 @@ class WantedFacility:
             name = Path(link.unit).name
             try:
                 if operation.verb == DELETE:
-                    if name.endswith(".timer"):
-                        _systemctl("stop", name)
+                    _stop(name)
                     Path(link.path).unlink(missing_ok=True)
                     remove_empty(*map(Path, link.made))
                 else:
@@ -133,6 +134,27 @@ class WantedFacility:
                 _systemctl("restart", Path(operation.after.unit).name)
 
 
+class UnitFileFacility(FileFacility):
+    """Writes and removes files, units among them; a systemd that runs is told."""
+
+    def apply(self, operations: Sequence[Operation], host: Host) -> None:
+        super().apply(operations, host)
+        if any((operation.after or operation.before).path.startswith(f"{SYSTEM}/") for operation in operations):
+            _systemctl("daemon-reload")
+
+
+def _stop(name: str) -> None:
+    """Have systemd forget a unit, which may be the one by which this runs: that one goes on, and ends by itself."""
+    if BOOTED.is_dir():
+        shown = ["systemctl", "show", "--property", "ActiveState", "--value", name]
+        try:
+            over = run(shown).strip() != "activating"
+        except ToolError as error:
+            raise ApplyError([f"{' '.join(shown)}: {error}"]) from error
+        if over:
+            _systemctl("stop", name)
+
+
 def _systemctl(*words: str) -> None:
     if not BOOTED.is_dir():
         return
@@ -143,4 +165,5 @@ def _systemctl(*words: str) -> None:
 
 
 PROGRAMS = ProgramFacility()
+UNIT_FILES = UnitFileFacility()
 ENABLEMENTS = WantedFacility()

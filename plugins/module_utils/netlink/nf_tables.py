@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 INET = 1  # NFPROTO_INET
 SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
 # enum nf_tables_msg_types
-GET_CHAIN, GET_RULE, GET_SET, NEW_ELEMENT, GET_ELEMENT, DELETE_ELEMENT, GET_GENERATION, GET_OBJECT = (
-    SUBSYSTEM | number for number in (4, 7, 10, 12, 13, 14, 16, 19)
+GET_TABLE, GET_CHAIN, GET_RULE, GET_SET, NEW_ELEMENT, GET_ELEMENT, DELETE_ELEMENT, GET_GENERATION, GET_OBJECT = (
+    SUBSYSTEM | number for number in (1, 4, 7, 10, 12, 13, 14, 16, 19)
 )
 # NFNL_MSG_BATCH_BEGIN and _END: a transaction, whose resource id is the subsystem.
 _BEGIN, _END = 16, 17
@@ -100,6 +100,17 @@ def generation(nl: Netlink) -> int:
     """A number that is another one after each transaction of anybody, in this network namespace."""
     told = nl.get(GET_GENERATION, _BODY.pack(0, 0, 0))
     return int.from_bytes(attributes(told.data, _START, told.length)[1], "big")
+
+
+def has_table(nl: Netlink, family: int, name: str) -> bool:
+    """Whether there is a table of that name in a family."""
+    try:
+        nl.get(GET_TABLE, _BODY.pack(family, 0, 0) + text(1, name))
+    except NetlinkError as error:
+        if error.errno == errno.ENOENT:
+            return False
+        raise
+    return True
 
 
 def has_objects(nl: Netlink, table: str) -> bool:

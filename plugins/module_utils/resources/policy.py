@@ -141,7 +141,7 @@ def _unseen(judges: Sequence[Judge]) -> list[str]:
 def _setting(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
-    except OSError:
+    except FileNotFoundError:
         return ""
 
 

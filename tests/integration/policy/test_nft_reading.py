@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_objects, nft_reading
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import MARK, TABLE, NftSet
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
+    BRIDGE_TABLE,
+    MARK,
+    TABLE,
+    NftSet,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import open_netfilter
@@ -190,3 +195,19 @@ def test_two_nodes_in_one_process_are_not_taken_for_each_other(table: Namespace)
         assert nft_reading.observe()[0]["set", "a"] == a_with(1, 2)
     finally:
         table.ip("netns", "delete", name)
+
+
+def test_the_other_table_is_read_when_it_comes_changes_and_goes(table: Namespace) -> None:
+    assert nft_reading.observe(BRIDGE_TABLE) == ({}, [])
+    lines = [f"add table {BRIDGE_TABLE}", f"add chain {BRIDGE_TABLE} {MARK}", f"add chain {BRIDGE_TABLE} sub"]
+    lines.append(f"add map {BRIDGE_TABLE} ports {{ type ifname : verdict; }}")
+    lines.append(f'add element {BRIDGE_TABLE} ports {{ "pod0" : jump sub }}')
+    for line in lines:
+        table.run("nft", "-f", "-", stdin=f"{line}\n")
+        assert nft_reading.observe(BRIDGE_TABLE) == nft_objects.observe(BRIDGE_TABLE)
+    nft_reading.observe()
+    change(a_with(1, 2), a_with(2, 3))
+    assert nft_reading.observe() == nft_objects.observe()
+    assert nft_reading.observe(BRIDGE_TABLE) == nft_objects.observe(BRIDGE_TABLE)
+    table.run("nft", "delete", "table", *BRIDGE_TABLE.split())
+    assert nft_reading.observe(BRIDGE_TABLE) == ({}, [])
