@@ -101,6 +101,7 @@ bench: ready ## The measurements that the documentation quotes
 	python benchmarks/switching.py
 	python benchmarks/policy.py
 	python benchmarks/ledger.py
+	python benchmarks/attach.py
 
 .PHONY: docs
 docs: ready ## Write the reference of the variables out of their schema, the changelog out of its fragments

@@ -213,10 +213,22 @@ def node_lock(check: bool, timeout: float = 120.0) -> Iterator[float]:
             raise DeclarationError(f"{LOCK}: cannot be made: {error.strerror}; nothing was changed") from error
         try:
             if _locked(descriptor, begun + timeout):
-                yield time.monotonic() - begun
+                _HELD.append(descriptor)
+                try:
+                    yield time.monotonic() - begun
+                finally:
+                    _HELD.remove(descriptor)
                 return
         finally:
             os.close(descriptor)
+
+
+_HELD: list[int] = []
+
+
+def held_lock() -> int | None:
+    """The descriptor by which this process holds the node's lock, for processes that act under it (attach/lock.py)."""
+    return _HELD[-1] if _HELD else None
 
 
 def _locked(descriptor: int, deadline: float) -> bool:

@@ -102,6 +102,8 @@ options:
       - The pods of the whole cluster, each a dictionary with C(name), C(addresses), C(node) and, optionally,
         C(namespace), by default C(default), C(labels), and C(ports), a list of dictionaries with C(name), C(port) and
         C(protocol), by default C(TCP), which policies may refer to by name.
+      - C(stated) holds those of the labels that are the name's, whichever pod has it; the plugin C(podnet-attach) adds
+        them to a pod's own. Pods of this node that it has attached or detached since count as it has seen them.
       - For O(antispoofing) C(interfaces) are the interfaces of the node that belong to the pod, and C(mac) is the
         hardware address of its own one. Without C(mac) it may have any link-local address. Whoever sends from further
         addresses has them in C(addresses).
@@ -207,6 +209,7 @@ operations:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.podnet.fabric.plugins.module_utils.attach.enforcement import tabulate
 from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import run
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
 
@@ -233,7 +236,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params if module.params["state"] == "present" else None
-    run(module, KIND, module.params["name"], wanted, exclusive=True)
+    run(module, KIND, module.params["name"], wanted, exclusive=True, afterwards=tabulate)
 
 
 if __name__ == "__main__":

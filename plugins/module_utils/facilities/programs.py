@@ -1,6 +1,9 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The node program's file, and links that have systemd start units: both known by what they are, not by a text."""
+"""Files with the node program or a plugin of ours, and links that have systemd start units.
+
+Both are known by what they are, not by a text.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ SYSTEM = "/etc/systemd/system"
 
 
 class Program(NamedTuple):
-    """The file with the node program; ``made`` the directories made for it, the deepest first."""
+    """A program's file; ``made`` the directories made for it, the deepest first."""
 
     path: str
     digest: str
@@ -59,10 +62,19 @@ def observe_wanted(links: dict[str, Wanted]) -> dict[str, Wanted]:
 
 
 class ProgramFacility:
-    """Writes and removes the node program. There is one content to write: that of the code which runs."""
+    """Writes and removes programs, whose contents are looked up by digest in what ``content`` has registered."""
 
     name = "programs"
     deletes_first = False
+
+    def __init__(self) -> None:
+        self._contents: dict[str, bytes] = {}
+
+    def content(self, content: bytes) -> str:
+        """Register a program's content and give its digest."""
+        found = node_archive.digest(content)
+        self._contents[found] = content
+        return found
 
     def parents(self, obj: Any) -> Sequence[Reference]:
         return ()
@@ -81,7 +93,7 @@ class ProgramFacility:
                     Path(program.path).unlink(missing_ok=True)
                     remove_empty(*map(Path, program.made))
                 else:
-                    write_bytes_atomically(Path(program.path), node_archive.program(), program.mode)
+                    write_bytes_atomically(Path(program.path), self._contents[program.digest], program.mode)
             except OSError as error:
                 raise ApplyError([f"{self.name}: {operation.verb} {program.path}: {error.strerror}"]) from error
 

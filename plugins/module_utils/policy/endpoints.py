@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 
-KEYS = ("namespace", "name", "labels", "addresses", "ports", "node", "interfaces", "mac")
+KEYS = ("namespace", "name", "labels", "addresses", "ports", "node", "stated", "interfaces", "mac")
 PORT_KEYS = ("name", "protocol", "port")
 # dev_valid_name() of net/core/dev.c. A quotation mark would end the name in a rule, and to iptables + is any ending.
 INTERFACE = re.compile(r"[^\s/:\"\\,+]{1,15}\Z")
@@ -106,7 +106,8 @@ def _item(inspection: Inspection, path: str, endpoint: Mapping[str, Any]) -> dic
         inspection.refuse(f"{path}.name", repr(name), "give lower-case letters, digits, '-' and '.'")
     if not isinstance(namespace, str) or not LABEL.match(namespace):
         inspection.refuse(f"{path}.namespace", repr(namespace), "give at most 63 lower-case letters, digits and '-'")
-    inspect_labels(inspection, f"{path}.labels", endpoint.get("labels"))
+    for key in ("labels", "stated"):
+        inspect_labels(inspection, f"{path}.{key}", endpoint.get(key))
     addresses = endpoint.get("addresses") or []
     if not isinstance(addresses, list):
         inspection.refuse(f"{path}.addresses", repr(addresses), "give a list of addresses")
@@ -119,6 +120,8 @@ def _item(inspection: Inspection, path: str, endpoint: Mapping[str, Any]) -> dic
         # As attachments tell them, with the length of the prefix.
         "addresses": [text.partition("/")[0] if isinstance(text, str) else text for text in addresses],
         "ports": _ports(inspection, f"{path}.ports", endpoint.get("ports") or []),
+        # Those of the labels that hold for whichever pod has this name next.
+        **({"stated": dict(endpoint["stated"])} if isinstance(endpoint.get("stated"), dict) else {}),
         **_wiring(inspection, path, endpoint),
     }
 

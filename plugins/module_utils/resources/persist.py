@@ -115,7 +115,7 @@ class Persist:
             "enablements": {path: link for path, link in links.items() if link.unit in texts},
         }
         if item is not None:
-            digest = node_archive.digest(node_archive.program())
+            digest = PROGRAMS.content(node_archive.program())
             desired["programs"] = {PROGRAM: Program(PROGRAM, digest, 0o755, tuple(made[PROGRAM]))}
         watched = {path: made.get(path, []) for path in _every_path()}
         current: dict[str, Any] = {

@@ -14,7 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows imp
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends
-from ansible_collections.podnet.fabric.plugins.module_utils.policy import denials, documents, endpoints
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import attached, denials, documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.evaluation import Flow, Judge
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection import (
@@ -77,7 +77,7 @@ class PolicyKind:
         }
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
-        self._compiled = [(item, self._enforced(item, host)) for item in items.values()]
+        self._compiled = [(item, self._enforced(item, host, item in former.values())) for item in items.values()]
         wanted = {item["backend"]: each for item, each in self._compiled}
         target = backends.target(wanted, [item["backend"] for item in former.values()], host)
         # What eBPF denies it forgets by itself, and it stands where bridged packets pass.
@@ -90,14 +90,16 @@ class PolicyKind:
         conflicts = [*target.conflicts, *_unseen(judges)]
         return Target(current, {**target.desired, "flows": {}}, conflicts, target.notes)
 
-    def _enforced(self, item: Mapping[str, Any], host: Host) -> backends.Enforced:
-        return next((each for known, each in self._compiled if known is item), None) or enforced(item, host)
+    def _enforced(self, item: Mapping[str, Any], host: Host, known: bool) -> backends.Enforced:
+        made = next((each for former, each in self._compiled if former is item), None)
+        return made or enforced(item, host, known)
 
 
-def enforced(item: Mapping[str, Any], host: Host) -> backends.Enforced:
-    """What a declaration means on this node."""
+def enforced(item: Mapping[str, Any], host: Host, known: bool = True) -> backends.Enforced:
+    """What a declaration means on this node, for the pods that are there by now (see policy/attached.py)."""
     policies = [documents.read(document) for document in item["policies"]]
-    everybody = [(entry["node"], endpoints.read(entry)) for entry in item["endpoints"]]
+    present = attached.present(item["endpoints"], item["node"], known)
+    everybody = [(entry["node"], endpoints.read(entry)) for entry in present]
     world = World(item["namespaces"], [endpoint for _node, endpoint in everybody])
     guarded = [endpoint for node, endpoint in everybody if node == item["node"]]
     settings = backends.Settings(item["bridge"], item["flows"], item["fragments"])

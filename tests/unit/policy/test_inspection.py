@@ -163,6 +163,7 @@ def test_the_inventory_adds_to_what_attachments_tell() -> None:
             "addresses": ["10.0.0.1"],
             "ports": [{"name": "sql", "port": 5432}],
             "node": "node1",
+            "stated": {"tier": "back"},
         },
     ]
 
