@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.podnet.fabric.tests.vm import batch, command, job, tcg, uml, uml_kernel
+from ansible_collections.podnet.fabric.tests.vm import batch, command, job, native, tcg, uml, uml_kernel
 from ansible_collections.podnet.fabric.tests.vm.job import Job
 
 
@@ -148,6 +148,16 @@ def test_jobs_are_chosen_by_name_and_a_wrong_name_is_refused() -> None:
     assert [task.name for task in batch.tasks([names[-1]])] == [names[-1]]
     with pytest.raises(ValueError, match="no job nothing; known: inside"):
         batch.tasks(["nothing"])
+
+
+def test_a_machine_that_has_every_tunnel_is_not_the_one_that_boots() -> None:
+    [task] = batch.tasks(["systemd"])
+    assert task.boots == 2
+    asked = job.Job(task.argv, Path("/work"), boots=task.boots)
+    with pytest.raises(job.Unavailable, match="not going to boot"):
+        native.prepare(asked)
+    files = [path.name for path in sorted((batch.REPOSITORY / "tests/vm/boot").glob("test_*.py"))]
+    assert [name.split("_")[1] for name in files] == ["1", "2"]
 
 
 def test_a_boot_keeps_nothing_of_the_one_before_but_what_was_written(tmp_path: Path) -> None:
