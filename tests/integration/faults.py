@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 STDERR = "netlink: Error: cache initialization failed"
 
+PLUGINS = "/usr/lib/cni/"
 FULL = os.environ.get("PODNET_FAULTS") == "full"
 KILLED = "killed"
 # The last one has done what it was asked for.
@@ -209,7 +210,7 @@ def _tool(faults: Faults, argv: list[str], **options: Any) -> Any:
     fault = TOOL_FAULTS[turn % len(TOOL_FAULTS)]
     faults.injected += f" {fault}"
     faults.reason = {
-        "missing": f"{argv[0]} is not installed",
+        "missing": os.strerror(errno.ENOENT) if argv[0].startswith(PLUGINS) else f"{argv[0]} is not installed",
         "forbidden": os.strerror(errno.EACCES),
         "does not end": "no end within",
     }.get(fault, STDERR)
