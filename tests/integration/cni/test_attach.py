@@ -134,17 +134,19 @@ def send(node: Node, pod: str, word: str, to: list[str]) -> None:
 
 
 def quick(guarded: Guarded) -> None:
-    """For a pod that no policy knows there is nothing to do: nft cannot be run."""
+    """A pod that no policy knows needs nothing, and one that is a peer an element; for chains nft has to be run."""
     node, runtime = guarded.node, guarded.runtime
     guarded.declare(antispoofing=False)
     node.run("mount", "--bind", "/bin/false", "/usr/sbin/nft")
     runtime.add("nobody", OTHER)
+    runtime.add("peer", WEB)
     with pytest.raises(PluginFailed):
-        runtime.add("somebody", WEB)
+        runtime.add("guarded", DB)
     runtime.delete("nobody")
+    runtime.delete("peer")
     node.run("umount", "/usr/sbin/nft")
-    runtime.add("somebody", WEB)
-    runtime.delete("somebody")
+    runtime.add("guarded", DB)
+    runtime.delete("guarded")
     assert guarded.differences() == []
     guarded.declare()
 
