@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError, taking_apart
-from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nft_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,9 +74,6 @@ def digest(rule: str) -> str:
 
 def observe(table: str = TABLE) -> tuple[Objects, list[str]]:
     """A table of ours, its sets and its chains by (sort, name), and a line when it is somebody else's."""
-    # Most nodes have no table for bridges, and each run asks.
-    if table == BRIDGE_TABLE and not nft_table.exists(table):
-        return {}, []
     try:
         printed = run(["nft", "-j", "list", "table", *table.split()])
     except ToolError as error:
