@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import subprocess
 from typing import NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.overhead import BYTES
+from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 
 CABLE_MTU = 1500
 DATAPLANES = ("vxlan", "geneve", "ipip", "wireguard", "host_gw", "bgp")
@@ -54,3 +57,14 @@ def run(*argv: str, stdin: str | None = None) -> str:
     if done.returncode:
         raise SystemExit(f"{' '.join(argv)}: {done.stderr.strip()}\n{stdin or ''}")
     return done.stdout
+
+
+def enter_node(netns: str) -> None:
+    """Go to a node, with a mount namespace and a /run of this process's own."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open(namespace.path_of(netns), os.O_RDONLY)
+    for outcome in (libc.setns(descriptor, 0x40000000), libc.unshare(UNSHARE_MOUNTS)):
+        if outcome:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    run("mount", "--make-rprivate", "/")
+    run("mount", "-t", "tmpfs", "none", "/run")

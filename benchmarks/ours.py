@@ -4,17 +4,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.benchmarks.by_hand import key, mac, public_key
-from ansible_collections.podnet.fabric.benchmarks.network import NUMBERS, POOLS, TUNNELS, UNSHARE_MOUNTS, Network, run
+from ansible_collections.podnet.fabric.benchmarks.network import NUMBERS, POOLS, TUNNELS, Network, enter_node, run
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import node_lock
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
 
 if TYPE_CHECKING:
@@ -46,13 +44,7 @@ def build(network: Network, number: int) -> None:
 
 
 def _as_a_node(netns: str) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = os.open(namespace.path_of(netns), os.O_RDONLY)
-    for outcome in (libc.setns(descriptor, 0x40000000), libc.unshare(UNSHARE_MOUNTS)):
-        if outcome:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    run("mount", "--make-rprivate", "/")
-    run("mount", "-t", "tmpfs", "none", "/run")
+    enter_node(netns)
     for name in ("upper", "work"):
         Path("/run", name).mkdir()
     run("mount", "-t", "overlay", "none", "-o", "lowerdir=/etc,upperdir=/run/upper,workdir=/run/work", "/etc")

@@ -12,7 +12,6 @@ addresses. The flow whose round trips are timed is let in by a rule more, the fi
 
 from __future__ import annotations
 
-import ctypes
 import ipaddress
 import os
 import signal
@@ -21,10 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.benchmarks import traffic
-from ansible_collections.podnet.fabric.benchmarks.network import UNSHARE_MOUNTS, Network, run
+from ansible_collections.podnet.fabric.benchmarks.network import Network, enter_node, run
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
 
@@ -135,15 +133,9 @@ def on_node(netns: str, call: Callable[[], None]) -> int:
 
 
 def enter(netns: str) -> None:
-    """Go to a node, with a mount namespace of one's own."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = os.open(namespace.path_of(netns), os.O_RDONLY)
-    for outcome in (libc.setns(descriptor, 0x40000000), libc.unshare(UNSHARE_MOUNTS)):
-        if outcome:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    run("mount", "--make-rprivate", "/")
+    """Go to a node, with a file system for BPF of one's own."""
+    enter_node(netns)
     run("mount", "-t", "bpf", "none", "/sys/fs/bpf")
-    run("mount", "-t", "tmpfs", "none", "/run")
 
 
 def _by_hand(network: Network, how: str, count: int) -> None:
