@@ -72,8 +72,8 @@ class Case(NamedTuple):
         """Its port."""
         return {"node port": FIRST_NODE_PORT + self.place, "other port": OTHER_PORT}.get(to, PORT)
 
-    def documents(self, protocol: str = "TCP") -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """The service, and the slices with its endpoints."""
+    def documents(self, *protocols: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The service, and the slices with its endpoints, for one protocol or several."""
         name = f"case-{self.place}"
         ranges = {
             "pods": PODS,
@@ -90,7 +90,14 @@ class Case(NamedTuple):
                 "externalTrafficPolicy": self.service["external"],
                 "publishNotReadyAddresses": self.service.get("publish", False),
                 "ports": [
-                    {"port": PORT, "targetPort": TARGET, "nodePort": self.port("node port"), "protocol": protocol}
+                    {
+                        "name": protocol.lower(),
+                        "port": PORT,
+                        "targetPort": TARGET,
+                        "nodePort": self.port("node port"),
+                        "protocol": protocol,
+                    }
+                    for protocol in protocols
                 ],
                 **({"loadBalancerSourceRanges": given} if given else {}),
             },
@@ -100,7 +107,7 @@ class Case(NamedTuple):
             {
                 "metadata": {"name": f"{name}-{family}", "labels": {"kubernetes.io/service-name": name}},
                 "addressType": f"IPv{family}",
-                "ports": [{"port": TARGET, "protocol": protocol}],
+                "ports": [{"name": protocol.lower(), "port": TARGET, "protocol": protocol} for protocol in protocols],
                 "endpoints": [
                     {
                         "addresses": [pod_address(pod, family)],

@@ -25,6 +25,11 @@ TABLE = "inet podnet"
 MARK = "podnet.fabric"
 """Our table's comment, for people, and the name of an empty chain in it: nft 1.0.6 leaves comments out of JSON."""
 TABLE_KEY = ("table", TABLE)
+VERDICT = "verdict"
+JOINED = " . "
+PROTOCOL = "inet_proto"
+PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
+"""What nft says by number where the node has no /etc/protocols."""
 
 
 class NftTable(NamedTuple):
@@ -38,7 +43,8 @@ class NftTable(NamedTuple):
 class NftSet(NamedTuple):
     """A set of prefixes in CIDR notation or, not ``interval``, of plain addresses. ``type`` is ipv4_addr or ipv6_addr.
 
-    Plain addresses are looked up by hash: at any number of them a packet and a change cost the same.
+    Plain addresses are looked up by hash: at any number of them a packet and a change cost the same. Where ``type``
+    joins several by " . ", so do the elements, and with ``interval`` a prefix of full length stands as its address.
     """
 
     name: str
@@ -48,11 +54,17 @@ class NftSet(NamedTuple):
 
 
 class NftMap(NamedTuple):
-    """A verdict map: plain addresses to the chains that a packet then passes through. ``type`` as of a set."""
+    """Keys to values, each as a text. ``type`` as of a set that is not ``interval``.
+
+    The ``value`` is of a type too, or "verdict": "jump" or "goto" and a chain, "drop". What stands in a ``dynamic`` map
+    packets have put there, and it goes by itself after a while.
+    """
 
     name: str
     type: str
     elements: frozenset[tuple[str, str]]
+    value: str = VERDICT
+    dynamic: bool = False
 
 
 class NftChain(NamedTuple):
@@ -112,20 +124,46 @@ def parse(entries: Sequence[dict[str, Any]]) -> tuple[Objects, list[str]]:
 
 
 def _set(entry: dict[str, Any]) -> NftSet:
-    # An element with a comment is {"elem": {"val": ...}}. Plain addresses, of which there may be many, are as printed.
-    elements = [element["elem"]["val"] if "elem" in element else element for element in entry.get("elem", ())]
-    interval = "interval" in entry.get("flags", ())
-    texts = map(_prefix, elements) if interval else map(str, elements)
-    return NftSet(entry["name"], str(entry["type"]), frozenset(texts), interval)
+    sort = _type(entry["type"])
+    elements, interval = entry.get("elem", ()), "interval" in entry.get("flags", ())
+    if JOINED in sort:
+        texts = {_joined(element, sort.split(JOINED)) for element in elements}
+    else:
+        # One with a comment is {"elem": {"val": ...}}. Plain addresses, of which there may be many, are as printed.
+        texts = set(
+            map(_prefix if interval else str, (each["elem"]["val"] if "elem" in each else each for each in elements))
+        )
+    return NftSet(entry["name"], sort, frozenset(texts), interval)
 
 
 def _map(entry: dict[str, Any]) -> NftMap:
-    elements = ((_plain(key), str(verdict.get("jump", {}).get("target"))) for key, verdict in entry.get("elem", ()))
-    return NftMap(entry["name"], str(entry["type"]), frozenset(elements))
+    sort, value = _type(entry["type"]), _type(entry["map"])
+    keys, values = sort.split(JOINED), value.split(JOINED)
+    elements = frozenset(
+        (_joined(key, keys), _verdict(what) if value == VERDICT else _joined(what, values))
+        for key, what in entry.get("elem", ())
+    )
+    return NftMap(entry["name"], sort, elements, value, dynamic="timeout" in entry.get("flags", ()))
 
 
-def _plain(element: Any) -> str:
-    return str(element["elem"]["val"] if isinstance(element, dict) and "elem" in element else element)
+def _type(printed: Any) -> str:
+    return JOINED.join(printed) if isinstance(printed, list) else str(printed)
+
+
+def _verdict(verdict: dict[str, Any]) -> str:
+    (word, what), *_more = verdict.items()
+    return f"{word} {what.get('target')}" if isinstance(what, dict) else str(word)
+
+
+def _joined(element: Any, types: Sequence[str]) -> str:
+    """An element as it is written: its parts in the order of their types."""
+    if isinstance(element, dict) and "elem" in element:
+        element = element["elem"]["val"]
+    parts = element["concat"] if isinstance(element, dict) and "concat" in element else [element]
+    return JOINED.join(
+        PROTOCOLS.get(part, str(part)) if sort == PROTOCOL else _prefix(part) if isinstance(part, dict) else str(part)
+        for part, sort in zip(parts, types)
+    )
 
 
 def _prefix(element: Any) -> str:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
+    JOINED,
     MARK,
     TABLE,
     TABLE_KEY,
+    VERDICT,
     NftChain,
     NftMap,
     NftSet,
@@ -35,13 +37,29 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 
-def part(is_mine: Callable[[tuple[str, str]], bool], desired: Objects) -> Target:
+NUMBER = "integer"
+EXPRESSIONS = {
+    "ipv4_addr": "ip daddr",
+    "ipv6_addr": "ip6 daddr",
+    "inet_proto": "meta l4proto",
+    "inet_service": "tcp dport",
+    NUMBER: "numgen random mod 2",
+}
+"""Expressions of the types, for maps whose types cannot all be named. With "th dport" nft 1.0.6 cannot read its own."""
+MOST_DYNAMIC = 65536
+"""Elements of a dynamic map; the memory for them is taken as they come."""
+
+
+def part(
+    is_mine: Callable[[tuple[str, str]], bool], desired: Objects, seen: tuple[Objects, list[str]] | None = None
+) -> Target:
     """One kind's part of our table, which several kinds share.
 
     :param is_mine: whether the kind has an object in its charge, by sort ("set", "chain") and name
     :param desired: its objects, without the table
+    :param seen: what ``observe`` has told, where that was asked before
     """
-    current, conflicts = observe()
+    current, conflicts = seen or observe()
     if current.keys() == {TABLE_KEY}:
         scope = current
         desired = {**desired, **current} if desired else {}
@@ -59,7 +77,7 @@ def leaves_nothing(operations: Sequence[Operation]) -> bool:
 
 
 class NftFacility:
-    """Sets and chains of our table. Rule texts are looked up by digest in what ``rule`` has registered."""
+    """Sets, maps and chains of our table. Rule texts are looked up by digest in what ``rule`` has registered."""
 
     name = "nftables"
     deletes_first = False
@@ -76,6 +94,8 @@ class NftFacility:
         return ()
 
     def immutable(self, before: Any, after: Any) -> bool:
+        if isinstance(after, NftMap):
+            return (before.type, before.value, before.dynamic) != (after.type, after.value, after.dynamic)
         return isinstance(after, NftSet) and (before.type, before.interval) != (after.type, after.interval)
 
     def describe(self, obj: Any) -> dict[str, Any]:
@@ -84,8 +104,9 @@ class NftFacility:
         if isinstance(obj, NftSet):
             return {"set": f"set {obj.name}", "type": obj.type, "elements": ",".join(sorted(obj.elements))}
         if isinstance(obj, NftMap):
-            texts = sorted(f"{address} : {chain}" for address, chain in obj.elements)
-            return {"map": f"map {obj.name}", "type": obj.type, "elements": ",".join(texts)}
+            texts = sorted(f"{key} : {value}" for key, value in obj.elements)
+            sort = obj.type if obj.value == VERDICT else f"{obj.type} : {obj.value}"
+            return {"map": f"map {obj.name}", "type": sort, "elements": ",".join(texts)}
         fields: dict[str, Any] = {"chain": f"chain {obj.name}", "type": obj.type, "hook": obj.hook}
         fields.update(priority=obj.priority, rules="; ".join(self._texts.get(rule, rule) for rule in obj.rules))
         return fields
@@ -140,11 +161,18 @@ def _in_turn(operations: Sequence[Operation]) -> list[Sequence[Operation]]:
     """
     if not any(isinstance(operation.after, NftMap) for operation in operations):
         return [operations]
-    first = [operation for operation in operations if operation.verb == CREATE and _is_led_to(operation.after)]
-    return [first, [operation for operation in operations if operation not in first]] if first else [operations]
+    first = [operation.verb == CREATE and _is_led_to(operation.after) for operation in operations]
+    if not any(first):
+        return [operations]
+    return [
+        [operation for operation, led in zip(operations, first) if led],
+        [operation for operation, led in zip(operations, first) if not led],
+    ]
 
 
 def _is_led_to(obj: Any) -> bool:
+    if isinstance(obj, NftMap):
+        return obj.value != VERDICT
     return isinstance(obj, NftSet) or (isinstance(obj, NftChain) and not obj.hook)
 
 
@@ -160,7 +188,7 @@ def _map_losses(operation: Operation) -> list[str]:
     if had is None:
         return []
     kept = operation.after.elements if operation.verb == REPLACE else frozenset()
-    words = _elements("delete", had.name, [address for address, _chain in had.elements - kept])
+    words = _elements("delete", had.name, [key for key, _value in had.elements - kept])
     return words if operation.verb == REPLACE else [*words, f"delete map {TABLE} {had.name}"]
 
 
@@ -169,9 +197,19 @@ def _map_gains(operation: Operation) -> list[str]:
     if wanted is None:
         return []
     had = operation.before.elements if operation.verb == REPLACE else frozenset()
-    words = [] if operation.verb == REPLACE else [f"add map {TABLE} {wanted.name} {{ type {wanted.type} : verdict; }}"]
-    new = [f"{address} : jump {chain}" for address, chain in wanted.elements - had]
-    return words + _elements("add", wanted.name, new)
+    words = [] if operation.verb == REPLACE else [f"add map {TABLE} {wanted.name} {{ {_declared(wanted)} }}"]
+    return words + _elements("add", wanted.name, [f"{key} : {value}" for key, value in wanted.elements - had])
+
+
+def _declared(wanted: NftMap) -> str:
+    """What a map is declared as. A number that the packets' own fields do not hold has a type without a name."""
+    sort, value = wanted.type, wanted.value
+    word = "type"
+    if NUMBER in sort.split(JOINED):
+        word = "typeof"
+        sort, value = (JOINED.join(EXPRESSIONS[each] for each in text.split(JOINED)) for text in (sort, value))
+    flags = f" flags dynamic,timeout; size {MOST_DYNAMIC};" if wanted.dynamic else ""
+    return f"{word} {sort} : {value};{flags}"
 
 
 def _set_changes(operation: Operation) -> list[str]:

@@ -67,7 +67,7 @@ def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Objects:
     for direction, before in compiled.before.items():
         for family, (nft, sort) in FAMILIES.items():
             elements = {
-                (_text(family, address), PREFIX + identity)
+                (_text(family, address), f"jump {PREFIX}{identity}")
                 for whom, identity in before.items()
                 for address in addresses[whom].get(family, ())
             }

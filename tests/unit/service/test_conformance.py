@@ -31,7 +31,7 @@ PLACE = Place(
 
 
 def test_the_documents_of_the_table_are_what_kubernetes_takes() -> None:
-    services, slices = zip(*(case.documents() for case in scene.cases()), strict=True)
+    services, slices = zip(*(case.documents("TCP", "UDP") for case in scene.cases()), strict=True)
     inspection = Inspection()
     inspect_services(inspection, "services", list(services))
     inspect_slices(inspection, "slices", [each for found in slices for each in found])
@@ -54,7 +54,7 @@ def test_every_line_of_the_table_holds(family: int, protocol: str) -> None:
             flow = Flow(family, number(source), number(to), protocol.lower(), case.port(each.to))
             found = decide(table, flow, PLACE)
             backends, hidden = (
-                {names[backend.address] for backend in some} for some in (found.backends, found.masqueraded)
+                frozenset(names[backend.address] for backend in some) for some in (found.backends, found.masqueraded)
             )
             if (found.verdict, backends, hidden) != (each.verdict, each.backends, each.hidden):
                 wrong.append(f"{case.name}: {each}: found {found.verdict}, {backends}, hidden {hidden}")

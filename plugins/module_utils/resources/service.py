@@ -1,0 +1,155 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Services on a node: where connections to their addresses and ports are sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_objects
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, observe_datagrams
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, part
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_nftables
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import unseen
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import of_networks
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
+from ansible_collections.podnet.fabric.plugins.module_utils.service import documents
+from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
+    Backend,
+    Frontend,
+    Table,
+    World,
+    compile_services,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.service.inspection import inspect_services
+from ansible_collections.podnet.fabric.plugins.module_utils.service.slices import inspect_slices
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
+    from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+    from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import Entry
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
+    from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
+
+DEFAULT = "nftables"
+
+
+class Declared(NamedTuple):
+    """What an item comes to on this node."""
+
+    table: Table
+    pods: Mapping[int, Ranges]
+    ranges: Mapping[int, Ranges]
+
+
+class ServiceKind:
+    """See the module's documentation for the parameters."""
+
+    name = "service"
+    # Pods find them when they are attached.
+    rank = 62
+    # Flows that lead where nobody is any more are forgotten after new ones lead elsewhere.
+    facilities: Sequence[Facility] = (NFTABLES, FLOWS)
+
+    def normalise(
+        self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
+    ) -> dict[str, Any]:
+        inspection = Inspection()
+        services, slices = params["services"], params["slices"]
+        inspect_services(inspection, "services", services)
+        inspect_slices(inspection, "slices", slices)
+        known = endpoints.inspect_endpoints(inspection, "endpoints", params["endpoints"])
+        for each in ("pods", "ranges"):
+            for position, text in enumerate(params[each]):
+                inspection.network(f"{each}[{position}]", text)
+        inspection.conclude()
+        for position, document in enumerate(services):
+            spec = document["spec"]
+            if documents.programmed(spec) and not documents.given_addresses(spec):
+                inspection.refuse(f"services[{position}].spec.clusterIP", "nothing", "give an address, or None")
+        inspection.conclude()
+        return {
+            "node": params["node"],
+            "backend": params.get("backend") or DEFAULT,
+            "pods": sorted(params["pods"]),
+            "ranges": sorted(params["ranges"]),
+            "services": services,
+            "slices": slices,
+            "endpoints": sorted(
+                known + endpoints.of_others(former, params.get("asked"), known),
+                key=lambda each: (each["namespace"], each["name"]),
+            ),
+        }
+
+    def target(self, items: Items, former: Items, host: Host) -> Target:
+        declared = _merged([_declared(item) for item in items.values()])
+        own = frozenset(address.address for address in dump_addresses(host.netlink, host.names))
+        seen = nft_objects.observe()
+        sticky = {family: _sticky(declared, seen[0], family, own) for family in service_nftables.FAMILIES}
+        desired = service_nftables.render(*declared, sticky)
+        target = part(lambda key: key[1].startswith(service_nftables.PREFIX), desired, seen)
+        before = _merged([_declared(item) for item in former.values()]) if former != items else declared
+        flows = observe_datagrams(_Stray(declared.table, before.table, own)) if before.table.frontends else {}
+        families = {frontend.family for frontend in declared.table.frontends}
+        conflicts = unseen(families, "answers from pods of this node would not come from the services that were asked")
+        return Target(
+            {**target.current, FLOWS.name: flows},
+            {**target.desired, FLOWS.name: {}},
+            [*target.conflicts, *conflicts],
+            target.notes,
+        )
+
+
+class _Stray:
+    """Whether a flow goes where its service no longer has a backend, or past a service that has come since."""
+
+    def __init__(self, table: Table, former: Table, own: frozenset[bytes]) -> None:
+        self._table, self._former, self._own = table.frontends, former.frontends, own
+
+    def __call__(self, entry: Entry) -> bool:
+        original, reply = entry.original, entry.reply
+        family = 4 if len(original.destination) == 4 else 6
+        address = int.from_bytes(original.destination, "big")
+        frontend = Frontend(family, address, "udp", original.destination_port)
+        if frontend not in self._table and frontend not in self._former:
+            frontend = frontend._replace(address=None)
+            if original.destination not in self._own:
+                return False
+            if frontend not in self._table and frontend not in self._former:
+                return False
+        handling = self._table.get(frontend)
+        allowed = {*handling.inside.backends, *handling.outside.backends} if handling else set()
+        target = Backend(int.from_bytes(reply.source, "big"), reply.source_port)
+        translated = target != (address, original.destination_port)
+        return target not in allowed and (translated or bool(allowed))
+
+
+def _declared(item: Mapping[str, Any]) -> Declared:
+    pods = [(entry["node"], endpoints.read(entry)) for entry in item["endpoints"]]
+    world = World(pods, documents.slices(item["slices"]))
+    table = compile_services(documents.services(item["services"]), world, item["node"])
+    return Declared(table, of_networks(item["pods"]), of_networks(item["ranges"]))
+
+
+def _merged(several: Sequence[Declared]) -> Declared:
+    """One declaration's, or none; the module takes others back."""
+    return several[0] if several else Declared(Table({}, frozenset()), {}, {})
+
+
+def _sticky(
+    declared: Declared, objects: Mapping[tuple[str, str], Any], family: int, own: frozenset[bytes]
+) -> frozenset[tuple[str, str]]:
+    """Which clients the kernel remembers, without those whose backend is no longer one of theirs."""
+    known = objects.get(("map", f"{service_nftables.STICKY}{family}"))
+    if known is None:
+        return frozenset()
+    clients = service_nftables.Clients(declared.table, declared.pods.get(family, ()), own, family)
+    return frozenset((key, value) for key, value in known.elements if clients.may_stay(key, value))
+
+
+KIND = ServiceKind()
