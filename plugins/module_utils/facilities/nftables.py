@@ -21,6 +21,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objec
     digest,
     observe,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nftables import Remember, append, open_nftables
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import (
     CREATE,
     DELETE,
@@ -84,10 +85,19 @@ class NftFacility:
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
+        self._learning: dict[str, Remember] = {}
 
     def rule(self, text: str) -> str:
         """Register a rule's text and give its digest."""
         self._texts[digest(text)] = text
+        return digest(text)
+
+    def remember(self, family: int, protocol: str, name: str, seconds: int) -> str:
+        """Register a rule that fills a map of clients, as `Remember` has it, and give its digest."""
+        ip = "ip" if family == 4 else "ip6"
+        key = f"{ip} saddr . ct original {ip} daddr . meta l4proto . ct original proto-dst"
+        text = f"meta l4proto {protocol} update @{name} {{ {key} timeout {seconds}s : {ip} daddr . th dport }}"
+        self._learning[self.rule(text)] = Remember(family, protocol, name, seconds, digest(text))
         return digest(text)
 
     def parents(self, obj: Any) -> Sequence[Reference]:
@@ -119,6 +129,19 @@ class NftFacility:
                 raise ApplyError(
                     [f"{self.name}: the transaction was refused, nothing of it holds: {error.stderr}"]
                 ) from error
+            self._learn([operation.after for operation in part_of_them if isinstance(operation.after, NftChain)])
+
+    def _learn(self, chains: Sequence[NftChain]) -> None:
+        """What nft cannot write. Nothing else is in such a chain, and where it is new, nothing leads there yet."""
+        rules = [
+            (chain.name, self._learning[rule]) for chain in chains for rule in chain.rules if rule in self._learning
+        ]
+        if not rules:
+            return
+        with open_nftables() as nl:
+            failures = append(nl, TABLE.split()[1], rules)
+        if failures:
+            raise ApplyError([f"{self.name}: rule for {rules[place][1].name}: {error}" for place, error in failures])
 
     def script(self, operations: Sequence[Operation], last: bool = False) -> str:
         """One transaction, so no packet meets a half of it.
@@ -146,7 +169,11 @@ class NftFacility:
         words += [f"add chain {TABLE} {chain.name}{_hooked(chain)}" for chain in wanted]
         words += [line for operation in maps for line in _map_gains(operation)]
         for chain in wanted:
-            words += [f'add rule {TABLE} {chain.name} {self._texts[rule]} comment "{rule}"' for rule in chain.rules]
+            words += [
+                f'add rule {TABLE} {chain.name} {self._texts[rule]} comment "{rule}"'
+                for rule in chain.rules
+                if rule not in self._learning
+            ]
         if last:
             words.append(f"delete table {TABLE}")
         return "\n".join(words) + "\n"
@@ -183,12 +210,16 @@ def _hooked(chain: NftChain) -> str:
 
 
 def _map_losses(operation: Operation) -> list[str]:
-    """What a map no longer says. One that goes loses all of it first: its chains may be gone at once."""
+    """What a map no longer says. One that goes loses all verdicts first: their chains may be gone at once."""
     had: NftMap | None = operation.before
     if had is None:
         return []
     kept = operation.after.elements if operation.verb == REPLACE else frozenset()
-    words = _elements("delete", had.name, [key for key, _value in had.elements - kept])
+    lost = had.elements - kept if operation.verb == REPLACE or had.value == VERDICT else frozenset()
+    words = _elements("delete", had.name, [key for key, _value in lost])
+    if had.dynamic:
+        # What has gone by itself meanwhile cannot be deleted; what is there is not made again.
+        words = _elements("add", had.name, [f"{key} : {value}" for key, value in lost]) + words
     return words if operation.verb == REPLACE else [*words, f"delete map {TABLE} {had.name}"]
 
 

@@ -151,6 +151,25 @@ class Netlink:
             first = past
         return failures
 
+    def transaction(self, begin: bytes, messages: Sequence[bytes], end: bytes) -> list[tuple[int, NetlinkError]]:
+        """Send messages that hold together, where the kernel's subsystem has that (netfilter); the ones that failed.
+
+        Their number has to be small: they go in one send.
+        """
+        base = self._sequence + 1
+        request = bytearray()
+        for sequence, each in enumerate((begin, *messages, end), base):
+            piece = bytearray(each)
+            if base < sequence <= base + len(messages):
+                # The last message has no acknowledgement of its own before Linux 6.10.
+                (flags,) = _FLAGS.unpack_from(piece, 6)
+                _FLAGS.pack_into(piece, 6, flags | NLM_F_ACK)
+            _SEQUENCE.pack_into(piece, 8, sequence)
+            request += piece
+        self._sequence = base + len(messages) + 1
+        self._send(request)
+        return [(nth - 1, error) for nth, error in self._acknowledgements(base, len(messages) + 1)]
+
     def _exchange(self, messages: Sequence[bytes]) -> list[tuple[int, NetlinkError]]:
         base = self._sequence + 1
         if base + len(messages) > 0xFFFFFFFF:

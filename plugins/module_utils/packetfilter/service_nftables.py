@@ -27,15 +27,13 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objec
     NftSet,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
-from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import holds, prefixes
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import prefixes
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
     DROP,
     EVERYBODY,
     FORWARD,
     STRANGERS,
     THE_NODE,
-    Backend,
-    Frontend,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +41,12 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import Objects
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
-    from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import Answer, Handling, Table
+    from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
+        Answer,
+        Frontend,
+        Handling,
+        Table,
+    )
 
 PREFIX = "service-"
 
@@ -275,38 +278,12 @@ class _Rendering:
         for timeout, keys in seconds.items():
             name = f"{STICKY}{family}-{timeout}"
             remembered.update((key, f"jump {name}") for key in keys)
-            whole = ORIGINALS[ADDRESSES].format(ip=ip)
-            update = f"update @{STICKY}{family} {{ {ip} saddr . {whole} timeout {timeout}s : {ip} daddr . th dport }}"
-            _chain(self._found, name, _by_protocol(family, update))
+            rules = [
+                NFTABLES.remember(family, protocol, f"{STICKY}{family}", timeout) for protocol in PROTOCOLS.values()
+            ]
+            _put(self._found, NftChain(name, "", "", 0, tuple(rules)))
         _put(self._found, NftMap(f"{STICKY}-{where}{family}", of, frozenset(remembered)))
         self._remember += _by_protocol(family, f"{original} vmap @{STICKY}-{where}{family}")
-
-
-class Clients(NamedTuple):
-    """The clients of a family: pods and the node itself are inside."""
-
-    table: Table
-    pods: Ranges
-    own: frozenset[bytes]
-    family: int
-
-    def may_stay(self, key: str, value: str) -> bool:
-        """Whether a client may come back to its backend.
-
-        :param key: the client, and what it connected to, as the map of clients holds it
-        :param value: the backend
-        """
-        client, address, protocol, port = key.split(JOINED)
-        frontend = Frontend(self.family, int(ipaddress.ip_address(address)), protocol, int(port))
-        frontends = self.table.frontends
-        handling = frontends.get(frontend) or frontends.get(frontend._replace(address=None))
-        if handling is None or not handling.affinity:
-            return False
-        source = ipaddress.ip_address(client)
-        inside = holds(self.pods, int(source)) or source.packed in self.own
-        host, number = value.split(JOINED)
-        answer = handling.inside if inside else handling.outside
-        return Backend(int(ipaddress.ip_address(host)), int(number)) in answer.backends
 
 
 def _by_protocol(family: int, text: str) -> list[str]:

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_objects
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, observe_datagrams
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, part
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_nftables
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_clients, service_nftables
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import unseen
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import of_networks
@@ -93,7 +94,7 @@ class ServiceKind:
         sticky = {family: _sticky(declared, seen[0], family, own) for family in service_nftables.FAMILIES}
         desired = service_nftables.render(*declared, sticky)
         target = part(lambda key: key[1].startswith(service_nftables.PREFIX), desired, seen)
-        before = _merged([_declared(item) for item in former.values()]) if former != items else declared
+        before = declared if former == items else _before(former)
         flows = observe_datagrams(_Stray(declared.table, before.table, own)) if before.table.frontends else {}
         families = {frontend.family for frontend in declared.table.frontends}
         conflicts = unseen(families, "answers from pods of this node would not come from the services that were asked")
@@ -136,6 +137,14 @@ def _declared(item: Mapping[str, Any]) -> Declared:
     return Declared(table, of_networks(item["pods"]), of_networks(item["ranges"]))
 
 
+def _before(former: Items) -> Declared:
+    """What was declared before. Whoever has edited it since has to clear away what came of it."""
+    try:
+        return _merged([_declared(item) for item in former.values()])
+    except DeclarationError:
+        return _merged([])
+
+
 def _merged(several: Sequence[Declared]) -> Declared:
     """One declaration's, or none; the module takes others back."""
     return several[0] if several else Declared(Table({}, frozenset()), {}, {})
@@ -148,7 +157,7 @@ def _sticky(
     known = objects.get(("map", f"{service_nftables.STICKY}{family}"))
     if known is None:
         return frozenset()
-    clients = service_nftables.Clients(declared.table, declared.pods.get(family, ()), own, family)
+    clients = service_clients.Clients(declared.table, declared.pods.get(family, ()), own, family)
     return frozenset((key, value) for key, value in known.elements if clients.may_stay(key, value))
 
 

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
-from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Result, reconcile
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
 from tests.conformance import service_cases as scene
 from tests.integration.services import ground
@@ -45,6 +45,12 @@ class Declarer:
             former = self._declarations.read(KIND.name)
             items = {"podnet": KIND.normalise("podnet", given, former.get("podnet"), host)} if services else {}
             return reconcile(KIND, items, host, self._declarations, check)
+
+    def also(self, kind: Kind, given: dict[str, Any] | None) -> Result:
+        """Declare one of another kind, or take it back."""
+        with namespace.inside(ground.netns("a")), Host() as host:
+            items = {} if given is None else {"podnet": kind.normalise("podnet", given, None, host)}
+            return reconcile(kind, items, host, self._declarations)
 
 
 @pytest.fixture(scope="session")

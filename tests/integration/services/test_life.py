@@ -1,0 +1,229 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Services while they change: what runs goes on, what leads nowhere is forgotten, and only what differs is touched."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftMap
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import REPLACE, lines
+from ansible_collections.podnet.fabric.plugins.module_utils.resources import policy
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
+from tests.conformance import service_cases as scene
+from tests.integration.services.clients import Attempt, Clients, Outcome
+from tests.integration.services.ground import netns
+
+if TYPE_CHECKING:
+    from tests.integration.services.conftest import Declarer
+
+PODS = ("one", "two", "far", "farther")
+ADDRESSES = {4: "10.96.7.1", 6: "fd00:10:96::7:1"}
+
+
+def service(number: int = 1, **spec: Any) -> dict[str, Any]:
+    """A service with the pods' own labels, on both protocols."""
+    return {
+        "metadata": {"name": f"web{number}"},
+        "spec": {
+            "clusterIPs": [f"10.96.7.{number}", f"fd00:10:96::7:{number}"],
+            "selector": {"app": "web"},
+            "ports": [
+                {"name": name, "protocol": name.upper(), "port": scene.PORT, "targetPort": scene.TARGET}
+                for name in ("tcp", "udp")
+            ],
+            **spec,
+        },
+    }
+
+
+def endpoints(*pods: str) -> list[dict[str, Any]]:
+    """Pods as the nodes' attachments tell them."""
+    return [
+        {
+            "name": pod,
+            "node": scene.POD_NODES[pod],
+            "labels": {"app": "web"},
+            "addresses": [scene.pod_address(pod, family) for family in ADDRESSES],
+        }
+        for pod in pods
+    ]
+
+
+def to_service(client: str, family: int, protocol: str = "tcp") -> Attempt:
+    return Attempt(client, family, protocol, ADDRESSES[family], scene.PORT)
+
+
+def nft() -> str:
+    """The table as it is on the node."""
+    argv = ["ip", "netns", "exec", netns("a"), "nft", "list", "ruleset"]
+    return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def clients_remembered() -> str:
+    shown = nft()
+    return "".join(shown[shown.index(f"map service-sticky{family} ") :].split("\n\t}")[0] for family in ADDRESSES)
+
+
+def test_each_backend_gets_its_share(declarer: Declarer, clients: Clients) -> None:
+    declarer.declare([service()], endpoints=endpoints(*PODS))
+    for family in ADDRESSES:
+        seen = Counter(each.backend for each in clients.attempt([to_service("pod", family)] * 400))
+        # 100 are expected; the standard deviation is 8.7.
+        assert set(seen) == set(PODS)
+        assert min(seen.values()) > 50, seen
+
+
+def test_a_change_touches_what_differs_and_a_second_run_nothing(declarer: Declarer, clients: Clients) -> None:
+    many = [service(number) for number in range(1, 20)]
+    predicted = declarer.declare(many, endpoints=endpoints(*PODS), check=True)
+    assert predicted.changed
+    assert nft() == ""
+    done = declarer.declare(many, endpoints=endpoints(*PODS))
+    assert lines(KIND.facilities, predicted.after) == lines(KIND.facilities, done.after)
+    assert not declarer.declare(many, endpoints=endpoints(*PODS)).changed
+
+    changed = declarer.declare([*many[:-1], service(20)], endpoints=endpoints(*PODS))
+    assert {operation.verb for operation in changed.operations} == {REPLACE}
+    touched = {
+        element for operation in changed.operations for element in operation.before.elements ^ operation.after.elements
+    }
+    texts = {each if isinstance(each, str) else each[0] for each in touched}
+    assert all(text.startswith(("10.96.7.19", "10.96.7.20", "fd00:10:96::7:19", "fd00:10:96::7:20")) for text in texts)
+    # Another number of backends takes another chain, the third protocol no more than elements.
+    declarer.declare([*many[:-1], service(20)], endpoints=endpoints(*PODS[:3]))
+    for family, address in ((4, "10.96.7.20"), (6, "fd00:10:96::7:20")):
+        for protocol in ("tcp", "udp"):
+            attempt = Attempt("pod", family, protocol, address, scene.PORT)
+            outcomes = clients.attempt([attempt] * 60)
+            assert {each.backend for each in outcomes} == set(PODS[:3])
+    chains = [name for name in nft().split() if name.startswith("service-frontends")]
+    assert len(set(chains)) < 20
+
+
+def test_a_running_connection_goes_on_and_new_ones_avoid_who_has_gone(declarer: Declarer, clients: Clients) -> None:
+    declarer.declare([service()], endpoints=endpoints("one", "far"))
+    opened = [clients.open(to_service("pod", family)) for family in ADDRESSES for _each in range(8)]
+    try:
+        before = clients.ask(opened)
+        assert {each.backend for each in before} == {"one", "far"}
+        declarer.declare([service(), service(2)], endpoints=endpoints("two", "far"))
+        assert [each.verdict for each in clients.ask(opened)] == ["forward"] * len(opened)
+        for family in ADDRESSES:
+            assert {each.backend for each in clients.attempt([to_service("pod", family)] * 60)} == {"two", "far"}
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+def test_datagrams_of_a_flow_leave_a_backend_that_goes_and_find_one_that_comes(
+    declarer: Declarer, clients: Clients
+) -> None:
+    node_port = service(type="NodePort")
+    node_port["spec"]["ports"][1]["nodePort"] = 30053
+    declarer.declare([node_port], endpoints=endpoints("one"))
+    opened = [
+        clients.open(attempt)
+        for family in ADDRESSES
+        for attempt in (
+            to_service("pod", family, "udp"),
+            Attempt("outside", family, "udp", scene.NODES["a"][family], 30053),
+        )
+    ]
+    try:
+        assert {each.backend for each in clients.ask(opened)} == {"one"}
+        assert declarer.declare([node_port], endpoints=endpoints("far"), check=True).operations[-1].facility == "flows"
+        assert {each.backend for each in clients.ask(opened)} == {"one"}
+        declarer.declare([node_port], endpoints=endpoints("far"))
+        assert {each.backend for each in clients.ask(opened)} == {"far"}
+        # Without the service the flow goes where nobody is, and with it to its backend again.
+        declarer.declare([service(2)], endpoints=endpoints("far"))
+        assert "forward" not in {each.verdict for each in clients.ask(opened)}
+        declarer.declare([node_port], endpoints=endpoints("two"))
+        assert {each.backend for each in clients.ask(opened)} == {"two"}
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_clients_come_back_to_their_backend_until_it_goes_or_time_has_passed(
+    declarer: Declarer, clients: Clients, protocol: str
+) -> None:
+    def declare(seconds: int, *pods: str) -> None:
+        config = {"clientIP": {"timeoutSeconds": seconds}}
+        sticky = service(sessionAffinity="ClientIP", sessionAffinityConfig=config)
+        declarer.declare([sticky], endpoints=endpoints(*pods))
+
+    declare(600, *PODS)
+    for family in ADDRESSES:
+        chosen: dict[str, str] = {}
+        for client in ("pod", "outside", "one"):
+            first = clients.attempt([to_service(client, family, protocol)])[0].backend
+            assert {each.backend for each in clients.attempt([to_service(client, family, protocol)] * 25)} == {first}
+            chosen[client] = first
+        # Others come and go: it stays. It goes: another one, and that for good.
+        gone = chosen["pod"]
+        rest = [pod for pod in PODS if pod != gone]
+        other = next(client for client, backend in chosen.items() if client != "pod")
+        declare(600, *rest)
+        after = {each.backend for each in clients.attempt([to_service("pod", family, protocol)])}
+        assert len(after) == 1
+        assert gone not in after
+        again = {each.backend for each in clients.attempt([to_service("pod", family, protocol)] * 25)}
+        assert again == after
+        if chosen[other] != gone:
+            assert clients.attempt([to_service(other, family, protocol)])[0].backend == chosen[other]
+        declare(600, *PODS)
+        assert {each.backend for each in clients.attempt([to_service("pod", family, protocol)] * 25)} == after
+    declare(1, *PODS)
+    seen: set[str] = set()
+    limit = time.monotonic() + 20
+    while len(seen) < 2 and time.monotonic() < limit:
+        seen.update(each.backend for each in clients.attempt([to_service("pod", 4, protocol)]))
+        while scene.pod_address("pod", 4) in clients_remembered() and time.monotonic() < limit:
+            time.sleep(0.1)
+    assert len(seen) > 1
+
+
+def test_policies_see_the_backend(declarer: Declarer, clients: Clients) -> None:
+    only_one = {
+        "metadata": {"name": "only-one"},
+        "spec": {
+            "podSelector": {"matchLabels": {"app": "web"}},
+            "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "web"}}}]}],
+        },
+    }
+    known = [*endpoints("one", "two"), {**endpoints("pod")[0], "labels": {"app": "other"}}]
+    given = {"node": "a", "policies": [only_one], "namespaces": {}, "endpoints": known}
+    declarer.declare([service()], endpoints=known)
+    declarer.also(policy.KIND, given)
+    try:
+        for family in ADDRESSES:
+            # Source and destination are those of the pods, not of the service: one reaches both, another pod neither.
+            assert {each.backend for each in clients.attempt([to_service("one", family)] * 30)} == {"one", "two"}
+            assert set(clients.attempt([to_service("pod", family)] * 4)) == {Outcome("drop")}
+        assert not declarer.declare([service()], endpoints=known).changed
+        declarer.declare([])
+        shown = nft()
+        assert "policy-" in shown
+        assert "service-" not in shown
+    finally:
+        declarer.also(policy.KIND, None)
+    assert nft() == ""
+
+
+def test_a_map_that_somebody_has_emptied_is_filled_again(declarer: Declarer, clients: Clients) -> None:
+    declarer.declare([service()], endpoints=endpoints("one"))
+    for name in ("service-frontends4", "service-backends-frontends6"):
+        argv = ["ip", "netns", "exec", netns("a"), "nft", "flush", "map", "inet", "podnet", name]
+        subprocess.run(argv, check=True, timeout=60)
+    result = declarer.declare([service()], endpoints=endpoints("one"))
+    assert all(isinstance(operation.after, NftMap) for operation in result.operations)
+    for family in ADDRESSES:
+        assert clients.attempt([to_service("pod", family)])[0].backend == "one"
