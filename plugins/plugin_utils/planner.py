@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.plugin_utils import (
@@ -12,12 +13,22 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils import (
     crosscheck,
     dataplane_check,
     ledger_nodes,
-    ledger_text,
     node_check,
     policy_check,
     pool_check,
+    service_check,
 )
-from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Draft, Network, Plan, Pool, ServiceRange
+from ansible_collections.podnet.fabric.plugins.plugin_utils.allotment import VARIABLE as SERVICES
+from ansible_collections.podnet.fabric.plugins.plugin_utils.allotment import Needs, complete
+from ansible_collections.podnet.fabric.plugins.plugin_utils.allotment import settle as settle_services
+from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import (
+    Documents,
+    Draft,
+    Network,
+    Plan,
+    Pool,
+    ServiceRange,
+)
 from ansible_collections.podnet.fabric.plugins.plugin_utils.dataplanes import DATAPLANES
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import (
     Entry,
@@ -29,6 +40,7 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import (
     settle,
     usage_by_pool,
 )
+from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_services import time_text
 from ansible_collections.podnet.fabric.plugins.plugin_utils.problem import Problem, names
 from ansible_collections.podnet.fabric.plugins.plugin_utils.schema import PREFIX, is_secret
 from ansible_collections.podnet.fabric.plugins.plugin_utils.settings import Host, settle_settings
@@ -36,6 +48,7 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils.settings import Host
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+SLICES = "podnet_endpoint_slices"
 BLOCK_SIZE = {4: 24, 6: 64}
 
 
@@ -73,6 +86,7 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     problems += crosscheck.device_problems(cluster, nodes)
     problems += dataplane_check.problems(cluster, nodes, pools)
     problems += policy_check.problems(cluster)
+    problems += service_check.problems(cluster)
     speakers = bgp_check.speakers(cluster, settings.node)
     problems += bgp_check.problems(cluster, speakers, nodes, pools)
     problems += node_check.identity_problems(str(cluster.get("podnet_cluster", "")), nodes)
@@ -87,7 +101,10 @@ def draft(hosts: Sequence[Host]) -> Drafted:
         return Drafted(None, cluster, problems, warnings)
     short = {name.removeprefix(PREFIX): value for name, value in cluster.items() if not is_secret(name)}
     short["pools"] = [{key: pool.as_dict()[key] for key in pool.as_dict() if key != "family"} for pool in pools]
-    drawn = Draft(short["cluster"], short, pools, tuple(nodes), mtu, overhead, speakers, wants)
+    for each in (SERVICES, SLICES):
+        del short[each.removeprefix(PREFIX)]  # there may be many: they travel as text (cluster.Plan)
+    documents = Documents(tuple(cluster[SERVICES]), tuple(cluster[SLICES]), services)
+    drawn = Draft(short["cluster"], short, pools, tuple(nodes), mtu, overhead, speakers, wants, documents)
     return Drafted(drawn, cluster, [], warnings)
 
 
@@ -97,11 +114,20 @@ def place(drawn: Draft, ledger: Ledger, now: int) -> Settlement:
     return settle(ledger, nodes, drawn.pools, now, drawn.settings["block_rest"], drawn.wants)
 
 
+def place_services(drawn: Draft, ledger: Ledger, now: int) -> tuple[Ledger, list[Problem]]:
+    """Return the ledger with cluster addresses and node ports for every service, and why there are none for some."""
+    needs = Needs(drawn.documents.ranges, service_check.node_ports(drawn.settings["service_node_ports"]))
+    documents, rest = drawn.documents.services, drawn.settings["block_rest"]
+    services, problems = settle_services(ledger.services, documents, needs, now, rest)
+    return replace(ledger, services=services), problems
+
+
 def finish(drawn: Draft, ledger: Ledger, now: int) -> Plan:
     """Return the plan with the blocks that the settled ledger gives."""
     rest = drawn.settings["block_rest"]
     usage, reserved = usage_by_pool(ledger, now, rest), reserved_by_pool(ledger, drawn.pools, now, rest)
-    return Plan(drawn, blocks_by_node(ledger), usage, ledger_nodes.identities(ledger), reserved)
+    services = complete(drawn.documents.services, ledger.services)
+    return Plan(drawn, blocks_by_node(ledger), usage, ledger_nodes.identities(ledger), reserved, tuple(services))
 
 
 def placement_problems(settlement: Settlement, ledger_name: str) -> list[Problem]:
@@ -157,7 +183,7 @@ def _stray(pool: str, entries: Sequence[Entry], ledger_name: str) -> Problem:
 def _short(shortage: Shortage) -> Problem:
     usage = f"{shortage.held} owned, {shortage.resting} resting"
     if shortage.rested is not None:
-        usage += f", the first until {ledger_text.time_text(shortage.rested)}"
+        usage += f", the first until {time_text(shortage.rested)}"
     found = f"no free IPv{shortage.family} block for {names(shortage.nodes)} ({usage})"
     cure = f"add an IPv{shortage.family} pool"
     if shortage.resting:

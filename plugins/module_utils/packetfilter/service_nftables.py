@@ -15,18 +15,26 @@ Where the chain draws a number that a change, in force since its first look, has
 
 from __future__ import annotations
 
-import ipaddress
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
-    JOINED,
     PROTOCOLS,
     NftChain,
     NftMap,
     NftSet,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_words import (
+    ADDRESSES,
+    FAMILIES,
+    KEYS,
+    NODE_PORTS,
+    ORIGINALS,
+    SORTS,
+    key_of,
+    text_of,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import prefixes
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
     DROP,
@@ -59,25 +67,6 @@ HIDING = {EVERYBODY: PREFIX + "hide-all", STRANGERS: PREFIX + "hide-strangers", 
 STICKY = PREFIX + "sticky"
 
 
-class Words(NamedTuple):
-    """How nft speaks of a family."""
-
-    ip: str
-    sort: str
-    loopback: str
-
-
-FAMILIES = {4: Words("ip", "ipv4_addr", "127.0.0.0/8"), 6: Words("ip6", "ipv6_addr", "::1")}
-
-ADDRESSES, NODE_PORTS = "frontends", "nodeports"
-KEYS = {ADDRESSES: "{ip} daddr . meta l4proto . th dport", NODE_PORTS: "meta l4proto . th dport"}
-ORIGINALS = {
-    ADDRESSES: "ct original {ip} daddr . meta l4proto . ct original proto-dst",
-    NODE_PORTS: "meta l4proto . ct original proto-dst",
-}
-SORTS = {ADDRESSES: "{sort} . inet_proto . inet_service", NODE_PORTS: "inet_proto . inet_service"}
-
-
 def render(
     table: Table,
     pods: Mapping[int, Ranges],
@@ -97,7 +86,7 @@ def render(
     for family, words in FAMILIES.items():
         frontends = {each: handling for each, handling in table.frontends.items() if each.family == family}
         if frontends:
-            cluster = frozenset(_text(family, address) for version, address in table.cluster if version == family)
+            cluster = frozenset(text_of(family, address) for version, address in table.cluster if version == family)
             for name, networks in (("pods", pods), ("ranges", ranges)):
                 texts = frozenset(prefixes(family, networks.get(family, ())))
                 _put(found, NftSet(f"{PREFIX}{name}{family}", words.sort, texts))
@@ -129,7 +118,7 @@ class _Rendering:
             f"{text} . {text}"
             for handling in frontends.values()
             for backend in (*handling.inside.backends, *handling.outside.backends)
-            for text in (_text(family, backend.address),)
+            for text in (text_of(family, backend.address),)
         }
         _put(self._found, NftSet(f"{PREFIX}hairpin{family}", f"{sort} . {sort}", frozenset(pairs), interval=False))
         self._hide.append(f"{ip} saddr . {ip} daddr @{PREFIX}hairpin{family} masquerade fully-random")
@@ -172,7 +161,9 @@ class _Rendering:
     def _limit(self, family: int, frontends: Mapping[Frontend, Handling]) -> None:
         """Load balancers' addresses that let only some sources in."""
         ip, sort, _loopback = FAMILIES[family]
-        limited = {_key(each): handling.sources for each, handling in frontends.items() if handling.sources is not None}
+        limited = {
+            key_of(each): handling.sources for each, handling in frontends.items() if handling.sources is not None
+        }
         if not limited:
             return
         bits = f"/{32 if family == 4 else 128}"
@@ -220,11 +211,11 @@ class _Rendering:
         for frontend, answer in answers.items():
             if answer.verdict != FORWARD:
                 continue
-            number, affine, key = len(answer.backends), bool(handlings[frontend].affinity), _key(frontend)
+            number, affine, key = len(answer.backends), bool(handlings[frontend].affinity), key_of(frontend)
             chains.add((number, affine))
             leads.add((key, f"goto {_lead_name(name, number, affine)}"))
             backends.update(
-                (f"{key} . {place}", f"{_text(family, backend.address)} . {backend.port}")
+                (f"{key} . {place}", f"{text_of(family, backend.address)} . {backend.port}")
                 for place, backend in enumerate(answer.backends)
             )
         of = SORTS[where].format(sort=sort)
@@ -248,7 +239,7 @@ class _Rendering:
         """What has been sent nowhere, and is to be told so or not."""
         ip, sort, _loopback = FAMILIES[family]
         verdicts = {
-            (_key(each), "drop" if handling.outside.verdict == DROP else f"goto {REJECTION}")
+            (key_of(each), "drop" if handling.outside.verdict == DROP else f"goto {REJECTION}")
             for each, handling in frontends.items()
             if handling.outside.verdict != FORWARD
         }
@@ -265,13 +256,13 @@ class _Rendering:
             for each, handling in frontends.items()
             if FORWARD in (handling.inside.verdict, handling.outside.verdict)
         ]
-        hidden = frozenset((_key(each), f"goto {HIDING[handling.masquerade]}") for each, handling in served)
+        hidden = frozenset((key_of(each), f"goto {HIDING[handling.masquerade]}") for each, handling in served)
         _put(self._found, NftMap(f"{PREFIX}hidden-{where}{family}", of, hidden))
         self._hide += _by_protocol(family, f"{original} vmap @{PREFIX}hidden-{where}{family}")
         seconds: dict[int, list[str]] = defaultdict(list)
         for each, handling in served:
             if handling.affinity:
-                seconds[handling.affinity].append(_key(each))
+                seconds[handling.affinity].append(key_of(each))
         if not seconds:
             return
         remembered: set[tuple[str, str]] = set()
@@ -291,17 +282,8 @@ def _by_protocol(family: int, text: str) -> list[str]:
     return [f"meta nfproto ipv{family} meta l4proto {protocol} {text}" for protocol in PROTOCOLS.values()]
 
 
-def _key(frontend: Frontend) -> str:
-    key = f"{frontend.protocol}{JOINED}{frontend.port}"
-    return key if frontend.address is None else f"{_text(frontend.family, frontend.address)}{JOINED}{key}"
-
-
 def _lead_name(name: str, backends: int, affine: bool) -> str:
     return f"{name}-{backends}{'-sticky' if affine else ''}"
-
-
-def _text(family: int, address: int) -> str:
-    return str(ipaddress.IPv4Address(address) if family == 4 else ipaddress.IPv6Address(address))
 
 
 def _chain(found: Objects, name: str, rules: Iterable[str]) -> None:

@@ -91,7 +91,7 @@ class ServiceKind:
         declared = _merged([_declared(item) for item in items.values()])
         own = frozenset(address.address for address in dump_addresses(host.netlink, host.names))
         seen = nft_objects.observe()
-        sticky = {family: _sticky(declared, seen[0], family, own) for family in service_nftables.FAMILIES}
+        sticky = {family: _sticky(declared, seen[0], family, own) for family in (4, 6)}
         desired = service_nftables.render(*declared, sticky)
         target = part(lambda key: key[1].startswith(service_nftables.PREFIX), desired, seen)
         before = declared if former == items else _before(former)
