@@ -55,7 +55,7 @@ options:
     description:
       - The documents, each with C(metadata), C(spec) and, for addresses of load balancers, C(status). All that is wrong
         is reported at once, with its path.
-      - Cluster addresses and node ports have to be in them; the role P(podnet.fabric.services#role) gives them out.
+      - Cluster addresses and node ports have to be in them; the role C(podnet.fabric.services) gives them out.
     type: raw
     default: []
   slices:

@@ -168,19 +168,19 @@ def _inspect_ports(inspection: Inspection, path: str, spec: Mapping[str, Any]) -
     if not ports and not isinstance(spec.get("ports"), str) and programmed(spec):
         inspection.refuse(f"{path}.ports", "none", "give at least one port")
     names: set[str] = set()
-    numbers: set[tuple[str, Any]] = set()
+    numbers: set[str] = set()
     for here, port in ports:
         if not inspect_mapping(inspection, here, port, PORT):
             continue
-        name, number = port.get("name"), (str(port.get("protocol") or PROTOCOLS[0]), port.get("port"))
+        name, number = port.get("name"), f"{port.get('protocol') or PROTOCOLS[0]} {port.get('port')}"
         if name is None and len(ports) > 1:
             inspection.refuse(f"{here}.name", "nothing", "give each of several ports a name")
-        elif name in names:
+        elif str(name) in names:
             inspection.refuse(f"{here}.name", f"{shown(name)} again", "give each port a name of its own")
         elif name is not None and (not isinstance(name, str) or not LABEL.match(name)):
             inspection.refuse(f"{here}.name", shown(name), "give at most 63 lower-case letters, digits and '-'")
         if number in numbers:
-            inspection.refuse(f"{here}.port", f"{number[0]} {number[1]} again", "give each port once")
+            inspection.refuse(f"{here}.port", f"{number} again", "give each port once")
         names.add(str(name))
         numbers.add(number)
         _inspect_port(inspection, here, port, spec)

@@ -39,7 +39,7 @@ def inspect_slices(inspection: Inspection, path: str, slices: Any) -> None:
                 inspection.refuse(f"{here}.{key}", shown(document[key]), f"give {wanted}")
         _inspect_labels(inspection, f"{here}.metadata", document.get("metadata"))
         sort = document.get("addressType")
-        if sort not in BYTES:
+        if not isinstance(sort, str) or sort not in BYTES:
             inspection.refuse(f"{here}.addressType", shown(sort), f"give {' or '.join(BYTES)}")
         for where, endpoint in inspect_items(inspection, f"{here}.endpoints", document.get("endpoints")):
             if inspect_mapping(inspection, where, endpoint, (*ENDPOINT, *UNREAD)):
