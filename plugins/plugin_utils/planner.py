@@ -86,7 +86,7 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     problems += crosscheck.device_problems(cluster, nodes)
     problems += dataplane_check.problems(cluster, nodes, pools)
     problems += policy_check.problems(cluster)
-    problems += service_check.problems(cluster)
+    problems += service_check.problems(cluster, services)
     speakers = bgp_check.speakers(cluster, settings.node)
     problems += bgp_check.problems(cluster, speakers, nodes, pools)
     problems += node_check.identity_problems(str(cluster.get("podnet_cluster", "")), nodes)

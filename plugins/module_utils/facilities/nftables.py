@@ -122,7 +122,7 @@ class NftFacility:
         return fields
 
     def apply(self, operations: Sequence[Operation], host: Host) -> None:
-        for part_of_them in _in_turn(operations):
+        for part_of_them in in_turn(operations):
             try:
                 run(["nft", "-f", "-"], stdin=self.script(part_of_them, leaves_nothing(part_of_them)))
             except ToolError as error:
@@ -179,7 +179,7 @@ class NftFacility:
         return "\n".join(words) + "\n"
 
 
-def _in_turn(operations: Sequence[Operation]) -> list[Sequence[Operation]]:
+def in_turn(operations: Sequence[Operation]) -> list[Sequence[Operation]]:
     """What maps are going to lead to is made in a transaction before.
 
     A packet that is on its way through a chain when a transaction takes effect goes on by the rules of before it, but

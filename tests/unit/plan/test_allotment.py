@@ -198,5 +198,9 @@ def test_the_plan_gives_them_out_and_writes_them_down(tmp_path: Path) -> None:
     assert {problem.path for problem in wrong.problems} == {"podnet_services[0].spec.type", "podnet_service_node_ports"}
     short = run(True, podnet_services=[service("web", ipFamilies=["IPv6"])])
     assert [problem.path for problem in short.problems] == ["podnet_services[0].spec.clusterIP"]
+    inside = run(True, podnet_services=[service("web", externalIPs=["10.96.0.200", "198.51.100.1"])])
+    assert [(problem.path, problem.found) for problem in inside.problems] == [
+        ("podnet_services[0].spec", "10.96.0.200, which lies in podnet_service_cidrs[0] 10.96.0.0/24")
+    ]
     # Whoever removes them has the ledger of before, with what rests.
     assert run(True).problems == []
