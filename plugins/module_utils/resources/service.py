@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
@@ -21,6 +22,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.service import docum
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
     Backend,
     Frontend,
+    Handling,
     Table,
     World,
     compile_services,
@@ -94,8 +96,7 @@ class ServiceKind:
         sticky = {family: _sticky(declared, seen[0], family, own) for family in (4, 6)}
         desired = service_nftables.render(*declared, sticky)
         target = part(lambda key: key[1].startswith(service_nftables.PREFIX), desired, seen)
-        before = declared if former == items else _before(former)
-        flows = observe_datagrams(_Stray(declared.table, before.table, own)) if before.table.frontends else {}
+        flows = observe_datagrams(_Stray(declared.table, former, own)) if items or former else {}
         families = {frontend.family for frontend in declared.table.frontends}
         conflicts = unseen(families, "answers from pods of this node would not come from the services that were asked")
         return Target(
@@ -109,25 +110,30 @@ class ServiceKind:
 class _Stray:
     """Whether a flow goes where its service no longer has a backend, or past a service that has come since."""
 
-    def __init__(self, table: Table, former: Table, own: frozenset[bytes]) -> None:
-        self._table, self._former, self._own = table.frontends, former.frontends, own
+    def __init__(self, table: Table, former: Items, own: frozenset[bytes]) -> None:
+        self._frontends, self._items, self._own = table.frontends, former, own
+        self._former: Mapping[Frontend, Handling] | None = None
 
     def __call__(self, entry: Entry) -> bool:
         original, reply = entry.original, entry.reply
         family = 4 if len(original.destination) == 4 else 6
-        address = int.from_bytes(original.destination, "big")
-        frontend = Frontend(family, address, "udp", original.destination_port)
-        if frontend not in self._table and frontend not in self._former:
-            frontend = frontend._replace(address=None)
-            if original.destination not in self._own:
-                return False
-            if frontend not in self._table and frontend not in self._former:
-                return False
-        handling = self._table.get(frontend)
-        allowed = {*handling.inside.backends, *handling.outside.backends} if handling else set()
+        asked = Frontend(family, int.from_bytes(original.destination, "big"), "udp", original.destination_port)
         target = Backend(int.from_bytes(reply.source, "big"), reply.source_port)
-        translated = target != (address, original.destination_port)
+        possible = [asked, asked._replace(address=None)] if original.destination in self._own else [asked]
+        translated = target != (asked.address, asked.port)
+        handling = next((self._frontends[each] for each in possible if each in self._frontends), None)
+        if handling is None:
+            return translated and any(each in self._before() for each in possible)
+        allowed = {*handling.inside.backends, *handling.outside.backends}
         return target not in allowed and (translated or bool(allowed))
+
+    def _before(self) -> Mapping[Frontend, Handling]:
+        """What was declared before, which is seldom asked for. What somebody has edited since counts for nothing."""
+        if self._former is None:
+            self._former = {}
+            with suppress(DeclarationError):
+                self._former = _merged([_declared(item) for item in self._items.values()]).table.frontends
+        return self._former
 
 
 def _declared(item: Mapping[str, Any]) -> Declared:
@@ -135,14 +141,6 @@ def _declared(item: Mapping[str, Any]) -> Declared:
     world = World(pods, documents.slices(item["slices"]))
     table = compile_services(documents.services(item["services"]), world, item["node"])
     return Declared(table, of_networks(item["pods"]), of_networks(item["ranges"]))
-
-
-def _before(former: Items) -> Declared:
-    """What was declared before. Whoever has edited it since has to clear away what came of it."""
-    try:
-        return _merged([_declared(item) for item in former.values()])
-    except DeclarationError:
-        return _merged([])
 
 
 def _merged(several: Sequence[Declared]) -> Declared:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-PATIENCE = 5.0
+PATIENCE = 10.0
 """Seconds that what has to come may take."""
-GRACE = 0.4
+GRACE = 0.6
 """Seconds after which it has not come: no packet is sent a second time before a whole second has passed."""
 
 TARGET = "forward"
@@ -67,7 +67,7 @@ class Clients:
                         server.setblocking(False)
                         server.bind((scene.pod_address(pod, family), scene.TARGET))
                         if protocol == "tcp":
-                            server.listen(256)
+                            server.listen(1024)  # connections that come at once
                         self._servers[server] = (pod, protocol)
         return self
 
@@ -105,8 +105,12 @@ class Clients:
             for connection in connections:
                 selector.register(connection, selectors.EVENT_WRITE)
             last, limit = time.monotonic(), time.monotonic() + PATIENCE
-            while len(found) < len(numbers) and time.monotonic() < min(limit, last + GRACE):
-                for key, _events in selector.select(0.05):
+            while len(found) < len(numbers) and time.monotonic() < limit:
+                ready = selector.select(0.05)
+                # Whoever was kept from looking for a while looks once more.
+                if not ready and time.monotonic() > last + GRACE:
+                    break
+                for key, _events in ready:
                     last = time.monotonic()
                     each = key.fileobj
                     assert isinstance(each, socket.socket)

@@ -91,9 +91,26 @@ def test_each_backend_gets_its_share(declarer: Declarer, clients: Clients) -> No
     declarer.declare([service()], endpoints=endpoints(*PODS))
     for family in ADDRESSES:
         seen = Counter(each.backend for each in clients.attempt([to_service("pod", family)] * 400))
-        # 100 are expected; the standard deviation is 8.7.
         assert set(seen) == set(PODS)
+        # 100 are expected; the standard deviation is 8.7.
         assert min(seen.values()) > 50, seen
+
+
+def test_weights_count(declarer: Declarer, clients: Clients) -> None:
+    listed = {
+        "metadata": {"name": "web1-1", "labels": {"kubernetes.io/service-name": "web1"}},
+        "addressType": "IPv4",
+        "ports": [{"name": "tcp", "port": scene.TARGET}],
+        "endpoints": [
+            {"addresses": [scene.pod_address(pod, 4)], "weight": weight}
+            for pod, weight in (("one", 30), ("far", 10), ("two", 0))
+        ],
+    }
+    declarer.declare([service()], [listed])
+    seen = Counter(each.backend for each in clients.attempt([to_service("pod", 4)] * 400))
+    assert set(seen) == {"one", "far"}
+    # 100 are expected; the standard deviation is 8.7.
+    assert 50 < seen["far"] < 150, seen
 
 
 def test_a_change_touches_what_differs_and_a_second_run_nothing(declarer: Declarer, clients: Clients) -> None:
@@ -174,7 +191,9 @@ def test_clients_come_back_to_their_backend_until_it_goes_or_time_has_passed(
 ) -> None:
     def declare(seconds: int, *pods: str) -> None:
         config = {"clientIP": {"timeoutSeconds": seconds}}
-        sticky = service(sessionAffinity="ClientIP", sessionAffinityConfig=config)
+        sticky = service(type="NodePort", sessionAffinity="ClientIP", sessionAffinityConfig=config)
+        for number, port in enumerate(sticky["spec"]["ports"], 30090):
+            port["nodePort"] = number
         declarer.declare([sticky], endpoints=endpoints(*pods))
 
     declare(600, *PODS)
@@ -184,6 +203,9 @@ def test_clients_come_back_to_their_backend_until_it_goes_or_time_has_passed(
             first = clients.attempt([to_service(client, family, protocol)])[0].backend
             assert {each.backend for each in clients.attempt([to_service(client, family, protocol)] * 25)} == {first}
             chosen[client] = first
+        by_port = Attempt("outside", family, protocol, scene.NODES["a"][family], {"tcp": 30090, "udp": 30091}[protocol])
+        first = clients.attempt([by_port])[0].backend
+        assert {each.backend for each in clients.attempt([by_port] * 25)} == {first}
         # Others come and go: it stays. It goes: another one, and that for good.
         gone = chosen["pod"]
         rest = [pod for pod in PODS if pod != gone]
