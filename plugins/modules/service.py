@@ -31,7 +31,7 @@ description:
 extends_documentation_fragment:
   - podnet.fabric.attributes
 requirements:
-  - nftables 0.9.7 or newer, Linux 5.6 or newer
+  - nftables 1.0.6 or newer, Linux 5.6 or newer
 options:
   name:
     description: A name for this declaration. There is one on a node; declaring another one takes it back.

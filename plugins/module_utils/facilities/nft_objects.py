@@ -27,6 +27,7 @@ MARK = "podnet.fabric"
 TABLE_KEY = ("table", TABLE)
 VERDICT = "verdict"
 JOINED = " . "
+NUMBER = "integer"
 PROTOCOL = "inet_proto"
 PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
 """What nft says by number where the node has no /etc/protocols."""
@@ -147,7 +148,19 @@ def _map(entry: dict[str, Any]) -> NftMap:
 
 
 def _type(printed: Any) -> str:
+    if isinstance(printed, dict):
+        # From nft 1.1 on a type that has been declared by expressions is told by them (set_key_dtype_json() of json.c).
+        expression = printed["typeof"]
+        return JOINED.join(map(_type_of, expression.get("concat", [expression])))
     return JOINED.join(printed) if isinstance(printed, list) else str(printed)
+
+
+def _type_of(expression: dict[str, Any]) -> str:
+    (word, what), *_more = expression.items()
+    if word == "payload":
+        address = what["field"] in ("saddr", "daddr")
+        return {"ip": "ipv4_addr", "ip6": "ipv6_addr"}.get(what["protocol"], "") if address else "inet_service"
+    return {"meta": PROTOCOL, "numgen": NUMBER}.get(word, word)
 
 
 def _verdict(verdict: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyE
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
     JOINED,
     MARK,
+    NUMBER,
     TABLE,
     TABLE_KEY,
     VERDICT,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 
-NUMBER = "integer"
 EXPRESSIONS = {
     "ipv4_addr": "ip daddr",
     "ipv6_addr": "ip6 daddr",

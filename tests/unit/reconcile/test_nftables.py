@@ -80,6 +80,12 @@ def test_maps_are_read_by_the_types_of_their_parts() -> None:
     sort, value = " . ".join(types), "ipv4_addr . inet_service"
     elements = frozenset({("10.96.0.1 . tcp . 6 . 17", "10.0.0.1 . 6")})
     assert read_map(entry) == NftMap("m", sort, elements, value)
+    # As nft 1.1 prints the types of such maps.
+    payload = [{"payload": {"protocol": "ip", "field": "daddr"}}, {"payload": {"protocol": "tcp", "field": "dport"}}]
+    numgen = {"numgen": {"mode": "random", "mod": 2, "offset": 0}}
+    told = {"typeof": {"concat": [payload[0], {"meta": {"key": "l4proto"}}, payload[1], numgen]}}
+    assert read_map({**entry, "type": told}) == read_map(entry)
+    assert read_map({**entry, "type": told, "map": {"typeof": {"concat": payload}}}) == read_map(entry)
     timed = {"elem": {"val": {"concat": ["10.0.0.9", "udp", 53]}, "timeout": 10, "expires": 3}}
     sticky = {"name": "s", "type": types[:3], "map": "ipv4_addr", "flags": ["timeout"], "elem": [[timed, "10.0.0.1"]]}
     kept = frozenset({("10.0.0.9 . udp . 53", "10.0.0.1")})
