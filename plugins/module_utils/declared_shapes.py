@@ -121,6 +121,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "service": {
         "node": str,
         "backend": str,
+        "blocks": [str],
         "pods": [str],
         "ranges": [str],
         "services": list,  # documents, which are taken apart by service/documents.py

@@ -18,7 +18,8 @@ description:
     (KEP-3866). Connections are shared out evenly at random. A service without backends, and a port that a cluster
     address does not have, are rejected at once (TCP reset, ICMP unreachable); what nobody has in O(ranges) is dropped.
     With C(externalTrafficPolicy) or C(internalTrafficPolicy) V(Local) connections go to backends of this node, and are
-    dropped where it has none but others do. Backends that terminate get connections where none is ready.
+    dropped where it has none but others do; C(externalTrafficPolicy) does not count for this node and its own pods.
+    Backends that terminate get connections where none is ready.
   - Backends see the address of a pod that connects, but where it reaches itself, or comes over a node port, an external
     address or a load balancer's with C(externalTrafficPolicy) V(Cluster). They see this node's address instead of those
     that are not in O(pods).
@@ -42,10 +43,14 @@ options:
     type: str
     required: true
   pods:
-    description: The prefixes that pods have their addresses from.
+    description: The prefixes that pods of all nodes have their addresses from.
     type: list
     elements: str
     default: []
+  blocks:
+    description: The prefixes that this node's own pods have their addresses from. Left out, those in O(pods).
+    type: list
+    elements: str
   ranges:
     description: The prefixes that cluster addresses are from.
     type: list
@@ -97,6 +102,7 @@ EXAMPLES = r"""
   podnet.fabric.service:
     node: node1
     pods: [10.244.0.0/16]
+    blocks: [10.244.1.0/24]
     ranges: [10.96.0.0/16]
     services:
       - metadata: {name: web, namespace: shop}
@@ -172,6 +178,7 @@ def main() -> None:
             "name": {"type": "str", "default": "podnet"},
             "node": {"type": "str", "required": True},
             "pods": {"type": "list", "elements": "str", "default": []},
+            "blocks": {"type": "list", "elements": "str"},
             "ranges": {"type": "list", "elements": "str", "default": []},
             "services": {"type": "raw", "default": []},
             "slices": {"type": "raw", "default": []},

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Clients(NamedTuple):
-    """The clients of a family: pods and the node itself are inside."""
+    """The clients of a family: the node itself and its pods are inside."""
 
     table: Table
-    pods: Ranges
+    blocks: Ranges
     own: frozenset[bytes]
     family: int
 
@@ -37,7 +37,7 @@ class Clients(NamedTuple):
         if handling is None or not handling.affinity:
             return False
         source = ipaddress.ip_address(client)
-        inside = holds(self.pods, int(source)) or source.packed in self.own
+        inside = holds(self.blocks, int(source)) or source.packed in self.own
         host, number = value.split(JOINED)
         answer = handling.inside if inside else handling.outside
         return Backend(int(ipaddress.ip_address(host)), int(number)) in answer.backends

@@ -69,13 +69,15 @@ STICKY = PREFIX + "sticky"
 
 def render(
     table: Table,
+    blocks: Mapping[int, Ranges],
     pods: Mapping[int, Ranges],
     ranges: Mapping[int, Ranges],
     sticky: Mapping[int, frozenset[tuple[str, str]]],
 ) -> Objects:
     """The objects by (sort, name); none when there is no service.
 
-    :param pods: the addresses of pods
+    :param blocks: the addresses of this node's pods
+    :param pods: the addresses of all pods
     :param ranges: those from which services get theirs; what none has is dropped
     :param sticky: what the maps of clients and their backends hold by family, as far as it still counts
     """
@@ -87,7 +89,7 @@ def render(
         frontends = {each: handling for each, handling in table.frontends.items() if each.family == family}
         if frontends:
             cluster = frozenset(text_of(family, address) for version, address in table.cluster if version == family)
-            for name, networks in (("pods", pods), ("ranges", ranges)):
+            for name, networks in (("blocks", blocks), ("pods", pods), ("ranges", ranges)):
                 texts = frozenset(prefixes(family, networks.get(family, ())))
                 _put(found, NftSet(f"{PREFIX}{name}{family}", words.sort, texts))
             _put(found, NftSet(f"{PREFIX}addresses{family}", words.sort, cluster, interval=False))
@@ -187,7 +189,7 @@ class _Rendering:
         if inside:
             answers = {each: handling.inside for each, handling in inside.items()}
             name = self._lead(family, where, "-inside", answers, inside)
-            self._looks.append(f"{ip} saddr @{PREFIX}pods{family} {before}{key} vmap @{name}")
+            self._looks.append(f"{ip} saddr @{PREFIX}blocks{family} {before}{key} vmap @{name}")
             self._looks.append(f"fib saddr type local {before}{key} vmap @{name}")
         answers = {each: handling.outside for each, handling in frontends.items()}
         name = self._lead(family, where, "", answers, frontends)

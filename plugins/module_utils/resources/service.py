@@ -46,6 +46,7 @@ class Declared(NamedTuple):
     """What an item comes to on this node."""
 
     table: Table
+    blocks: Mapping[int, Ranges]
     pods: Mapping[int, Ranges]
     ranges: Mapping[int, Ranges]
 
@@ -67,8 +68,12 @@ class ServiceKind:
         inspect_services(inspection, "services", services)
         inspect_slices(inspection, "slices", slices)
         known = endpoints.inspect_endpoints(inspection, "endpoints", params["endpoints"])
-        for each in ("pods", "ranges"):
-            for position, text in enumerate(params[each]):
+        prefixes = {
+            **{each: params[each] for each in ("pods", "ranges")},
+            "blocks": params.get("blocks") or params["pods"],
+        }
+        for each, texts in prefixes.items():
+            for position, text in enumerate(texts):
                 inspection.network(f"{each}[{position}]", text)
         inspection.conclude()
         for position, document in enumerate(services):
@@ -79,8 +84,7 @@ class ServiceKind:
         return {
             "node": params["node"],
             "backend": params.get("backend") or DEFAULT,
-            "pods": sorted(params["pods"]),
-            "ranges": sorted(params["ranges"]),
+            **{each: sorted(texts) for each, texts in prefixes.items()},
             "services": services,
             "slices": slices,
             "endpoints": sorted(
@@ -140,12 +144,12 @@ def _declared(item: Mapping[str, Any]) -> Declared:
     pods = [(entry["node"], endpoints.read(entry)) for entry in item["endpoints"]]
     world = World(pods, documents.slices(item["slices"]))
     table = compile_services(documents.services(item["services"]), world, item["node"])
-    return Declared(table, of_networks(item["pods"]), of_networks(item["ranges"]))
+    return Declared(table, *(of_networks(item[each]) for each in ("blocks", "pods", "ranges")))
 
 
 def _merged(several: Sequence[Declared]) -> Declared:
     """One declaration's, or none; the module takes others back."""
-    return several[0] if several else Declared(Table({}, frozenset()), {}, {})
+    return several[0] if several else Declared(Table({}, frozenset()), {}, {}, {})
 
 
 def _sticky(
@@ -155,7 +159,7 @@ def _sticky(
     known = objects.get(("map", f"{service_nftables.STICKY}{family}"))
     if known is None:
         return frozenset()
-    clients = service_clients.Clients(declared.table, declared.pods.get(family, ()), own, family)
+    clients = service_clients.Clients(declared.table, declared.blocks.get(family, ()), own, family)
     return frozenset((key, value) for key, value in known.elements if clients.may_stay(key, value))
 
 

@@ -52,7 +52,7 @@ class Answer(NamedTuple):
 
 
 class Handling(NamedTuple):
-    """What a service does at a frontend: to those ``inside``, pods and this node, and to those ``outside``.
+    """What a service does at a frontend: to those ``inside``, this node and its pods, and to those ``outside``.
 
     ``affinity`` in seconds, 0 for none; ``sources`` are the only ones let in, None for everybody.
     """

@@ -31,9 +31,10 @@ LOOPBACK = {4: (127 << 24, (128 << 24) - 1), 6: (1, 1)}
 
 
 class Place(NamedTuple):
-    """The node that a connection passes: its own addresses, and where the cluster's pods and services are."""
+    """The node that a connection passes: its own addresses and pods, and where the cluster's pods and services are."""
 
     own: frozenset[Address]
+    blocks: Mapping[int, Ranges]
     pods: Mapping[int, Ranges]
     services: Mapping[int, Ranges]
 
@@ -56,13 +57,14 @@ def decide(table: Table, flow: Flow, place: Place) -> Decision:
         return Decision(DROP if holds(services, flow.destination) else NO_SERVICE)
     if handling.sources is not None and not holds(handling.sources, flow.source):
         return Decision(DROP)
-    pod = holds(place.pods.get(flow.family, ()), flow.source)
     node = (flow.family, flow.source) in place.own
-    answer = handling.inside if pod or node else handling.outside
+    inside = node or holds(place.blocks.get(flow.family, ()), flow.source)
+    answer = handling.inside if inside else handling.outside
     if answer.verdict != FORWARD:
         return Decision(answer.verdict)
     backends = frozenset(answer.backends)
-    hidden = {EVERYBODY: True, STRANGERS: not pod}.get(handling.masquerade, node)
+    stranger = not holds(place.pods.get(flow.family, ()), flow.source)
+    hidden = {EVERYBODY: True, STRANGERS: stranger}.get(handling.masquerade, node)
     return Decision(FORWARD, backends, frozenset(each for each in backends if hidden or each.address == flow.source))
 
 

@@ -35,6 +35,7 @@ class Declarer:
         given = {
             "node": "a",
             "pods": list(scene.PODS.values()),
+            "blocks": list(scene.BLOCKS.values()),
             "ranges": list(scene.SERVICES.values()),
             "services": list(services),
             "slices": list(slices),

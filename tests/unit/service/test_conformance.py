@@ -25,6 +25,7 @@ def number(text: str) -> int:
 
 PLACE = Place(
     frozenset((family, number(text)) for family, text in scene.NODES["a"].items()),
+    of_networks(scene.BLOCKS.values()),
     of_networks(scene.PODS.values()),
     of_networks(scene.SERVICES.values()),
 )
