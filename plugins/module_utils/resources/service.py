@@ -11,7 +11,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.errors import Declar
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_objects
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, observe_datagrams
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, part
-from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, declared_network
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_clients, service_nftables
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import unseen
@@ -141,9 +141,12 @@ class _Stray:
 
 
 def _declared(item: Mapping[str, Any]) -> Declared:
+    """:raises DeclarationError: somebody has edited it since."""
     pods = [(entry["node"], endpoints.read(entry)) for entry in item["endpoints"]]
     world = World(pods, documents.slices(item["slices"]))
     table = compile_services(documents.services(item["services"]), world, item["node"])
+    for text in (*item["blocks"], *item["pods"], *item["ranges"]):
+        declared_network(text)
     return Declared(table, *(of_networks(item[each]) for each in ("blocks", "pods", "ranges")))
 
 

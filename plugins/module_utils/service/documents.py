@@ -25,6 +25,8 @@ HEADLESS = "None"
 SERVICE_NAME = "kubernetes.io/service-name"
 """The label of an EndpointSlice that names its service."""
 
+SECONDS = range(1, 86401)
+PROTOCOLS = ("tcp", "udp", "sctp")
 AFFINITY_SECONDS = 10800
 """How long a client keeps its backend, where the service does not say (DefaultClientIPServiceAffinitySeconds)."""
 
@@ -135,6 +137,8 @@ def _service(document: Mapping[str, Any]) -> Service:
     if spec.get("sessionAffinity") == CLIENT_IP:
         config = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
         affinity = int(config.get("timeoutSeconds") or AFFINITY_SECONDS)
+        if affinity not in SECONDS:
+            raise ValueError(f"timeoutSeconds {affinity}")
     return Service(
         str(metadata.get("namespace") or "default"),
         str(metadata["name"]),
@@ -157,7 +161,7 @@ def _port(port: Mapping[str, Any]) -> ServicePort:
     target = port.get("targetPort") or number
     return ServicePort(
         str(port.get("name") or ""),
-        str(port.get("protocol") or "TCP").lower(),
+        _protocol(port),
         number,
         target if isinstance(target, str) else int(target),
         int(port.get("nodePort") or 0),
@@ -166,8 +170,7 @@ def _port(port: Mapping[str, Any]) -> ServicePort:
 
 def _listed(document: Mapping[str, Any]) -> Iterable[Listed]:
     ports = tuple(
-        (str(port.get("name") or ""), str(port.get("protocol") or "TCP").lower(), int(port["port"]))
-        for port in document.get("ports") or ()
+        (str(port.get("name") or ""), _protocol(port), int(port["port"])) for port in document.get("ports") or ()
     )
     for endpoint in document.get("endpoints") or ():
         conditions = endpoint.get("conditions") or {}
@@ -183,6 +186,13 @@ def _listed(document: Mapping[str, Any]) -> Iterable[Listed]:
             int(endpoint.get("weight", 1)),
             ports,
         )
+
+
+def _protocol(port: Mapping[str, Any]) -> str:
+    protocol = str(port.get("protocol") or "TCP").lower()
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol {protocol!r}")
+    return protocol
 
 
 def _address(text: str) -> Address:

@@ -146,7 +146,14 @@ def test_slices_are_inspected_too() -> None:
 
 @pytest.mark.parametrize(
     "edited",
-    [{}, {"metadata": {"name": "x"}}, {"metadata": {}, "spec": {"clusterIP": "10.96.0.1"}}, service(ports=[1])],
+    [
+        {},
+        {"metadata": {"name": "x"}},
+        {"metadata": {}, "spec": {"clusterIP": "10.96.0.1"}},
+        service(ports=[1]),
+        service(ports=[{"port": 80, "protocol": "tcp . 80 : drop"}]),
+        service(sessionAffinity="ClientIP", sessionAffinityConfig={"clientIP": {"timeoutSeconds": -1}}),
+    ],
 )
 def test_an_edited_declaration_is_refused(edited: dict[str, Any]) -> None:
     with pytest.raises(DeclarationError, match="run the playbook again"):
