@@ -25,8 +25,9 @@ HEADLESS = "None"
 SERVICE_NAME = "kubernetes.io/service-name"
 """The label of an EndpointSlice that names its service."""
 
-SECONDS = range(1, 86401)
 PROTOCOLS = ("tcp", "udp", "sctp")
+SECONDS = range(1, 86401)
+"""Of affinity (MaxClientIPServiceAffinitySeconds)."""
 AFFINITY_SECONDS = 10800
 """How long a client keeps its backend, where the service does not say (DefaultClientIPServiceAffinitySeconds)."""
 
