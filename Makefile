@@ -34,8 +34,8 @@ lab-down: ready ## Remove the lab and everything in it
 	@.ci/step "removing the lab" $(PLAYBOOK) playbooks/lab.yml -e lab_state=absent
 
 .PHONY: test
-test: ready ## Everything: lint, types, unit, kernel, molecule, vm, sanity
-	@.ci/test lint unit kernel molecule test-vm sanity
+test: ready ## Everything: lint, types, unit, kernel, site, molecule, vm, sanity
+	@.ci/test lint unit kernel site molecule test-vm sanity
 
 .PHONY: check
 check: ready ## The fast part of it: lint, types, unit
@@ -55,13 +55,22 @@ unit: ready ## Tests of the pure core, without a kernel
 	pytest -n 2 --junitxml=$(REPORTS)/unit.xml $(or $(T),tests/unit)
 
 .PHONY: kernel
-kernel: ready ## Tests against this machine's kernel, in namespaces of their own
-	pytest --junitxml=$(REPORTS)/kernel.xml $(or $(T),tests/integration)
+kernel: ready ## Tests against this machine's kernel, in namespaces of their own, two files at a time
+	pytest -n 2 --dist loadfile --junitxml=$(REPORTS)/kernel.xml $(or $(T),tests/integration --ignore tests/integration/site)
+
+.PHONY: site
+site: ready ## Tests of whole playbooks, each on a lab of up to five nodes, which takes all of a machine
+	pytest --junitxml=$(REPORTS)/site.xml $(or $(T),tests/integration/site)
 
 .PHONY: conformance
 conformance: ready ## The 230 policy cases in full and 500 random sets of policies, by packets, with every backend and on both families
 	PODNET_CONFORMANCE=full PODNET_AGREEMENT=$${PODNET_AGREEMENT:-500} pytest -q \
 	  $(or $(T),tests/integration/policy/test_conformance.py tests/integration/policy/test_agreement.py)
+
+.PHONY: faults
+faults: ready ## Every fault at every operation, the process killed before it too, for every kind (hours); T as for kernel
+	PODNET_FAULTS=full pytest -q $(or $(T),tests/integration/resources/test_faults.py \
+	  tests/integration/resources/test_tunnel_faults.py tests/integration/conditions tests/integration/bgp/test_faults.py)
 
 # Seconds for each target of `make fuzz`.
 FUZZ_SECONDS ?= 60
@@ -92,6 +101,7 @@ bench: ready ## The measurements that the documentation quotes
 	python benchmarks/switching.py
 	python benchmarks/policy.py
 	python benchmarks/ledger.py
+	python benchmarks/attach.py
 
 .PHONY: docs
 docs: ready ## Write the reference of the variables out of their schema, the changelog out of its fragments

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long the module takes for policies: everything loaded, nothing to do, one endpoint more.
 
-Full is all that the module does from its parameters on, with observing before and verifying after: ipBlocks of one
-policy, or pods of other nodes that it selects. Of one endpoint more two things are told: all that the module does with
-the parameters of the whole cluster, which it reads, compares and declares anew, and of that the packet filter's part:
-observing what stands, telling the difference, changing it, and verifying.
+All that the module does is timed from its parameters on, with observing before and verifying after. The rules are
+ipBlocks of one policy, or pods of other nodes that it selects: from nothing, where eBPF has its programs verified and
+attached, too, and where one rule stands already. Of one endpoint more two things are told: all that the module does
+with the parameters of the whole cluster, which it reads, compares and declares anew, and of that the packet filter's
+part, from rendered policies on: observing what stands, telling the difference, changing it, and verifying.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from ansible_collections.podnet.fabric.benchmarks.network import Network, run
 from ansible_collections.podnet.fabric.benchmarks.policy_ground import EBPF, NFTABLES, POD
 from ansible_collections.podnet.fabric.plugins.module_utils import reconcile as reconciling
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends, ebpf, nftables
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import compiler, documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
 
@@ -89,27 +92,39 @@ def loads(backend: str, count: int) -> Times:
     run("ip", "link", "set", "pod", "master", "podnet0")
     traffic.before_others(max(os.sched_getaffinity(0)))
     found: Times = {}
-    _loaded(found, "blocks", policy_ground.parameters(backend, count))
-    declarations = _loaded(found, "pods", pods(backend, count), keep=True)
+    _loaded(found, "blocks", lambda rules: policy_ground.parameters(backend, rules), count)
+    declarations = _loaded(found, "pods", lambda rules: pods(backend, rules), count, keep=True)
     more = [pods(backend, count + number) for number in (1, 2)]
     found["one endpoint more, all"] = _timed(lambda: _reconcile(more[0], declarations))
     found["one endpoint more, packet filter"] = _packet_filter(more[1])
     return found
 
 
-def _loaded(found: Times, name: str, params: dict[str, Any], keep: bool = False) -> Declarations:
+def _loaded(
+    found: Times, name: str, parameters: Callable[[int], dict[str, Any]], count: int, keep: bool = False
+) -> Declarations:
     declarations = Declarations(Path(tempfile.mkdtemp(dir="/run")))
+    few, many = parameters(1), parameters(count)
+    found[f"from nothing, {name}"] = _timed(lambda: _reconcile(many, declarations))
+    _reconcile(None, declarations)
+    _reconcile(few, declarations)
     for label in ("all loaded", "nothing to do"):
-        found[f"{label}, {name}"] = _timed(lambda: _reconcile(params, declarations))
+        found[f"{label}, {name}"] = _timed(lambda: _reconcile(many, declarations))
     if not keep:
         _reconcile(None, declarations)
     return declarations
 
 
 def _timed(call: Callable[[], object]) -> float:
+    _as_a_new_process()
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
+
+
+def _as_a_new_process() -> None:
+    nft_reading.forget()
+    IP_TEXTS.clear()
 
 
 def _reconcile(params: dict[str, Any] | None, declarations: Declarations) -> None:
@@ -120,7 +135,7 @@ def _reconcile(params: dict[str, Any] | None, declarations: Declarations) -> Non
 
 
 def _packet_filter(params: dict[str, Any]) -> float:
-    """Seconds from compiled policies on until the packet filter has them and says so."""
+    """Seconds from rendered policies on until the packet filter has them and says so."""
     with Host() as host:
         item = KIND.normalise("podnet", params, None, host)
         pods_known = [endpoints.read(entry) for entry in item["endpoints"]]
@@ -129,6 +144,10 @@ def _packet_filter(params: dict[str, Any]) -> float:
         compiled = compiler.compile_policies(policies, compiler.World({}, pods_known), guarded)
         settings = backends.Settings(item["bridge"], item["flows"], item["fragments"])
         wanted = {item["backend"]: backends.Enforced(compiled, guarded, settings)}
+        renderers: dict[str, Callable[..., Any]] = {NFTABLES: nftables.render, EBPF: ebpf.render}
+        # As packetfilter/backends.py asks for it, so that it is asked for once.
+        wanted[item["backend"]].rendered(renderers[item["backend"]], *([None] if item["backend"] == NFTABLES else []))
+        nft_reading.forget()
         begin = time.perf_counter()
         operations = reconciling.diff(KIND.facilities, backends.target(wanted, [item["backend"]], host))
         reconciling.apply(KIND.facilities, operations, host)

@@ -8,6 +8,7 @@
 
 #define ETH_HEADER 14
 #define ETH_IPV4 0x0800
+#define ETH_ARP 0x0806
 #define ETH_IPV6 0x86dd
 #define ETH_VLAN 0x8100
 #define ETH_QINQ 0x88a8

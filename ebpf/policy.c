@@ -6,12 +6,15 @@
  */
 #include "kernel.h"
 #include "packet.h"
+#include "counts.h"
 
 #define PASS -1 /* TCX_NEXT, TC_ACT_UNSPEC: whoever comes next may look at it */
 #define DROP 2	/* TCX_DROP, TC_ACT_SHOT */
 
 /* The table that says everything: one trie, so that all of it changes at once. Its key begins with a space; each of
  *   0..3       (hook * 2 + ipv6)   holds the pods of the node: address -> guard
+ *   4..5       (+ 1 for IPv6), with the index of an interface in the second word, what may come out of it
+ *   6          with that, too: this one is known, and nothing else may
  *   a guard    (+ 1 for IPv6)      holds its peers: prefix -> ports
  *   a set of ports                 holds protocol and prefix of port -> nothing
  * Guards and sets of ports are called by digests of what they allow.
@@ -22,6 +25,8 @@ struct entry {
 	u32 data[4];
 };
 #define SPACE_BITS 64
+#define ORIGINS 4
+#define KNOWN 6
 #define OPEN 1ULL  /* the guard of a pod that no policy selects */
 #define NODE 2ULL  /* the guard of what the node itself sends to its pods: it passes */
 #define EVERY 1ULL /* the set of every protocol and port */
@@ -79,6 +84,49 @@ INLINE u64 guard_of(void *policy, const struct flow_key *key, u32 hook)
 	__builtin_memcpy(entry.data, key->hook == SENDS ? key->src : key->dst, sizeof(entry.data));
 	guard = map_lookup(policy, &entry);
 	return guard ? *guard : 0;
+}
+
+/* Whether an address belongs to the pod behind an interface; to one that is not known it does. */
+INLINE int is_origin(void *policy, u32 index, u32 ipv6, const u32 *address)
+{
+	struct entry entry = {.space = {ORIGINS + ipv6, index}};
+
+	entry.prefixlen = SPACE_BITS + (ipv6 ? 128 : 32);
+	__builtin_memcpy(entry.data, address, sizeof(entry.data));
+	if (map_lookup(policy, &entry))
+		return 1;
+	entry.prefixlen = SPACE_BITS;
+	entry.space[0] = KNOWN;
+	return !map_lookup(policy, &entry);
+}
+
+INLINE int is_spoofed(struct __sk_buff *skb, void *policy, const struct packet *packet, const struct flow_key *key)
+{
+	u32 target[4];
+	u8 type = 0;
+
+	if (key->ipv6 && key->protocol == ICMPV6 && packet->fragment != LATER &&
+	    skb_load_bytes(skb, packet->offset, &type, sizeof(type)))
+		return 1;
+	/* What has no address yet: is this one free (RFC 4862), who listens to what (RFC 3810). */
+	if ((type == 131 || type == 133 || type == 135 || type == 143) &&
+	    !(key->src[0] | key->src[1] | key->src[2] | key->src[3]))
+		return 0;
+	/* An advertisement says where its target is (RFC 4861, 4.4). */
+	if (type == 136 && (skb_load_bytes(skb, packet->offset + 8, target, sizeof(target)) ||
+			    !is_origin(policy, skb->ifindex, 1, target)))
+		return 1;
+	return !is_origin(policy, skb->ifindex, key->ipv6, key->src);
+}
+
+/* ARP says where its sender is; one that has no address yet asks whether an address is free (RFC 5227). */
+INLINE int is_spoofed_arp(struct __sk_buff *skb, void *policy)
+{
+	u32 sender[4] = {};
+
+	if (skb_load_bytes(skb, ETH_HEADER + 14, sender, sizeof(*sender)))
+		return 1;
+	return sender[0] && !is_origin(policy, skb->ifindex, 0, sender);
 }
 
 INLINE int allows(void *policy, u64 guard, const struct flow_key *key, u16 port)
@@ -188,6 +236,9 @@ INLINE int judge(struct __sk_buff *skb, u32 hook)
 		return DROP;
 	if (type == htons(ETH_VLAN) || type == htons(ETH_QINQ))
 		return DROP;
+	policy = map_lookup(&table, &zero);
+	if (!policy)
+		return DROP;
 	if (type == htons(ETH_IPV4)) {
 		if (read_ipv4(skb, &packet, &key))
 			return DROP;
@@ -196,10 +247,9 @@ INLINE int judge(struct __sk_buff *skb, u32 hook)
 		if (read_ipv6(skb, &packet, &key))
 			return DROP;
 	} else {
-		return PASS;
+		return hook == SENDS && type == htons(ETH_ARP) && is_spoofed_arp(skb, policy) ? DROP : PASS;
 	}
-	policy = map_lookup(&table, &zero);
-	if (!policy)
+	if (hook == SENDS && is_spoofed(skb, policy, &packet, &key))
 		return DROP;
 	own = guard_of(policy, &key, hook);
 	/* Nobody has received what the node itself sends. */
@@ -290,14 +340,25 @@ INLINE int judge(struct __sk_buff *skb, u32 hook)
 			}
 		}
 	}
-	if (!passes)
+	if (!passes) {
+		struct count_key denied = {.hook = guard == own ? hook : !hook, .ipv6 = key.ipv6};
+
+		__builtin_memcpy(denied.pod, key.hook == SENDS ? key.src : key.dst, sizeof(denied.pod));
+		add(&denied, skb->len);
+		remember(&key, now);
 		return DROP;
+	}
 	if (flow) {
 		advance(flow, &packet, key.protocol, reply, now);
 	} else if (packet.role == BEGINS) {
 		struct flow fresh = {.expires = now + patience(key.protocol, 0) * SECONDS, .guard = guard};
 
 		map_update(&flows, &key, &fresh, BPF_ANY);
+		if (guard > NODE) {
+			struct count_key allowed = {.guard = guard};
+
+			add(&allowed, skb->len);
+		}
 	}
 	if (packet.fragment == FIRST) {
 		u64 expires = now + 30 * SECONDS;

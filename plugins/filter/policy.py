@@ -1,13 +1,13 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The filter of the role policy; its documentation is in the .yml file of its name."""
+"""The filters of policies; their documentation is in the .yml files of their names."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.plugin_utils import endpoint_view
+from ansible_collections.podnet.fabric.plugins.plugin_utils import endpoint_view, policy_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +21,21 @@ def endpoints(
     return endpoint_view.endpoints(attached, stated)
 
 
+def policy_report(hostvars: Mapping[str, Any], hosts: Sequence[str], variable: str) -> list[str]:
+    """Return the lines of the table."""
+    found, missing = {}, []
+    for host in hosts:
+        registered = hostvars[host].get(variable) or {}
+        if "allowed" in registered:
+            found[str(host)] = registered
+        else:
+            missing.append(str(host))
+    return policy_table.lines(found, missing)
+
+
 class FilterModule:
     """The filters by name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters."""
-        return {"endpoints": endpoints}
+        return {"endpoints": endpoints, "policy_report": policy_report}

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 def _counts(hostvars: Mapping[str, Any], host: str, variable: str) -> reporting.Counts | None:
     registered = hostvars[host].get(variable) or {}
+    if registered.get("skipped"):  # there are none on this node, and nobody has asked
+        return reporting.Counts((), ())
     if "flows" not in registered:
         return None
     return reporting.Counts(registered["flows"], registered["failures"])

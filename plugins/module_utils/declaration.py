@@ -39,10 +39,13 @@ def render(kind: str, items: Items) -> str:
     return "\n".join([*lines, " }", "}", ""])
 
 
+_encode = json.JSONEncoder(sort_keys=True).encode
+
+
 def _value(value: Any) -> str:
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "[\n" + ",\n".join("    " + json.dumps(entry, sort_keys=True) for entry in value) + "\n   ]"
-    return json.dumps(value, sort_keys=True)
+        return "[\n" + ",\n".join(["    " + _encode(entry) for entry in value]) + "\n   ]"
+    return _encode(value)
 
 
 class Declarations:
@@ -119,17 +122,20 @@ class Declarations:
             f"{self.path(kind)}: {why}; move the file away and run the playbook again: it declares everything anew"
         )
 
-    def write(self, kind: str, items: Items, meanwhile: str = "nothing was changed") -> None:
+    def write(
+        self, kind: str, items: Items, meanwhile: str = "nothing was changed", rendered: str | None = None
+    ) -> None:
         """Replace one kind's declaration; without items the file goes, and with the last file the directories.
 
         :param meanwhile: what an error says of all else
+        :param rendered: what ``rendered`` gives for the items, where it is known already
         """
         try:
             if items:
-                write_atomically(self.path(kind), render(kind, items), 0o600)
+                write_atomically(self.path(kind), rendered or render(kind, items), 0o600)
             else:
                 # The file goes last: as long as it is there the next run knows that something is left to do.
-                _temporary(self.path(kind)).unlink(missing_ok=True)
+                temporary(self.path(kind)).unlink(missing_ok=True)
                 self.path(kind).unlink(missing_ok=True)
                 self.tidy()
         except OSError as error:
@@ -148,19 +154,19 @@ def write_atomically(path: Path, text: str, mode: int) -> None:
 def write_bytes_atomically(path: Path, content: bytes, mode: int) -> None:
     """As `write_atomically`."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    temporary = _temporary(path)
-    descriptor = os.open(str(temporary), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    making = temporary(path)
+    descriptor = os.open(str(making), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as handle:
             os.fchmod(handle.fileno(), mode)
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
-        temporary.replace(path)
+        making.replace(path)
     except BaseException:
         # Where it cannot be removed either, the next attempt takes it over; the first error is the one to tell.
         with suppress(OSError):
-            temporary.unlink()
+            making.unlink()
         raise
     directory = os.open(str(path.parent), os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -169,7 +175,8 @@ def write_bytes_atomically(path: Path, content: bytes, mode: int) -> None:
         os.close(directory)
 
 
-def _temporary(path: Path) -> Path:
+def temporary(path: Path) -> Path:
+    """Where a file is written before it takes its place."""
     # The same name at every attempt: a run that was killed leaves one file, which the next one takes over.
     return path.with_name(f".{path.name}.podnet-new")
 
@@ -206,10 +213,22 @@ def node_lock(check: bool, timeout: float = 120.0) -> Iterator[float]:
             raise DeclarationError(f"{LOCK}: cannot be made: {error.strerror}; nothing was changed") from error
         try:
             if _locked(descriptor, begun + timeout):
-                yield time.monotonic() - begun
+                _HELD.append(descriptor)
+                try:
+                    yield time.monotonic() - begun
+                finally:
+                    _HELD.remove(descriptor)
                 return
         finally:
             os.close(descriptor)
+
+
+_HELD: list[int] = []
+
+
+def held_lock() -> int | None:
+    """The descriptor by which this process holds the node's lock, for processes that act under it (attach/lock.py)."""
+    return _HELD[-1] if _HELD else None
 
 
 def _locked(descriptor: int, deadline: float) -> bool:

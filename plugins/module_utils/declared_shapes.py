@@ -153,23 +153,32 @@ def deviations(kind: str, items: dict[str, Any]) -> list[str]:
 
 
 def _deviations(path: str, value: Any, shape: Any) -> list[str]:
+    if _fits(value, shape):
+        return []
     inner: list[tuple[str, Any, Any]] = []
-    if isinstance(shape, tuple):
-        fits = any(not _deviations(path, value, one) for one in shape)
-    elif isinstance(shape, range):
-        fits = isinstance(value, int) and not isinstance(value, bool) and value in shape
-    elif isinstance(shape, list):
-        fits = isinstance(value, list)
-        inner = [(f"{path}[{position}]", entry, shape[0]) for position, entry in enumerate(value if fits else ())]
-    elif isinstance(shape, dict):
-        fits = isinstance(value, dict)
-        wanted = dict.fromkeys(value, shape[str]) if fits and str in shape else shape
-        inner = [(f"{path}.{key}", value.get(key, _MISSING), one) for key, one in wanted.items()] if fits else []
+    if isinstance(shape, list) and isinstance(value, list):
+        inner = [(f"{path}[{position}]", entry, shape[0]) for position, entry in enumerate(value)]
+    elif isinstance(shape, dict) and isinstance(value, dict):
+        wanted = dict.fromkeys(value, shape[str]) if str in shape else shape
+        inner = [(f"{path}.{key}", value.get(key, _MISSING), one) for key, one in wanted.items()]
     else:
-        fits = isinstance(value, shape)
-    if not fits:
         return [f"{path}: {_shown(value)} where {_named(shape)} should be"]
     return [line for entry in inner for line in _deviations(*entry)]
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    """Without words, as nearly everything fits and there may be much of it."""
+    if isinstance(shape, type):
+        return isinstance(value, shape)
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_fits(entry, shape[0]) for entry in value)
+    if isinstance(shape, dict) and str in shape:
+        return isinstance(value, dict) and all(_fits(entry, shape[str]) for entry in value.values())
+    if isinstance(shape, dict):
+        return isinstance(value, dict) and all(_fits(value.get(key, _MISSING), one) for key, one in shape.items())
+    if isinstance(shape, tuple):
+        return any(_fits(value, one) for one in shape)
+    return isinstance(value, int) and not isinstance(value, bool) and value in shape
 
 
 _MISSING = object()

@@ -35,6 +35,17 @@ def packed_ip(text: Any) -> bytes | None:
         return None
 
 
+class _Texts(dict[bytes, str]):
+    """Addresses as the kernel's tools print them, by their packed form: each is made once."""
+
+    def __missing__(self, packed: bytes) -> str:
+        found = self[packed] = socket.inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed)
+        return found
+
+
+IP_TEXTS = _Texts()
+
+
 def network(text: Any) -> Network | None:
     """Parse ``address/length``, the address with or without host bits; None when it is none."""
     if not isinstance(text, str):

@@ -36,7 +36,8 @@ except KeyboardInterrupt:
     status = 130
 sys.exit(status)
 """
-ENTRY = f"{FOLDER}/node_program.py"
+ENTRIES = tuple(f"{FOLDER}/{name}.py" for name in ("node_program", "attach/plugin", "attach/unpacking"))
+CODE = "/run/podnet/code"
 _IMPORT = re.compile(rf"^\s*from {re.escape(PACKAGE)}(?:\.([\w.]+))? import (?:\(([^)]*)\)|([^(\n]*))", re.MULTILINE)
 
 _TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can tell
@@ -60,9 +61,57 @@ def program() -> bytes:
     return packed.getvalue()
 
 
+# The shell costs little, and speaks for DEL where the node has no Python any more. Code that is compiled before is kept
+# where the boot empties it: out of the archive Python would compile it each time.
+PLUGIN = """#!/bin/sh
+{mark}[ -x /usr/bin/python3 ] || [ "$CNI_COMMAND" != DEL ] || exit 0
+exec /usr/bin/python3 -IS -c '
+import sys
+
+def run():
+    from {package}.attach.plugin import main
+
+    return main()
+
+sys.path.insert(0, "{code}/{digest}")
+try:
+    try:
+        status = run()
+    except ImportError:
+        sys.path.insert(0, "{archive}")
+        from {package}.attach.unpacking import unpack
+
+        unpack("{archive}", "{code}", "{digest}")
+        sys.path.remove("{archive}")
+        sys.path_importer_cache.clear()
+        for name in [name for name in sys.modules if name.startswith("ansible_collections")]:
+            del sys.modules[name]
+        status = run()
+except BaseException as error:
+    import os
+
+    status = 0
+    if os.environ.get("CNI_COMMAND") != "DEL":
+        import json
+
+        told = "podnet-attach: " + (str(error) or type(error).__name__)
+        print(json.dumps({{"cniVersion": "1.0.0", "code": 50, "msg": told}}))
+        status = 1
+sys.exit(status)
+'
+"""
+
+
+def plugin(archive: str) -> bytes:
+    """The chained CNI plugin's file, which takes its code out of an archive with the node program."""
+    words = {"package": PACKAGE, "archive": archive, "code": CODE, "digest": digest(program())[:12]}
+    return PLUGIN.format(mark=MARK.decode(), **words).encode()
+
+
 def _brought_along() -> None:
     """A module brings along what it imports, also where that is never run: so it brings the program."""
     from ansible_collections.podnet.fabric.plugins.module_utils import node_program  # noqa: F401
+    from ansible_collections.podnet.fabric.plugins.module_utils.attach import plugin, unpacking  # noqa: F401
 
 
 def digest(content: bytes) -> str:
@@ -79,7 +128,7 @@ def sources() -> dict[str, bytes]:
     """The code that the program needs, by its path in an archive."""
     known = _available()
     found: dict[str, bytes] = {}
-    waiting = [ENTRY]
+    waiting = list(ENTRIES)
     while waiting:
         name = waiting.pop()
         if name in known and name not in found:

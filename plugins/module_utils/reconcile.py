@@ -192,14 +192,14 @@ def _reconcile(kind: Kind, items: Items, host: Host, declarations: Declarations,
     if not check:
         # What is removed stays declared until it is gone: a declaration may hold what undoing needs.
         meanwhile = {**former, **items}
-        interim = declarations.rendered(kind.name, meanwhile)
+        interim = texts[1] if former.keys() <= items.keys() else declarations.rendered(kind.name, meanwhile)
         if texts[0] != interim:
-            declarations.write(kind.name, meanwhile, "nothing was changed")
+            declarations.write(kind.name, meanwhile, "nothing was changed", interim)
         if operations:
             apply(kind.facilities, operations, host)
             after = _settled(kind, items, former, host)
         if interim != texts[1]:
-            declarations.write(kind.name, items, "all else is done, and the next run will write it")
+            declarations.write(kind.name, items, "all else is done, and the next run will write it", texts[1])
         elif not items:
             declarations.tidy()
     return Result(bool(operations) or texts[0] != texts[1], target.current, after, operations, texts, target.notes)

@@ -14,7 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, lines, present, reconcile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from ansible.module_utils.basic import AnsibleModule
 
@@ -48,6 +48,7 @@ def run(
     params: Mapping[str, Any] | None,
     force: bool = False,
     exclusive: bool = False,
+    afterwards: Callable[[Declarations], None] | None = None,
 ) -> None:
     """Declare one item of a kind (or, without parameters, take it back), reconcile the kind and leave the module.
 
@@ -55,6 +56,7 @@ def run(
     :param params: the module's parameters for it; None for ``state: absent``
     :param force: see Host
     :param exclusive: take the kind's other items back
+    :param afterwards: what is worked out, under the lock, of what has come about
     """
     try:
         require_root()
@@ -65,6 +67,8 @@ def run(
             if params is not None:
                 items = {**({} if exclusive else items), name: kind.normalise(name, params, former, host)}
             result = reconcile(kind, items, host, declarations, module.check_mode)
+            if afterwards is not None and not module.check_mode:
+                afterwards(declarations)
     except (PodnetError, OSError) as error:
         refuse(module, error)
     else:

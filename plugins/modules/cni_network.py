@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - podnet.fabric.attributes
 requirements:
   - The CNI plugins C(bridge) and C(host-local) (Debian package containernetworking-plugins)
+  - Python 3.9 or newer as C(/usr/bin/python3), for O(attach=true)
 options:
   name:
     description: The network's name.
@@ -80,6 +81,18 @@ options:
       - Whether no new pod gets an address. What is attached goes on and can be detached. See M(podnet.fabric.drain).
       - Left out, it stays as the node declares it.
     type: bool
+    version_added: "0.2.0"
+  attach:
+    description:
+      - Whether to chain the plugin C(podnet-attach) last, and to install it beside C(bridge), with its code in
+        C(/usr/local/lib/podnet). It puts a new pod under the policies that M(podnet.fabric.policy) has declared on the
+        node before its C(ADD) returns, and fails C(ADD) where it cannot.
+      - It takes labels from M(podnet.fabric.pod), from a runtime by the capability C(podnet.labels) or by C(labels) in
+        C(args.cni), and from the file C(/etc/podnet/labels.json), a JSON object from C(namespace/name) to labels.
+      - When it is turned off, the plugin stays for as long as pods are there that were attached with it, for their
+        C(DEL); a later run removes it.
+    type: bool
+    default: false
     version_added: "0.2.0"
   exclusive:
     description: >-
@@ -170,6 +183,7 @@ def main() -> None:
             "disable_check": {"type": "bool"},
             "verify_plugins": {"type": "bool", "default": True},
             "drained": {"type": "bool"},
+            "attach": {"type": "bool", "default": False},
             "exclusive": {"type": "bool", "default": False},
             "force": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -12,8 +12,8 @@ short_description: Tell which pods are attached to the pod network on a node
 version_added: "0.2.0"
 author: podnet.fabric authors (@podnet)
 description:
-  - Reads the attachments that M(podnet.fabric.pod) has recorded, and those that container runtimes have left in the
-    cache of libcni (C(/var/lib/cni/results)).
+  - Reads the attachments that M(podnet.fabric.pod) and the chained plugin C(podnet-attach) have recorded, and those
+    that container runtimes have left in the cache of libcni (C(/var/lib/cni/results)).
   - The cache knows no labels. Namespace and name are those of C(K8S_POD_NAMESPACE) and C(K8S_POD_NAME); without these
     the namespace is C(default) and the name is the container's.
 extends_documentation_fragment: [podnet.fabric.attributes]
@@ -49,6 +49,8 @@ endpoints:
       name: db
       labels: {app: database}
       addresses: [10.244.1.2, "fd00:10:244:1::2"]
+      interfaces: [podnet0, veth2f0c1d6a]
+      mac: 0a:58:0a:f4:01:02
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -222,6 +222,14 @@ ansible_facts:
               description: All of it in one line.
               type: str
               sample: "tools: found no nft on PATH; wanted nft; cure: install nftables"
+        blocks:
+          description:
+            - How full the node's blocks are, by the addresses that pods hold; leaked ones do not count. By it the plan
+              sees which nodes are to get one more. Empty when the node declares no network, or is drained.
+          type: list
+          elements: dict
+          sample:
+            - {block: 10.244.1.0/24, used: 17, capacity: 253}
         missing_packages:
           description: Debian packages that would cure findings.
           type: list

@@ -34,6 +34,8 @@ description:
     judged packet by packet. A fragment passes when the first one of its packet has, within 30 seconds; one that
     arrives before the first is dropped. Frames with a VLAN tag are dropped, and so is
     what pods send to broadcast, multicast and link-local addresses of each other, but for ICMPv6 and IGMP.
+  - With O(antispoofing) a pod sends from its own addresses only, whether policies select it or not. With
+    O(backend=nftables) that is in the table C(bridge podnet), which sees what comes out of a port of the bridge.
 extends_documentation_fragment:
   - podnet.fabric.attributes
 requirements:
@@ -65,6 +67,25 @@ options:
     description: How many packets that came in fragments O(backend=ebpf) remembers.
     type: int
     default: 8192
+  antispoofing:
+    description:
+      - Whether what comes out of a pod is dropped where its source is not an address of this pod. IPv6 addresses are
+        asked for from C(::), and the link-local address that belongs to the pod's MAC address is its own as well.
+      - With O(backend=nftables) and O(backend=ebpf) the sender of ARP and the target of a neighbour advertisement
+        count, too, and frames with a VLAN tag are dropped. O(backend=iptables) sees neither of them.
+      - It concerns interfaces on O(bridge) of which an endpoint says that they are its own. What comes out of others is
+        left alone.
+    type: bool
+    default: true
+  log:
+    description:
+      - Has packets logged that policies deny, C(rate) of them, by default C(10/second), after a C(burst), by default
+        C(5), for each set of policies that select the same pods. Left out or empty, nothing is logged.
+      - With C(group) they go to this group of nfnetlink_log, where ulogd and C(tcpdump -i nflog:GROUP) read them, or
+        else to the kernel's log, in the network namespace of the host alone unless C(net.netfilter.nf_log_all_netns)
+        is set. Each line begins with C(podnet-denied-ingress:) or C(podnet-denied-egress:).
+      - O(backend=ebpf) logs nothing and needs no setting; M(podnet.fabric.policy_info) tells the last flows it denied.
+    type: dict
   policies:
     description:
       - The documents, each with C(metadata) and C(spec). All that is wrong is reported at once, with its path.
@@ -81,6 +102,11 @@ options:
       - The pods of the whole cluster, each a dictionary with C(name), C(addresses), C(node) and, optionally,
         C(namespace), by default C(default), C(labels), and C(ports), a list of dictionaries with C(name), C(port) and
         C(protocol), by default C(TCP), which policies may refer to by name.
+      - C(stated) holds those of the labels that are the name's, whichever pod has it; the plugin C(podnet-attach) adds
+        them to a pod's own. Pods of this node that it has attached or detached since count as it has seen them.
+      - For O(antispoofing) C(interfaces) are the interfaces of the node that belong to the pod, and C(mac) is the
+        hardware address of its own one. Without C(mac) it may have any link-local address. Whoever sends from further
+        addresses has them in C(addresses).
     type: raw
     default: []
   asked:
@@ -160,8 +186,8 @@ EXAMPLES = r"""
 RETURN = r"""
 before:
   description: >-
-    What was in the charge of this module on the node, facility (C(nftables), C(ipsets), C(iptables), C(flows)) to a
-    list of objects.
+    What was in the charge of this module on the node, facility (C(nftables), C(nftables_bridge), C(ipsets),
+    C(iptables), C(flows)) to a list of objects.
   returned: success
   type: dict
   sample:
@@ -183,6 +209,7 @@ operations:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.podnet.fabric.plugins.module_utils.attach.enforcement import tabulate
 from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import run
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
 
@@ -196,6 +223,8 @@ def main() -> None:
             "bridge": {"type": "str", "default": "podnet0"},
             "flows": {"type": "int", "default": 131072},
             "fragments": {"type": "int", "default": 8192},
+            "antispoofing": {"type": "bool", "default": True},
+            "log": {"type": "dict"},
             "policies": {"type": "raw", "default": []},
             "namespaces": {"type": "dict", "default": {}},
             "endpoints": {"type": "raw", "default": []},
@@ -207,7 +236,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params if module.params["state"] == "present" else None
-    run(module, KIND, module.params["name"], wanted, exclusive=True)
+    run(module, KIND, module.params["name"], wanted, exclusive=True, afterwards=tabulate)
 
 
 if __name__ == "__main__":

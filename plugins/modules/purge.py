@@ -29,6 +29,14 @@ options:
     elements: str
     choices: [vxlan, geneve, ipip, wireguard, host_gw, bgp]
     version_added: "0.2.0"
+  replaced:
+    description: >-
+      With O(kinds), blocks to which the dataplane that comes has routes. It has replaced those of the other in place,
+      so that they are not there to be removed. Check mode, in which they still are, does not foretell their removal.
+    type: list
+    elements: str
+    default: []
+    version_added: "0.2.0"
 """
 
 EXAMPLES = r"""
@@ -43,6 +51,7 @@ EXAMPLES = r"""
 - name: Take off what carried the packets before
   podnet.fabric.purge:
     kinds: [vxlan]
+    replaced: [10.244.1.0/24, 10.244.2.0/24]
 """
 
 RETURN = r"""
@@ -81,6 +90,7 @@ def main() -> None:
         argument_spec={
             "force": {"type": "bool", "default": False},
             "kinds": {"type": "list", "elements": "str", "choices": list(DATAPLANES)},
+            "replaced": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -89,7 +99,7 @@ def main() -> None:
         with in_turn(module, module.check_mode), Host(module.params["force"]) as host:
             results = [
                 (kind, result)
-                for kind, result in purge(host, module.check_mode, module.params["kinds"])
+                for kind, result in purge(host, module.check_mode, module.params["kinds"], module.params["replaced"])
                 if result.changed
             ]
     except (PodnetError, OSError) as error:

@@ -180,6 +180,8 @@ class Draft:
     overhead: int
     speakers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # with BGP: podnet_bgp_node, by node
     wants: Mapping[str, int] = field(default_factory=dict)  # podnet_blocks, by node
+    pins: Mapping[str, tuple[Network, ...]] = field(default_factory=dict)  # podnet_node_blocks, by node
+    reports: Mapping[str, Any] = field(default_factory=dict)  # how full nodes are: ledger_growth.Reported, by node
     documents: Documents = Documents()
 
 

@@ -27,6 +27,11 @@ def endpoints(
     for pod in stated:
         whose = (str(pod.get("namespace") or DEFAULT_NAMESPACE), str(pod["name"]))
         known = found.get(whose, {"namespace": whose[0], "name": whose[1], "labels": {}, "addresses": []})
-        added = {key: pod[key] for key in ("addresses", "node", "ports") if pod.get(key)}
-        found[whose] = {**known, **added, "labels": {**known["labels"], **(pod.get("labels") or {})}}
+        added: dict[str, Any] = {
+            key: pod[key] for key in ("addresses", "node", "ports", "interfaces", "mac") if pod.get(key)
+        }
+        labels = pod.get("labels") or {}
+        if labels:
+            added["stated"] = dict(labels)
+        found[whose] = {**known, **added, "labels": {**known["labels"], **labels}}
     return [found[whose] for whose in sorted(found)]

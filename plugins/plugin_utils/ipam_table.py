@@ -32,7 +32,7 @@ def _full(node: str, network: Mapping[str, Any]) -> list[str]:
     for family, mark in ((4, "."), (6, ":")):
         blocks = [block for block in network["blocks"] if mark in block["block"]]
         if blocks and all(block["used"] >= block["capacity"] for block in blocks):
-            cure = f"give it one more with podnet_blocks: {len(blocks) + 1}, and run site.yml"
+            cure = f"site.yml gives it one more within podnet_growth, or else with podnet_blocks: {len(blocks) + 1}"
             told.append(f"{node}: its IPv{family} blocks are full; {cure}")
     return told
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Block, Network, Pool
+from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_pins import Pins, Taken, pool_of
+from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_pins import wanting as wanting_pins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -63,6 +65,7 @@ class Settlement(NamedTuple):
     ledger: Ledger
     strays: tuple[Entry, ...] = ()  # owned blocks that fit no pool any more
     shortages: tuple[Shortage, ...] = ()
+    taken: tuple[Taken, ...] = ()  # blocks that the operator gives to nodes, and that others have
 
 
 class Store(Protocol):
@@ -90,10 +93,14 @@ def settle(
     now: int,
     rest: int,
     wants: Mapping[str, int] | None = None,
+    grown: Mapping[tuple[str, int], int] | None = None,
+    pins: Pins | None = None,
 ) -> Settlement:
     """Give every node of the inventory its blocks of each family that the pools have; let those of other nodes rest.
 
     :param wants: how many blocks of a family a node has, by node; one for those that are not in it. None is taken back
+    :param grown: how many it has of a family, by node and family, as far as there are free ones when all have theirs
+    :param pins: blocks that nodes are to have, checked against the pools
     """
     present = set(nodes)
     entries = [
@@ -111,24 +118,36 @@ def settle(
             identities[entry.node] = entry.identity or identities.get(entry.node)
 
     new: list[Entry] = []
+
+    def give(node: str, block: Block) -> None:
+        orders_of = orders[node, block.network.version]
+        order = max(orders_of, default=-1) + 1
+        orders_of.append(order)
+        new.append(Entry(block.network, block.pool, node, order, identity=identities.get(node)))
+
+    pinned, taken = wanting_pins(entries, pins or {}, present, lambda entry: _rests(entry, now, rest))
+    for node, network in pinned:
+        give(node, Block(network, pool_of(network, pools)))
+    more = [(number, node, family) for (node, family), number in (grown or {}).items() if node in present]
     shortages: list[Shortage] = []
     for family in sorted({pool.family for pool in pools}):
-        free = _free_blocks(family, entries, pools, now, rest)
+        free = _free_blocks(family, [*entries, *new], pools, now, rest)
         without: dict[str, None] = {}
-        for number, node in wanting:
-            taken = orders[node, family]
-            if len(taken) < number:
+        for number, node, needed in [
+            *((number, node, True) for number, node in wanting),
+            *((number, node, False) for number, node, of in more if of == family),
+        ]:
+            if len(orders[node, family]) < number:
                 block = next((block for pool, gaps in free if pool.serves(node) for block in gaps), None)
-                if block is None:
+                if block is not None:
+                    give(node, block)
+                elif needed:
                     without[node] = None
-                else:
-                    order = max(taken, default=-1) + 1
-                    taken.append(order)
-                    new.append(Entry(block.network, block.pool, node, order, identity=identities.get(node)))
         if without:
             shortages.append(_shortage(family, list(without), entries + new, now, rest))
     settled = sorted(_without_taken(entries, new) + new, key=lambda entry: entry.span)
-    return Settlement(replace(ledger, entries=tuple(settled)), strays, tuple(shortages))
+    ledger = replace(ledger, entries=tuple(settled))
+    return Settlement(ledger, strays, tuple(shortages), tuple(taken))
 
 
 def blocks_by_node(ledger: Ledger) -> dict[str, tuple[Block, ...]]:

@@ -12,7 +12,9 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils import (
     bgp_check,
     crosscheck,
     dataplane_check,
+    ledger_growth,
     ledger_nodes,
+    ledger_pins,
     node_check,
     policy_check,
     pool_check,
@@ -46,7 +48,7 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils.schema import PREFIX
 from ansible_collections.podnet.fabric.plugins.plugin_utils.settings import Host, settle_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 SLICES = "podnet_endpoint_slices"
 BLOCK_SIZE = {4: 24, 6: 64}
@@ -73,13 +75,16 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     pools = _pools(settings.stated["podnet_pools"], hosts)
     services = _services(settings.stated["podnet_service_cidrs"])
     problems += node_problems
-    wants = {name: values["podnet_blocks"] for name, values in settings.node.items() if "podnet_blocks" in values}
+    wants = _of_nodes(settings.node, "podnet_blocks")
     pool_problems = crosscheck.pool_problems(pools)
     if "podnet_pools" in cluster and not pool_problems:
         pool_problems = pool_check.reservation_problems(pools)
         pool_problems += pool_check.selector_problems(cluster["podnet_pools"], pools, hosts)
     if "podnet_pools" in cluster and not pool_problems:
         pool_problems = crosscheck.capacity_problems(pools, len(hosts), sum(wants.values()))
+    pins = ledger_pins.read(_of_nodes(settings.node, "podnet_node_blocks"))
+    if "podnet_pools" in cluster and not pool_problems:
+        pool_problems = ledger_pins.problems(pins, pools)
     problems += pool_problems
     problems += crosscheck.range_problems(pools, services, nodes)
     problems += crosscheck.outside_problems(cluster.get("podnet_verify_outside", []), pools)
@@ -104,14 +109,24 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     for each in (SERVICES, SLICES):
         del short[each.removeprefix(PREFIX)]  # there may be many: they travel as text (cluster.Plan)
     documents = Documents(tuple(cluster[SERVICES]), tuple(cluster[SLICES]), services)
-    drawn = Draft(short["cluster"], short, pools, tuple(nodes), mtu, overhead, speakers, wants, documents)
+    growth = _of_nodes(settings.node, "podnet_growth")
+    reports = {host.name: ledger_growth.read(host.facts, growth[host.name]) for host in hosts}
+    drawn = Draft(
+        short["cluster"], short, pools, tuple(nodes), mtu, overhead, speakers, wants, pins, reports, documents
+    )
     return Drafted(drawn, cluster, [], warnings)
 
 
 def place(drawn: Draft, ledger: Ledger, now: int) -> Settlement:
     """Return the ledger with the blocks of each family for every node."""
     nodes = [node.name for node in drawn.nodes]
-    return settle(ledger, nodes, drawn.pools, now, drawn.settings["block_rest"], drawn.wants)
+    grown = ledger_growth.more(ledger, drawn.reports)
+    return settle(ledger, nodes, drawn.pools, now, drawn.settings["block_rest"], drawn.wants, grown, dict(drawn.pins))
+
+
+def _of_nodes(settled: Mapping[str, Mapping[str, Any]], variable: str) -> dict[str, Any]:
+    """Return a variable of the nodes that have a valid value of it."""
+    return {name: values[variable] for name, values in settled.items() if variable in values}
 
 
 def place_services(drawn: Draft, ledger: Ledger, now: int) -> tuple[Ledger, list[Problem]]:
@@ -130,13 +145,18 @@ def finish(drawn: Draft, ledger: Ledger, now: int) -> Plan:
     return Plan(drawn, blocks_by_node(ledger), usage, ledger_nodes.identities(ledger), reserved, tuple(services))
 
 
-def placement_problems(settlement: Settlement, ledger_name: str) -> list[Problem]:
-    """Return why blocks could not be given: pools changed under owned blocks, or nothing free."""
+def placement_problems(settlement: Settlement, ledger_name: str, rest: int) -> list[Problem]:
+    """Return why blocks could not be given: pools changed under owned blocks, nothing free, or another node's.
+
+    :param rest: seconds for which blocks rest
+    """
     strays: dict[str, list[Entry]] = {}
     for entry in settlement.strays:
         strays.setdefault(entry.pool, []).append(entry)
-    return [_stray(pool, found, ledger_name) for pool, found in strays.items()] + [
-        _short(shortage) for shortage in settlement.shortages
+    return [
+        *(_stray(pool, found, ledger_name) for pool, found in strays.items()),
+        *(_short(shortage) for shortage in settlement.shortages),
+        *ledger_pins.taken_problems(settlement.taken, lambda released: time_text(released + rest)),
     ]
 
 

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.plugin_utils import (
+    ledger_growth,
     ledger_nodes,
     ledger_store,
     ledger_text,
@@ -79,12 +80,13 @@ def run(
         return Outcome(None, error.problems, drafted.warnings)
     plan = {**planner.finish(drawn, after, now).as_facts(), "ledger": name}
     warnings = [*drafted.warnings, *pool_check.owned_reservations(after, drawn.pools)]
+    warnings += ledger_growth.warnings(after, drawn.reports)
     return Outcome(plan, [], warnings, name, _text(before), _text(after))
 
 
 def _settled(drawn: Draft, ledger: Ledger, now: int, name: str) -> Ledger:
     settlement = planner.place(drawn, ledger, now)
-    problems = planner.placement_problems(settlement, name)
+    problems = planner.placement_problems(settlement, name, drawn.settings["block_rest"])
     settled, more = planner.place_services(drawn, settlement.ledger, now)
     if problems or more:
         raise LedgerError(problems + more)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.denials import inspect_log
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.endpoints import inspect_endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection import (
     inspect_namespaces,
@@ -24,4 +25,5 @@ def problems(cluster: Mapping[str, Any]) -> list[Problem]:
     inspect_policies(inspection, "podnet_policies", cluster.get("podnet_policies", []))
     inspect_namespaces(inspection, "podnet_namespaces", cluster.get("podnet_namespaces", {}))
     inspect_endpoints(inspection, "podnet_endpoints", cluster.get("podnet_endpoints", []))
+    inspect_log(inspection, "podnet_policy_log", cluster.get("podnet_policy_log", {}))
     return [Problem(finding.path, finding.found, "", finding.wanted) for finding in inspection.findings]

@@ -41,6 +41,9 @@ def _odd(facts: Any) -> list[tuple[str, Any]]:
     """Return what the plan reads of a report and cannot use, by its key."""
     if not isinstance(facts, dict):
         return [("a report that is", facts)]
+    blocks = facts.get("blocks")
+    if blocks is not None and not (isinstance(blocks, list) and all(map(_is_block, blocks))):
+        return [("blocks", blocks)]
     underlay = facts.get("underlay")
     if underlay is None:
         return []
@@ -54,6 +57,16 @@ def _odd(facts: Any) -> list[tuple[str, Any]]:
     odd += _odd_foothold("underlay", underlay) + _odd_foothold("underlay.second", second or {})
     mtu = underlay.get("mtu")
     return odd if mtu is None or _is_number(mtu, 1 << 31) else [*odd, ("underlay.mtu", mtu)]
+
+
+def _is_block(told: Any) -> bool:
+    if not isinstance(told, dict) or not isinstance(told.get("block"), str):
+        return False
+    try:
+        size = ipaddress.ip_network(told["block"]).num_addresses
+    except ValueError:
+        return False
+    return all(_is_number(told.get(key), size) for key in ("used", "capacity"))
 
 
 def _odd_foothold(path: str, told: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One operation of a run goes wrong, all others are real: messages to the kernel, files, tools, processes.
 
-Every operation is counted where it leaves the process: netlink at the socket, files and processes at the
-interpreter's audit events (PEP 578), which no way of opening a file or starting a program gets around.
+Every operation is counted where it leaves the process: netlink at the socket, bpf(2) at its only caller, files and
+processes at the interpreter's audit events (PEP 578), which no way of opening a file or starting a program gets around.
+
+CI takes one of the faults that an operation can have, another one each time. With PODNET_FAULTS=full (`make faults`)
+every operation has each of them in turn, and its process is killed before it and after it, too.
 """
 
 from __future__ import annotations
@@ -11,27 +14,35 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import socket
 import stat
 import subprocess
 import sys
-from contextlib import contextmanager
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 from unittest import mock
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink import connection
 
-from .wire import Wire
+from . import faulty_bpf
+from .wire import Sockets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Self
 
 
 STDERR = "netlink: Error: cache initialization failed"
 
-TOOL_FAULTS = ("fails", "missing", "does not end", "forbidden")
+PLUGINS = "/usr/lib/cni/"
+FULL = os.environ.get("PODNET_FAULTS") == "full"
+KILLED = "killed"
+# The last one has done what it was asked for.
+TOOL_FAULTS = ("fails", "missing", "does not end", "forbidden", "fails after it")
+AFTER = frozenset(("rename", "remove", "mkdir", "rmdir"))
+"""Operations that can take effect and end in an error all the same, on a file system at a distance for example."""
 FILE_FAULTS = {
     "read": (errno.EIO, errno.EACCES),
     "open to write": (errno.EROFS, errno.ENOSPC, errno.EACCES),
@@ -70,28 +81,51 @@ class Faults:
 
     def __init__(self, at: int | None, turn: int, folders: Sequence[str]) -> None:
         self.operations: list[str] = []
-        self.injected = ""
-        self.reason = self.missing = ""
-        self.spawned = self.sockets = 0
+        self.spawned = self.sockets = self.sorts = 0
+        self.reason = self.missing = self.injected = ""
+        self.late: OSError | None = None
         self._at, self._turn, self._folders, self._process = at, turn, tuple(folders), os.getpid()
 
-    def step(self, sort: str, what: object) -> int | None:
-        """Count an operation; the number of the fault that it is to have, or None."""
+    def step(self, sort: str, what: object, sorts: int) -> int | None:
+        """Count an operation; the number of the fault that it is to have, or None.
+
+        :param sorts: how many it can have, being killed apart
+        """
         if os.getpid() != self._process:
             return None
         self.operations.append(f"{sort} {what}")
         if len(self.operations) - 1 != self._at:
             return None
+        self.sorts = sorts + FULL
         self.injected = self.operations[-1]
-        return self._turn
+        turn = self._turn % self.sorts
+        if turn == sorts:
+            self.injected += f" {KILLED}"
+            self.reason = KILLED
+            _die()
+        return turn
 
     def fails(self, sort: str, what: object) -> None:
-        """Count an operation that fails with an error number."""
-        turn = self.step(sort, what)
-        if turn is not None:
-            number = FILE_FAULTS[sort][turn % len(FILE_FAULTS[sort])]
+        """Count an operation that fails with an error number, before it took effect or after."""
+        numbers = FILE_FAULTS[sort]
+        turn = self.step(sort, what, len(numbers) + (sort in AFTER))
+        if turn is None:
+            return
+        number = numbers[turn % len(numbers)]
+        path = what if isinstance(what, str) and what.startswith("/") else None
+        error = OSError(number, os.strerror(number), path)
+        if turn < len(numbers):
             self.reason = os.strerror(number)
-            raise OSError(number, self.reason, what if isinstance(what, str) and what.startswith("/") else None)
+            raise error
+        self.injected += " after it"
+        self.late = error
+
+    def done(self) -> None:
+        """An operation has taken effect: it may end in an error all the same."""
+        error, self.late = self.late, None
+        if error is not None:
+            self.reason = str(error.strerror)
+            raise error
 
     def event(self, event: str, arguments: tuple[Any, ...]) -> None:
         """An audit event."""
@@ -124,20 +158,6 @@ class Faults:
         return sum(operation.startswith(sort) for operation in self.operations) - self.injected.startswith(sort)
 
 
-class _Sockets:
-    """The socket module as the netlink code sees it."""
-
-    def __init__(self, faults: Faults) -> None:
-        self._faults = faults
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(socket, name)
-
-    def socket(self, *arguments: int) -> Wire:
-        self._faults.fails("netlink socket", "")
-        return Wire(socket.socket(*arguments), self._faults)
-
-
 class _Handle:
     """A file that is written."""
 
@@ -168,28 +188,49 @@ def _really(argv: list[str], *, check: bool = False, **options: Any) -> Any:
     return _REAL_RUN(argv, check=check, **options)
 
 
+def _die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def _fails_after(faults: Faults, done: Any) -> Any:
+    if done.returncode:
+        faults.reason = ""  # it fails by itself
+        return done
+    done.returncode, done.stderr = 1, STDERR if isinstance(done.stdout, str) else STDERR.encode()
+    return done
+
+
 def _tool(faults: Faults, argv: list[str], **options: Any) -> Any:
-    turn = faults.step("tool", argv[0])
+    turn = faults.step("tool", argv[0], len(TOOL_FAULTS))
     if argv[0] == faults.missing:  # from then on
         return _really(["/nowhere/at/all"], **options)
     if turn is None:
         return _really(argv, **options)
     fault = TOOL_FAULTS[turn % len(TOOL_FAULTS)]
     faults.injected += f" {fault}"
+    faults.reason = {
+        "missing": os.strerror(errno.ENOENT) if argv[0].startswith(PLUGINS) else f"{argv[0]} is not installed",
+        "forbidden": os.strerror(errno.EACCES),
+        "does not end": "no end within",
+    }.get(fault, STDERR)
+    if fault == "fails after it":
+        return _fails_after(faults, _really(argv, **options))
     if fault == "missing":
-        faults.reason, faults.missing = f"{argv[0]} is not installed", argv[0]
-        return _really(["/nowhere/at/all"], **options)
-    if fault == "forbidden":
-        faults.reason = os.strerror(errno.EACCES)
-        return _really(["/proc/self/status"], **options)
+        faults.missing = argv[0]
     if fault == "does not end":
-        faults.reason = "no end within"
-        return _really(["sleep", "60"], **{**options, "timeout": 0.02})
-    faults.reason = STDERR
-    return _really(["sh", "-c", f"cat > /dev/null; echo '{STDERR}' >&2; exit 1"], **options)
+        options["timeout"] = 0.02
+    return _really(_INSTEAD[fault], **options)
 
 
+_INSTEAD = {
+    "missing": ["/nowhere/at/all"],
+    "forbidden": ["/proc/self/status"],
+    "does not end": ["sleep", "60"],
+    "fails": ["sh", "-c", f"cat > /dev/null; echo '{STDERR}' >&2; exit 1"],
+}
 _REAL_RUN, _REAL_OPEN, _REAL_FDOPEN, _REAL_FSYNC = subprocess.run, io.open, os.fdopen, os.fsync
+_ENDING_LATE = ("rename", "replace", "remove", "unlink", "mkdir", "rmdir")
 _WATCHED = {"open", "subprocess.Popen", "socket.__new__", "socket.connect", "os.fork", *_EVENTS}
 _current: list[Faults] = []
 
@@ -200,6 +241,19 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_audit)
+
+
+def _ending_late(faults: Faults, real: Callable[..., Any]) -> Callable[..., Any]:
+    def ended(*arguments: Any, **options: Any) -> Any:
+        try:
+            found = real(*arguments, **options)
+        except OSError:
+            faults.late = None  # it fails by itself
+            raise
+        faults.done()
+        return found
+
+    return ended
 
 
 @contextmanager
@@ -223,12 +277,16 @@ def inject(at: int | None, turn: int, folders: Sequence[str], counted_by: type[F
         _REAL_FSYNC(file)
 
     with (
-        mock.patch.object(connection, "socket", _Sockets(faults)),
+        mock.patch.object(connection, "socket", Sockets(faults)),
         mock.patch.object(subprocess, "run", lambda argv, **options: _tool(faults, argv, **options)),
         mock.patch.object(io, "open", opened),
         mock.patch.object(os, "fdopen", fdopened),
         mock.patch.object(os, "fsync", fsync),
+        mock.patch.object(syscall, "call_with", lambda *arguments: faulty_bpf.call(faults, *arguments)),
+        ExitStack() as stack,
     ):
+        for name in _ENDING_LATE:
+            stack.enter_context(mock.patch.object(os, name, _ending_late(faults, getattr(os, name))))
         _current.append(faults)
         try:
             yield faults
@@ -236,8 +294,3 @@ def inject(at: int | None, turn: int, folders: Sequence[str], counted_by: type[F
             _current.clear()
     if not faults.injected:
         faults.complete()
-
-
-def positions(step: int = 1) -> Iterator[int]:
-    """0, 1, 2 ... until a run has no operation at that position any more; by steps where a run takes long."""
-    return count(0, step)

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import struct
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
 
     from .faults import Faults
@@ -65,10 +65,10 @@ class Wire:
             body = bytes(request[offset + 16 : offset + length])
             dump = flags & _NLM_F_DUMP == _NLM_F_DUMP
             if not (dump and self._interrupted == body):
-                turn = self._faults.step("dump" if dump else "message", f"of type {kind}")
+                faults = DUMP_FAULTS if dump else MESSAGE_FAULTS
+                turn = self._faults.step("dump" if dump else "message", f"of type {kind}", len(faults))
                 if turn is not None:
-                    faults = DUMP_FAULTS if dump else MESSAGE_FAULTS
-                    self._go_wrong(faults[turn % len(faults)], request, offset, sequence, body)
+                    self._go_wrong(faults[turn], request, offset, sequence, body)
             offset += (length + 3) & ~3
         return self._real.send(request)
 
@@ -110,6 +110,20 @@ class Wire:
             self._interruptions -= 1
             struct.pack_into("=H", buffer, 6, message_flags | _NLM_F_DUMP_INTR)
         return got
+
+
+class Sockets:
+    """The socket module as the netlink code sees it."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(socket, name)
+
+    def socket(self, *arguments: int) -> Wire:
+        self._faults.fails("netlink socket", "")
+        return Wire(socket.socket(*arguments), self._faults)
 
 
 def _error(number: int, extack: str, at_fault: bytes, sequence: int, port: int) -> bytes:

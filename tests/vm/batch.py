@@ -4,9 +4,10 @@
 
     .ci/vm [NAME...]
 
-`inside` is pytest of tests/vm/inside and of each file below tests/integration that calls `needs_link_kind`; the others
-are the molecule scenarios of tests/vm/scenarios.txt. What a job prints goes to build/vm/NAME.log. PODNET_VM_TIMEOUT is
-the time limit of each, in seconds. Where no kernel can be started, this fails.
+`inside` is pytest of tests/vm/inside and of each file below tests/integration that calls `needs_link_kind`; `systemd`
+is tests/vm/boot in a guest that boots twice; the others are the molecule scenarios of tests/vm/scenarios.txt. What a
+job prints goes to build/vm/NAME.log. PODNET_VM_TIMEOUT is the time limit of each, in seconds. Where no kernel can be
+started, this fails.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SCENARIOS = REPOSITORY / "tests/vm/scenarios.txt"
 LOGS = REPOSITORY / "build/vm"
 REPORTS = REPOSITORY / "build/reports"
 RUN = os.fspath(REPOSITORY / "tests/vm/run")
-INSIDE = "inside"
+INSIDE, SYSTEMD = "inside", "systemd"
 _GUESTS = 2
 _PROGRESS = 60.0
 _LINES_OF_FAILURE = 60
@@ -42,6 +43,7 @@ class Task:
 
     name: str
     argv: tuple[str, ...]
+    boots: int = 0  # with systemd
 
 
 @dataclasses.dataclass
@@ -73,6 +75,10 @@ def tasks(wanted: Sequence[str]) -> list[Task]:
     pytest = ("python", "-m", "pytest", "-p", "no:cacheprovider", report, *(os.fspath(path) for path in files))
     known = [Task(INSIDE, pytest)]
     known += [Task(name, (".ci/molecule", name)) for name in scenarios(SCENARIOS.read_text())]
+    # A file of tests for each boot, run by a shell because only the guest knows which one it is.
+    which = f"--junitxml={REPORTS}/vm-boot-$n.xml tests/vm/boot/test_${{n}}_*.py"
+    booted = f"n=$PODNET_VM_BOOT; exec python -m pytest -p no:cacheprovider {which}"
+    known.append(Task(SYSTEMD, ("sh", "-c", booted), boots=2))
     names = [task.name for task in known]
     if unknown := [name for name in wanted if name not in names]:
         raise ValueError(f"no job {', '.join(unknown)}; known: {', '.join(names)}")
@@ -95,6 +101,9 @@ def provider() -> str | None:
 def start(task: Task, provider: str, cpu: int, seconds: float) -> Running:
     """Begin a task; what it prints goes to its log."""
     options = ["--provider", provider, "--timeout", f"{seconds:g}"]
+    if task.boots:
+        # This machine is not going to boot for a test, so where it needs no guest for the others, this one does.
+        options = ["--boots", str(task.boots), *(["--timeout", f"{seconds:g}"] if provider == "native" else options)]
     if provider != "native":
         options += ["--cpu", str(cpu)]
     for folder in (LOGS, REPORTS):

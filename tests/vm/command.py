@@ -2,16 +2,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run a command as root in a kernel that has ipip, ip6tnl, geneve and wireguard.
 
-    tests/vm/run [--provider auto|native|uml|tcg] [--timeout SECONDS] [--cpu N] [--writable DIR]... -- COMMAND...
+    tests/vm/run [--provider auto|native|uml|tcg] [--timeout SECONDS] [--cpu N] [--writable DIR]... [--boots N]
+                 -- COMMAND...
 
 The command sees the host's files; what it writes stays in the guest's memory and is gone with it, except in the folders
-named with --writable. It gets the current folder, PATH, ANSIBLE_CONFIG, PYTHONDONTWRITEBYTECODE, LANG, PODNET_* and
-PODNET_VM=1. Its output, both channels in one, comes out here as it is written, and its exit status is this command's;
-124 is "the time was up", 125 is "no kernel could be started". `auto` takes the first that starts:
+named with --writable. It gets the current folder, PATH, ANSIBLE_CONFIG, LANG, PODNET_* and PODNET_VM=1. Its output,
+both channels in one, comes out here as it is written, and its exit status is this command's; 124 is "the time was up",
+125 is "no kernel could be started". `auto` takes the first that starts:
 
   native  this machine's kernel, if it makes links of all these kinds; the command then runs in place, not read-only
   uml     user-mode Linux; built at first use, which takes five minutes, and kept in ~/.cache/podnet.fabric
   tcg     qemu without KVM and Debian's cloud kernel; slow, for a handful of checks
+
+With --boots N the guest boots N times with Debian's systemd as process 1. Each time it is up the command runs, with
+PODNET_VM_BOOT=1 to N, as long as it ends with 0; then the power goes off. What is written stays for the next boot, as
+on a disk. Nothing of the host is enabled there. `native` cannot do that.
 """
 
 from __future__ import annotations
@@ -25,9 +30,9 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.podnet.fabric.tests.vm import cpus, native, tcg, uml, watch
+from ansible_collections.podnet.fabric.tests.vm import cpus, native, systemd, tcg, uml, watch
 from ansible_collections.podnet.fabric.tests.vm import job as jobs
 
 if TYPE_CHECKING:
@@ -52,6 +57,7 @@ def main(arguments: list[str]) -> int:
         writable=tuple(path.resolve() for path in options.writable),
         seconds=options.timeout,
         cpu=options.cpu,
+        boots=options.boots,
     )
     for path in job.writable:
         path.mkdir(parents=True, exist_ok=True)
@@ -77,6 +83,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--timeout", type=positive, default=3600.0, metavar="SECONDS", help="of the command; 3600")
     parser.add_argument("--cpu", type=int, metavar="N", help="the processor to stay on; one that no other guest is on")
     parser.add_argument("--writable", type=Path, action="append", default=[], metavar="DIR", help="made when missing")
+    parser.add_argument("--boots", type=int, default=0, metavar="N", help="with systemd, so often; 0, which is without")
     parser.add_argument("command", nargs="+", metavar="COMMAND")
     return parser.parse_args(arguments)
 
@@ -96,7 +103,7 @@ def first_that_starts(providers: tuple[str, ...], job: Job) -> int:
         try:
             job = dataclasses.replace(job, environment=jobs.environment(os.environ, provider))
             if provider == "native":
-                native.prepare()
+                native.prepare(job)
                 return native.run(job)
             return run_in_guest(provider, job)
         except jobs.Unavailable as error:
@@ -106,24 +113,58 @@ def first_that_starts(providers: tuple[str, ...], job: Job) -> int:
 
 def run_in_guest(provider: str, job: Job) -> int:
     """The exit status of the job in a guest. Raises job.Unavailable when it does not come up."""
+    kernel = GUESTS[provider].prepare()
+    layer = systemd.ready() if job.boots else None
+    with exchange() as folder, cpus.reserved(job.cpu) as cpu:
+        for boot in range(1, max(job.boots, 1) + 1):
+            if job.boots:
+                job = dataclasses.replace(job, environment={**job.environment, "PODNET_VM_BOOT": str(boot)})
+            forget_all_but(jobs.DISK, folder)
+            status = boot_once(provider, job, folder, Boot(kernel, cpu, layer))
+            if status:
+                return status
+    return 0
+
+
+class Boot(NamedTuple):
+    """What a guest boots with: a provider's kernel, a processor of the host, the folder with systemd if any."""
+
+    kernel: Path
+    cpu: int
+    layer: Path | None
+
+
+def boot_once(provider: str, job: Job, folder: Path, boot: Boot) -> int:
+    """The exit status of the job in a guest that exchanges with a folder. Raises job.Unavailable, watch.Expired."""
     guest = GUESTS[provider]
-    kernel = guest.prepare()
-    with exchange() as folder, (folder / "boot.log").open("wb") as log, cpus.reserved(job.cpu) as cpu:
-        jobs.write(job, folder, share=guest.SHARE, console=guest.CONSOLE, modules=guest.modules(kernel))
+    modules = guest.modules(boot.kernel)
+    jobs.write(job, folder, share=guest.SHARE, console=guest.CONSOLE, modules=modules, layer=boot.layer)
+    with (folder / "boot.log").open("wb") as log:
         try:
-            watch.run(lambda output: guest.argv(kernel, folder, cpu, output), seconds=job.seconds, log=log.fileno())
+            watch.run(
+                lambda output: guest.argv(boot.kernel, folder, boot.cpu, output), seconds=job.seconds, log=log.fileno()
+            )
         except watch.Expired:
             if not jobs.started(folder):
                 complain(f"{provider}: the guest did not come up:\n{(folder / 'boot.log').read_text(errors='replace')}")
             raise
-        status = jobs.status(folder)
-        if status is not None:
-            return status
-        boot = (folder / "boot.log").read_text(errors="replace")
-        if not jobs.started(folder):
-            raise jobs.Unavailable(f"the guest did not come up:\n{boot}")
-        complain(f"{provider}: the guest ended without an exit status of the command:\n{boot}")
-        return NO_KERNEL
+    status = jobs.status(folder)
+    if status is not None:
+        return status
+    said = (folder / "boot.log").read_text(errors="replace")
+    if not jobs.started(folder):
+        raise jobs.Unavailable(f"the guest did not come up:\n{said}")
+    complain(f"{provider}: the guest ended without an exit status of the command:\n{said}")
+    return NO_KERNEL
+
+
+def forget_all_but(kept: str, folder: Path) -> None:
+    """Remove what a former boot has left in a folder, its kernel's files among it."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != kept:
+            path.unlink()
 
 
 @contextlib.contextmanager

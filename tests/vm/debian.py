@@ -61,6 +61,19 @@ def _listed(package: str) -> str | None:
     return None
 
 
+def to_install(packages: Sequence[str]) -> list[str]:
+    """`NAME VERSION` of all that has to come from outside before these packages are here in their newest version."""
+    argv = [*_APT, "--simulate", "--no-install-recommends", "install", *packages]
+    try:
+        shown = run(argv)
+    except Unavailable:
+        run([*_APT, "update"])
+        shown = run(argv)
+    # Inst NAME [OLD] (NEW ORIGIN [ARCHITECTURE]) []
+    rows = [line.split() for line in shown.splitlines() if line.startswith("Inst ")]
+    return sorted(f"{row[1]} {next(word for word in row if word.startswith('('))[1:]}" for row in rows)
+
+
 def install(packages: Sequence[str]) -> None:
     """Install those that are missing. Raises Unavailable."""
     missing = [package for package in packages if not _installed(package)]
@@ -81,19 +94,26 @@ def _installed(package: str) -> bool:
     return subprocess.run(argv, capture_output=True, text=True, check=False).stdout == "installed"
 
 
-def unpack(package: str, folder: Path) -> None:
-    """Fetch a package's newest version and put its files below a folder, without installing it. Raises Unavailable."""
+def unpack(packages: Sequence[str], folder: Path) -> None:
+    """Fetch packages' newest versions and put their files below a folder, without installing them. Raises Unavailable.
+
+    A link to a directory that is there stays, as it does when dpkg installs.
+    """
     fetched = folder / "fetched"
     fetched.mkdir(parents=True)
-    say(f"fetching {package}")
+    say(f"fetching {' '.join(packages)}")
     # Without a user of its own, which may not write here.
-    argv = [*_APT, "-o", "APT::Sandbox::User=root", "download", package]
+    argv = [*_APT, "-o", "APT::Sandbox::User=root", "download", *packages]
     try:
         run(argv, cwd=fetched)
     except Unavailable:
         run([*_APT, "update"])
         run(argv, cwd=fetched)
     for file in fetched.iterdir():
-        run(["dpkg-deb", "--extract", str(file), str(folder)])
+        archive = fetched / "files.tar"
+        with archive.open("wb") as sink:
+            subprocess.run(["dpkg-deb", "--fsys-tarfile", str(file)], stdout=sink, check=True)
+        run(["tar", "-C", str(folder), "--keep-directory-symlink", "-xpf", str(archive)])
+        archive.unlink()
         file.unlink()
     fetched.rmdir()

@@ -4,9 +4,11 @@
 
     /usr/bin/python3 -ISB guest.py EXCHANGE
 
-EXCHANGE is a folder of the host that holds job.json and gets `started` and `status`. Only Debian's own interpreter is
-certain to be seen in the guest, without site packages; hence the standard library, Python 3.9, and calls of libc in
-place of programs, each of which would cost a user-mode kernel 10 ms.
+EXCHANGE is a folder of the host that holds job.json and gets `started` and `status`. A job that is for a machine with
+systemd is run by a unit of it: then process 1 becomes systemd, and this file is what the unit starts.
+
+Only Debian's own interpreter is certain to be seen in the guest, without site packages; hence the standard library,
+Python 3.9, and calls of libc in place of programs, each of which would cost a user-mode kernel 10 ms.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ import errno
 import json
 import os
 import select
+import shutil
 import signal
+import subprocess
 import sys
 import termios
 import traceback
@@ -28,6 +32,24 @@ from typing import Any
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_MOVE = 1, 2, 4, 8, 4096, 8192
 POWER_OFF = 0x4321FEDC
 NEW_ROOT = "/run/root"
+# Under systemd: what the guest has written, which the next boot finds again.
+WRITTEN = "/run/podnet-vm/written"
+TAR = ("/usr/bin/tar", "--xattrs", "--xattrs-include=*")
+UNITS = "/run/systemd/system"
+JOB_UNIT = """[Unit]
+Description=The job of tests/vm/run
+After=multi-user.target
+
+[Service]
+Environment=HOME=/root
+ExecStart=/usr/bin/python3 -ISB {program} {exchange}
+"""
+TARGET = """[Unit]
+Description=A machine with the job of tests/vm/run
+Requires=multi-user.target
+Wants=podnet-vm-job.service
+AllowIsolate=yes
+"""
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -47,7 +69,15 @@ def lay_memory_over_host(job: dict[str, Any]) -> None:
     mount("tmpfs", "/run", options="mode=755,size=80%")
     for folder in ("upper", "work"):
         Path("/run", folder).mkdir()
-    mount("overlay", NEW_ROOT, options="lowerdir=/,upperdir=/run/upper,workdir=/run/work")
+    lower = "/"
+    if job["layer"]:
+        lower = f"{mounted_layer(job)}:/"
+        if Path(job["disk"]).exists():
+            # Without it the C library cannot change the mode of what may be a link.
+            mount("proc", "/proc", source="proc", flags=MS_NOSUID | MS_NODEV | MS_NOEXEC)
+            archive("-C", "/run/upper", "-xpf", job["disk"])
+    mount("overlay", NEW_ROOT, options=f"lowerdir={lower},upperdir=/run/upper,workdir=/run/work")
+    written = os.open("/run/upper", os.O_PATH | os.O_CLOEXEC)
     for folder in job["folders"]:
         if job["share"] == "hostfs":
             mount("hostfs", NEW_ROOT + folder, options=folder)
@@ -68,6 +98,8 @@ def lay_memory_over_host(job: dict[str, Any]) -> None:
     mount("tmpfs", "/dev/shm", source="shm", flags=MS_NOSUID | MS_NODEV, options="mode=1777,size=80%")  # noqa: S108
     mount("tmpfs", "/run", source="run", flags=MS_NOSUID | MS_NODEV, options="mode=755")
     Path("/run/lock").mkdir()
+    mount("none", WRITTEN, source=f"/proc/self/fd/{written}", flags=MS_BIND)
+    os.close(written)
     if job["fresh_tmp"]:
         mount("tmpfs", "/tmp", source="tmp", options="mode=1777,size=80%")  # noqa: S108
     mount("cgroup2", "/sys/fs/cgroup", source="cgroup2", flags=quiet)
@@ -76,6 +108,53 @@ def lay_memory_over_host(job: dict[str, Any]) -> None:
         link = Path("/dev", name)
         if not link.is_symlink():
             link.symlink_to(target)
+
+
+def mounted_layer(job: dict[str, Any]) -> str:
+    """Where the folder is that lies between host and memory: not below the host's files, or overlayfs refuses it."""
+    if job["share"] == "hostfs":
+        mount("hostfs", "/run/layer", options=job["layer"])
+    else:
+        mount("tmpfs", "/run/layer", options="mode=755")
+        shutil.copytree(job["share"] + job["layer"], "/run/layer", symlinks=True, dirs_exist_ok=True)
+    return "/run/layer"
+
+
+def become_systemd(exchange: Path, job: dict[str, Any]) -> None:
+    """Replace this process by systemd, on a machine where nothing is enabled but what the job enables."""
+    if not Path(job["disk"]).exists():
+        shutil.rmtree("/etc/systemd/system")
+        for folder in (*Path("/etc").glob("rc?.d"), Path("/etc/systemd/network")):
+            shutil.rmtree(folder, ignore_errors=True)
+        Path("/etc/systemd/system").mkdir()
+        Path("/etc/systemd/network").mkdir()
+        Path("/etc/fstab").write_text("")
+        # Without one, this would be the first boot of a machine, which asks for a password.
+        Path("/etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
+        Path("/etc/hostname").write_text(job["hostname"] + "\n")
+    units = Path(UNITS)
+    units.mkdir(parents=True)
+    (units / "podnet-vm-job.service").write_text(JOB_UNIT.format(program=__file__, exchange=exchange))
+    (units / "podnet-vm.target").write_text(TARGET)
+    (units / "default.target").symlink_to("podnet-vm.target")
+    # There is nobody to log in.
+    for name in ("getty.target", "systemd-logind.service", "systemd-user-sessions.service"):
+        (units / name).symlink_to("/dev/null")
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TERM": "dumb"}
+    os.execve("/lib/systemd/systemd", ["/lib/systemd/systemd"], environment)  # noqa: S606 - that is what this is for
+
+
+def keep_disk(job: dict[str, Any]) -> None:
+    """Have the next boot find what was written, as if the power went off now."""
+    os.sync()
+    archive("--sparse", "-C", WRITTEN, "-cf", job["disk"], ".")
+
+
+def archive(*words: str) -> None:
+    """Run tar. Process 1 may have no open descriptor at all, and what tar opened first would be its standard input."""
+    done = subprocess.run([*TAR, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise OSError(f"tar {' '.join(words)}: {done.stderr}")
 
 
 def switch_loopback_on() -> None:
@@ -167,13 +246,18 @@ def raw_console(device: str) -> int:
 def main(exchange: Path) -> None:
     """Run the job of a folder of exchange."""
     job = json.loads((exchange / "job.json").read_text())
-    lay_memory_over_host(job)
+    if os.getpid() == 1:
+        lay_memory_over_host(job)
+        if job["layer"]:
+            become_systemd(exchange, job)
+        Path("/proc/sys/kernel/hostname").write_text(job["hostname"])
+        switch_loopback_on()
     (exchange / "started").write_text("")
     console = raw_console(job["console"])
-    Path("/proc/sys/kernel/hostname").write_text(job["hostname"])
-    switch_loopback_on()
     status = run(job, console)
     termios.tcdrain(console)
+    if job["layer"]:
+        keep_disk(job)
     (exchange / "status").write_text(str(status))
     # What was written through to the host's folders lies in the guest's memory still.
     os.sync()

@@ -32,8 +32,10 @@ def has(kind: str) -> bool:
     return subprocess.run(["unshare", "--net", *add], capture_output=True, check=False, timeout=60).returncode == 0
 
 
-def prepare() -> None:
-    """Raises Unavailable unless all kinds are there."""
+def prepare(job: Job) -> None:
+    """Raises Unavailable unless all kinds are there, and for a job that wants a machine that boots."""
+    if job.boots:
+        raise Unavailable("this machine is up already, and is not going to boot for a test")
     if kinds := lacking():
         raise Unavailable(f"this kernel has no {', '.join(kinds)}")
 

@@ -51,7 +51,7 @@ def _unpack(folder: Path) -> None:
         raise Unavailable(f"{PACKAGE} names no kernel")
     image = image.split()[0]
     work = folder / "work"
-    debian.unpack(image, work)
+    debian.unpack([image], work)
     [kernel] = (work / "boot").glob("vmlinuz-*")
     version = kernel.name.partition("-")[2]
     shutil.move(kernel, folder / "vmlinuz")

@@ -55,7 +55,7 @@ def _build(folder: Path, settings: tuple[str, ...]) -> None:
     begin = time.monotonic()
     debian.install(NEEDED)
     work = folder / "work"
-    debian.unpack(SOURCE, work)
+    debian.unpack([SOURCE], work)
     source = work / "source"
     source.mkdir()
     say("unpacking the source")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import socket
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
@@ -154,6 +155,19 @@ def reconfigured_at(answer: Sequence[Line]) -> str:
     """When BIRD has read its configuration, out of the answer to `show status`; empty when it does not say."""
     key = "Last reconfiguration on "
     return next((line.text[len(key) :] for line in answer if line.text.startswith(key)), "")
+
+
+def is_same_reading(one: str, other: str) -> bool:
+    """Whether two of these times are of the same reading.
+
+    BIRD works the time out for each answer, from clocks that it has read at different moments (tm_format_time in
+    sysdep/unix/io.c), so on a busy machine it is some milliseconds off.
+    """
+    try:
+        apart = datetime.fromisoformat(one) - datetime.fromisoformat(other)
+    except ValueError:  # of another form than ours
+        return one == other
+    return abs(apart.total_seconds()) < 0.5
 
 
 def is_reconfiguring(answer: Sequence[Line]) -> bool:

@@ -22,6 +22,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.bgp.birdc import (
     Control,
     NoAnswer,
     is_reconfiguring,
+    is_same_reading,
     reconfigured_at,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.command import run
@@ -106,7 +107,9 @@ def status(wanted: str) -> Status:
             since = _read_at(control)
     except PodnetError:
         return Status(running=True)
-    return Status(running=True, answers=True, current=_loaded() == {"digest": wanted, "since": since})
+    loaded = _loaded()
+    current = loaded.get("digest") == wanted and is_same_reading(str(loaded.get("since", "")), since)
+    return Status(running=True, answers=True, current=current)
 
 
 def _read_at(control: Control) -> str:
@@ -122,11 +125,12 @@ def _read_at(control: Control) -> str:
         time.sleep(0.05)
 
 
-def _loaded() -> object:
+def _loaded() -> dict[str, object]:
     try:
-        return json.loads(LOADED.read_text(encoding="utf-8"))
+        noted = json.loads(LOADED.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return None
+        return {}
+    return noted if isinstance(noted, dict) else {}
 
 
 def check(path: Path) -> None:

@@ -13,6 +13,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ansible_collections.podnet.fabric.plugins.module_utils.attach.pod import CAPABILITY
 from ansible_collections.podnet.fabric.plugins.module_utils.cni.plugin import CniError, Plugin, probe
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import Finding
 
@@ -33,6 +34,9 @@ DATA_DIR = "/run/podnet/ipam"
 # (https://github.com/containernetworking/plugins/issues/819, in 1.1.1).
 CHECK_UNRELIABLE = frozenset({"portmap"})
 
+ATTACH = "podnet-attach"
+"""Our own plugin (attach/plugin.py), which comes last."""
+
 # Numbers with dots, and no more than the integers of any system hold.
 _VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
 
@@ -51,7 +55,10 @@ class Block(NamedTuple):
 
 
 class Network(NamedTuple):
-    """Everything that the list is rendered from. ``plugins`` are chained behind the bridge plugin, as given."""
+    """Everything that the list is rendered from. ``plugins`` are chained behind the bridge plugin, as given.
+
+    ``attach`` has our own plugin put each new pod under its policies.
+    """
 
     name: str
     bridge: str
@@ -62,6 +69,7 @@ class Network(NamedTuple):
     data_dir: str = DATA_DIR
     disable_check: bool | None = None
     drained: bool = False
+    attach: bool = False
 
     @property
     def check_disabled(self) -> bool:
@@ -97,7 +105,8 @@ def render(network: Network) -> dict[str, Any]:
     }
     if network.check_disabled:
         conflist["disableCheck"] = True
-    return {**conflist, "plugins": [bridge, *network.plugins]}
+    last = [{"type": ATTACH, "capabilities": {CAPABILITY: True}}] if network.attach else []
+    return {**conflist, "plugins": [bridge, *network.plugins, *last]}
 
 
 def _host_local(network: Network) -> dict[str, Any]:
@@ -211,6 +220,8 @@ def missing(conflist: Mapping[str, Any], where: Sequence[str]) -> list[Finding]:
     """What keeps the plugins installed from carrying out this list: all of it, each with its cure."""
     findings = []
     for name, path in executables(conflist):
+        if name == ATTACH:  # which comes with the list
+            continue
         try:
             plugin = probe(name, where)
         except CniError as error:

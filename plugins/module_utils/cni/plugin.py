@@ -15,7 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
+from ansible_collections.podnet.fabric.plugins.module_utils.attach.lock import INHERITED
 from ansible_collections.podnet.fabric.plugins.module_utils.cni.result import flaw
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import held_lock
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 
 # Where distributions put the plugins: upstream's tarball and most runtimes, then Debian's package.
@@ -111,7 +113,12 @@ def executor(where: Sequence[str], *, timeout: float = 60, keep_open: Sequence[i
                 f"not found in {', '.join(where)}; install it there or set the directory of the plugins",
             )
         environment = {**variables, "CNI_PATH": ":".join(where)}
-        return _run(path, command, config, environment, timeout=timeout, keep_open=keep_open)
+        held = held_lock()
+        if held is None:
+            return _run(path, command, config, environment, timeout=timeout, keep_open=keep_open)
+        # Ours is chained, and would wait for us.
+        environment[INHERITED] = str(held)
+        return _run(path, command, config, environment, timeout=timeout, keep_open=[*keep_open, held])
 
     return execute
 

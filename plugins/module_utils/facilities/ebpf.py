@@ -27,6 +27,8 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_obje
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import (
     BPFFS,
     CLSACT,
+    COUNTS,
+    DENIALS,
     FLOWS,
     FOLDER,
     FRAGMENTS,
@@ -141,6 +143,8 @@ def _make(made: Datapath) -> None:
             held[TABLE] = maps.create(NAME + TABLE, read.maps[TABLE], inner)
         for name, size in ((FLOWS, made.flows), (FRAGMENTS, made.fragments)):
             held[name] = _kept(name, read.maps[name]._replace(max_entries=size))
+        for name in (COUNTS, DENIALS):
+            held[name] = _kept(name, read.maps[name])
         for hook in HOOKS:
             held[hook] = programs.load(NAME + hook, read.programs[hook], held, read.licence)
         for name, handle in held.items():
@@ -155,6 +159,8 @@ def _kept(name: str, shape: maps.Shape) -> Handle:
     """The map of another datapath, so that what it remembers stays; its elements where it has another size."""
     fresh: Handle | None = None
     for folder in datapaths():
+        if not (folder / name).exists():
+            continue  # of an earlier version
         other = syscall.pinned(str(folder / name))
         had = maps.shape_of(other)
         if had == shape:

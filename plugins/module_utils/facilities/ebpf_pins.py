@@ -18,6 +18,7 @@ LINKS = "links"
 CLSACT = "clsact"
 MAKING = "making"
 TABLE, FLOWS, FRAGMENTS = "table", "flows", "fragments"
+COUNTS, DENIALS = "counts", "denials"
 PINS = ("sends", "receives", TABLE, FLOWS, FRAGMENTS)
 NAME = "podnet_"
 """How the names of our programs and maps begin."""

@@ -8,7 +8,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import remove_empty, write_atomically
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import (
+    remove_empty,
+    temporary,
+    write_atomically,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
 from ansible_collections.podnet.fabric.plugins.module_utils.ownership import FILE_HEADER
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, Operation, Reference
@@ -20,7 +24,10 @@ if TYPE_CHECKING:
 
 
 class File(NamedTuple):
-    """A text file. ``mode`` is its permission bits; ``made`` the directories made for it, the deepest first."""
+    """A text file. ``mode`` is its permission bits; ``made`` the directories made for it, the deepest first.
+
+    Without a text it is what is left of one: nothing but those directories.
+    """
 
     path: str
     text: str
@@ -51,7 +58,14 @@ def observe(paths: Mapping[str, Sequence[str]]) -> dict[Hashable, File]:
             text = path.read_text(encoding="utf-8", errors="replace")
             if is_our_text(text):
                 found[name] = File(name, text, path.stat().st_mode & 0o7777, tuple(made))
+        elif made and not path.is_symlink() and _is_left(Path(made[0]), path):
+            found[name] = File(name, "", 0, tuple(made))
     return found
+
+
+def _is_left(directory: Path, path: Path) -> bool:
+    """Whether a directory that was made for a file is there without it: a run was cut off between the two."""
+    return directory.is_dir() and {entry.name for entry in directory.iterdir()} <= {temporary(path).name}
 
 
 def conflicts(wanted: Sequence[str]) -> list[str]:
@@ -91,6 +105,7 @@ class FileFacility:
             try:
                 if operation.verb == DELETE:
                     Path(file.path).unlink(missing_ok=True)
+                    temporary(Path(file.path)).unlink(missing_ok=True)
                     remove_empty(*map(Path, file.made))
                 else:
                     write_atomically(Path(file.path), file.text, file.mode)

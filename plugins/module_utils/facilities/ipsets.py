@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import time
 from pathlib import Path
@@ -12,6 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, PodnetError, taking_apart
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import open_netfilter
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.ipset import dump_names
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, RECREATE, REPLACE
 
 if TYPE_CHECKING:
@@ -49,8 +51,9 @@ def any_left(prefix: str) -> bool:
     if not _MODULE.is_dir():
         return False
     try:
-        return any(name.startswith(prefix) for name in run(["ipset", "list", "-n"]).split())
-    except ToolError:
+        with open_netfilter() as nl:
+            return any(name.startswith(prefix) for name in dump_names(nl))
+    except NetlinkError:
         return False
 
 
@@ -95,7 +98,7 @@ def parse(saved: str) -> dict[str, IpSet]:
 
 def _prefix(text: str) -> str:
     """A single address is printed without its length."""
-    return text if "/" in text else str(ipaddress.ip_network(text))
+    return text if "/" in text else f"{text}/{128 if ':' in text else 32}"
 
 
 class IpsetFacility:

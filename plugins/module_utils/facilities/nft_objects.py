@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stands in the table ``inet podnet``, as typed values, and how it is read out of libnftables' JSON.
+"""What stands in our tables, ``inet podnet`` and ``bridge podnet``, as typed values read out of libnftables' JSON.
 
 A rule's text is not what the kernel gives back, so each carries a digest of its text as its comment and is compared by
 that, as Calico does.
@@ -9,12 +9,12 @@ that, as Calico does.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError, taking_apart
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nft_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     Objects = dict[tuple[str, str], Any]
 
 TABLE = "inet podnet"
+BRIDGE_TABLE = "bridge podnet"
 MARK = "podnet.fabric"
 """Our table's comment, for people, and the name of an empty chain in it: nft 1.0.6 leaves comments out of JSON."""
-TABLE_KEY = ("table", TABLE)
 VERDICT = "verdict"
 JOINED = " . "
 NUMBER = "integer"
@@ -55,7 +55,7 @@ class NftSet(NamedTuple):
 
 
 class NftMap(NamedTuple):
-    """Keys to values, each as a text. ``type`` as of a set that is not ``interval``.
+    """Keys to values, each as a text. ``type`` as of a set that is not ``interval``, or ifname for interfaces.
 
     The ``value`` is of a type too, or "verdict": "jump" or "goto" and a chain, "drop". What stands in a ``dynamic`` map
     packets have put there, and it goes by itself after a while.
@@ -83,31 +83,34 @@ def digest(rule: str) -> str:
     return "podnet:" + hashlib.sha256(rule.encode()).hexdigest()[:12]
 
 
-def observe() -> tuple[Objects, list[str]]:
-    """Our table, its sets and its chains by (sort, name), and a line when the table is somebody else's."""
+def observe(table: str = TABLE) -> tuple[Objects, list[str]]:
+    """A table of ours, its sets and its chains by (sort, name), and a line when it is somebody else's."""
+    # Most nodes have no table for bridges, and each run asks.
+    if table == BRIDGE_TABLE and not nft_table.exists(table):
+        return {}, []
     try:
-        printed = run(["nft", "-j", "list", "table", *TABLE.split()])
+        printed = run(["nft", "-j", "list", "table", *table.split()])
     except ToolError as error:
         # Without the tool nobody has made the table either; an apply says that it is missing.
         if error.missing or "No such file or directory" in error.stderr:
             return {}, []
         raise PodnetError(f"nftables cannot be read: {error}") from error
-    return read(printed)
+    return read(printed, table)
 
 
-@taking_apart(f"nft -j list table {TABLE}")
-def read(printed: str) -> tuple[Objects, list[str]]:
+def read(printed: str, table: str = TABLE) -> tuple[Objects, list[str]]:
     """Typed objects out of what `nft -j` prints."""
-    return parse(json.loads(printed)["nftables"])
+    with taking_apart(f"nft -j list table {table}"):
+        return parse(json.loads(printed)["nftables"], table)
 
 
-def parse(entries: Sequence[dict[str, Any]]) -> tuple[Objects, list[str]]:
+def parse(entries: Sequence[dict[str, Any]], table: str = TABLE) -> tuple[Objects, list[str]]:
     """Typed objects out of libnftables' JSON."""
     found: Objects = {}
     rules: dict[str, list[str]] = {}
     if not any(entry["chain"]["name"] == MARK for entry in entries if "chain" in entry):
-        return {}, [f"nftables: table {TABLE} exists and is not ours (it has no chain {MARK}); rename it"]
-    found[TABLE_KEY] = NftTable(TABLE)
+        return {}, [f"nftables: table {table} exists and is not ours (it has no chain {MARK}); rename it"]
+    found["table", table] = NftTable(table)
     for entry in entries:
         if "set" in entry:
             found["set", entry["set"]["name"]] = _set(entry["set"])
@@ -131,9 +134,7 @@ def _set(entry: dict[str, Any]) -> NftSet:
         texts = {_joined(element, sort.split(JOINED)) for element in elements}
     else:
         # One with a comment is {"elem": {"val": ...}}. Plain addresses, of which there may be many, are as printed.
-        texts = set(
-            map(_prefix if interval else str, (each["elem"]["val"] if "elem" in each else each for each in elements))
-        )
+        texts = set(map(_prefix if interval else str, map(_value, elements)))
     return NftSet(entry["name"], sort, frozenset(texts), interval)
 
 
@@ -163,15 +164,18 @@ def _type_of(expression: dict[str, Any]) -> str:
     return {"meta": PROTOCOL, "numgen": NUMBER}.get(word, word)
 
 
-def _verdict(verdict: dict[str, Any]) -> str:
-    (word, what), *_more = verdict.items()
-    return f"{word} {what.get('target')}" if isinstance(what, dict) else str(word)
+def _verdict(verdict: Any) -> str:
+    """What is done with a packet; more than we ask for is of somebody else's making."""
+    if not isinstance(verdict, dict) or len(verdict) != 1:
+        return json.dumps(verdict, sort_keys=True)
+    ((word, what),) = verdict.items()
+    target = what.get("target") if isinstance(what, dict) else None
+    return f"{word} {target}" if isinstance(target, str) else word if what is None else json.dumps(verdict)
 
 
 def _joined(element: Any, types: Sequence[str]) -> str:
     """An element as it is written: its parts in the order of their types."""
-    if isinstance(element, dict) and "elem" in element:
-        element = element["elem"]["val"]
+    element = _value(element)
     parts = element["concat"] if isinstance(element, dict) and "concat" in element else [element]
     return JOINED.join(
         PROTOCOLS.get(part, str(part)) if sort == PROTOCOL else _prefix(part) if isinstance(part, dict) else str(part)
@@ -179,9 +183,13 @@ def _joined(element: Any, types: Sequence[str]) -> str:
     )
 
 
+def _value(element: Any) -> Any:
+    return element["elem"]["val"] if isinstance(element, dict) and "elem" in element else element
+
+
 def _prefix(element: Any) -> str:
     if isinstance(element, dict) and "prefix" in element:
         return f"{element['prefix']['addr']}/{element['prefix']['len']}"
     if isinstance(element, str):
-        return str(ipaddress.ip_network(element))
+        return f"{element}/{128 if ':' in element else 32}"
     return json.dumps(element, sort_keys=True)

@@ -1,6 +1,9 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The node program's file, and links that have systemd start units: both known by what they are, not by a text."""
+"""Files with the node program or a plugin of ours, and links that have systemd start units.
+
+Both are known by what they are, not by a text.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils import node_archive
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import remove_empty, write_bytes_atomically
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.files import FileFacility
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, Operation, Reference
 
 if TYPE_CHECKING:
@@ -19,10 +23,11 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 BOOTED = Path("/run/systemd/system")  # sd_booted(3)
+SYSTEM = "/etc/systemd/system"
 
 
 class Program(NamedTuple):
-    """The file with the node program; ``made`` the directories made for it, the deepest first."""
+    """A program's file; ``made`` the directories made for it, the deepest first."""
 
     path: str
     digest: str
@@ -57,10 +62,19 @@ def observe_wanted(links: dict[str, Wanted]) -> dict[str, Wanted]:
 
 
 class ProgramFacility:
-    """Writes and removes the node program. There is one content to write: that of the code which runs."""
+    """Writes and removes programs, whose contents are looked up by digest in what ``content`` has registered."""
 
     name = "programs"
     deletes_first = False
+
+    def __init__(self) -> None:
+        self._contents: dict[str, bytes] = {}
+
+    def content(self, content: bytes) -> str:
+        """Register a program's content and give its digest."""
+        found = node_archive.digest(content)
+        self._contents[found] = content
+        return found
 
     def parents(self, obj: Any) -> Sequence[Reference]:
         return ()
@@ -79,7 +93,7 @@ class ProgramFacility:
                     Path(program.path).unlink(missing_ok=True)
                     remove_empty(*map(Path, program.made))
                 else:
-                    write_bytes_atomically(Path(program.path), node_archive.program(), program.mode)
+                    write_bytes_atomically(Path(program.path), self._contents[program.digest], program.mode)
             except OSError as error:
                 raise ApplyError([f"{self.name}: {operation.verb} {program.path}: {error.strerror}"]) from error
 
@@ -105,8 +119,7 @@ class WantedFacility:
             name = Path(link.unit).name
             try:
                 if operation.verb == DELETE:
-                    if name.endswith(".timer"):
-                        _systemctl("stop", name)
+                    _stop(name)
                     Path(link.path).unlink(missing_ok=True)
                     remove_empty(*map(Path, link.made))
                 else:
@@ -121,6 +134,27 @@ class WantedFacility:
                 _systemctl("restart", Path(operation.after.unit).name)
 
 
+class UnitFileFacility(FileFacility):
+    """Writes and removes files, units among them; a systemd that runs is told."""
+
+    def apply(self, operations: Sequence[Operation], host: Host) -> None:
+        super().apply(operations, host)
+        if any((operation.after or operation.before).path.startswith(f"{SYSTEM}/") for operation in operations):
+            _systemctl("daemon-reload")
+
+
+def _stop(name: str) -> None:
+    """Have systemd forget a unit, which may be the one by which this runs: that one goes on, and ends by itself."""
+    if BOOTED.is_dir():
+        shown = ["systemctl", "show", "--property", "ActiveState", "--value", name]
+        try:
+            over = run(shown).strip() != "activating"
+        except ToolError as error:
+            raise ApplyError([f"{' '.join(shown)}: {error}"]) from error
+        if over:
+            _systemctl("stop", name)
+
+
 def _systemctl(*words: str) -> None:
     if not BOOTED.is_dir():
         return
@@ -131,4 +165,5 @@ def _systemctl(*words: str) -> None:
 
 
 PROGRAMS = ProgramFacility()
+UNIT_FILES = UnitFileFacility()
 ENABLEMENTS = WantedFacility()

@@ -23,6 +23,7 @@ NLMSG_DONE = 3
 NLMSG_MIN_TYPE = 16
 _ERRNO = struct.Struct("=i")
 _NLMSGERR_ATTR_MSG = 1
+_MAX_ERRNO = 4095  # linux/err.h
 # Length, type, flags and sequence: equal in messages that look alike. The port id behind them is our own.
 _COMPARED_HEADER = 12
 
@@ -49,6 +50,8 @@ def error_in(datagram: bytes, offset: int, length: int, kind: int, flags: int) -
     (negative,) = _ERRNO.unpack_from(datagram, start)
     if negative >= 0:
         return None
+    if negative < -_MAX_ERRNO:
+        raise ProtocolError(f"an error message holds {negative}, which is no error number")
     extack = ""
     if flags & NLM_F_ACK_TLVS:
         start += _ERRNO.size

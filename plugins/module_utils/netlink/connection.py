@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.answer import (
@@ -43,6 +44,7 @@ _NETLINK_EXT_ACK = 11
 _NETLINK_GET_STRICT_CHK = 12
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
+_SO_NETNS_COOKIE = 71
 
 _RECEIVE_BUFFER = 8 << 20
 _SEND_BUFFER = 1 << 20
@@ -99,6 +101,13 @@ class Netlink:
     def close(self) -> None:
         self._socket.close()
 
+    def namespace(self) -> int:
+        """What tells its network namespace from all others since the machine started; 0 before Linux 5.14."""
+        try:
+            return int.from_bytes(self._socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
+        except OSError:
+            return 0
+
     def dump(self, kind: int, body: bytes) -> list[Block]:
         """All that the kernel answers to the dump request of type `kind`: a consistent copy of the table.
 
@@ -150,25 +159,6 @@ class Netlink:
             failures += [(first + nth, error) for nth, error in self._exchange(messages[first:past])]
             first = past
         return failures
-
-    def transaction(self, begin: bytes, messages: Sequence[bytes], end: bytes) -> list[tuple[int, NetlinkError]]:
-        """Send messages that hold together, where the kernel's subsystem has that (netfilter); the ones that failed.
-
-        Their number has to be small: they go in one send.
-        """
-        base = self._sequence + 1
-        request = bytearray()
-        for sequence, each in enumerate((begin, *messages, end), base):
-            piece = bytearray(each)
-            if base < sequence <= base + len(messages):
-                # The last message has no acknowledgement of its own before Linux 6.10.
-                (flags,) = _FLAGS.unpack_from(piece, 6)
-                _FLAGS.pack_into(piece, 6, flags | NLM_F_ACK)
-            _SEQUENCE.pack_into(piece, 8, sequence)
-            request += piece
-        self._sequence = base + len(messages) + 1
-        self._send(request)
-        return [(nth - 1, error) for nth, error in self._acknowledgements(base, len(messages) + 1)]
 
     def _exchange(self, messages: Sequence[bytes]) -> list[tuple[int, NetlinkError]]:
         base = self._sequence + 1

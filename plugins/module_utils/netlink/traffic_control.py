@@ -19,6 +19,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes i
     text,
     text_of,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +109,8 @@ def _filter(each: Filter) -> bytes:
 
 def _dump(nl: Netlink, kind: int, index: int, parent: int) -> Iterator[tuple[int, int, int, int, str, bytes]]:
     for block in nl.dump(kind, _BODY.pack(0, index, 0, parent, 0)):
+        if block.length < 16 + _BODY.size:
+            raise ProtocolError(f"message {block.kind} of traffic control has {block.length} bytes")
         for offset in range(0, len(block.data), block.stride):
             _family, found, handle, above, info = _BODY.unpack_from(block.data, offset + 16)
             had = attributes(block.data, offset + 16 + _BODY.size, offset + block.length)

@@ -12,6 +12,7 @@ before anything of what it takes over from goes. While both are, a packet passes
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
@@ -22,14 +23,15 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
     ipsets,
     iptables_objects,
     nft_objects,
+    nft_reading,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf import EBPF
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ipsets import IPSETS
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import IPTABLES
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import FLAVOURS
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, part
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, NFTABLES_BRIDGE, part
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf as ebpf_renderer
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import iptables, nftables
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import iptables, nftables, nftables_senders
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Compiled, Endpoint
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility, State, Target
 
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.denials import Log
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import Sender
 
 
 class Settings(NamedTuple):
@@ -47,12 +51,25 @@ class Settings(NamedTuple):
     fragments: int
 
 
-class Enforced(NamedTuple):
-    """What shall be enforced, and before which pods."""
+@dataclass(frozen=True, eq=False)
+class Enforced:
+    """What shall be enforced, and before which pods; what may come out of these, and what of the rest is logged.
+
+    It is rendered once, for observing before and after a change.
+    """
 
     compiled: Compiled
     guarded: Sequence[Endpoint]
     settings: Settings
+    senders: Sequence[Sender] = ()
+    log: Log | None = None
+    _made: dict[Callable[..., Any], Any] = field(default_factory=dict)
+
+    def rendered(self, render: Callable[..., Any], *further: Any) -> Any:
+        """What a renderer makes of it, with what it has to know further."""
+        if render not in self._made:
+            self._made[render] = render(self.compiled, self.guarded, *further)
+        return self._made[render]
 
 
 class Backend(NamedTuple):
@@ -66,18 +83,29 @@ class Backend(NamedTuple):
 
 DEFAULT = "nftables"
 EBPF_NAME = "ebpf"
-FACILITIES: tuple[Facility, ...] = (NFTABLES, IPSETS, IPTABLES, EBPF)
+FACILITIES: tuple[Facility, ...] = (NFTABLES, NFTABLES_BRIDGE, IPSETS, IPTABLES, EBPF)
 
 
 def _nftables(wanted: Enforced | None, _host: Host) -> Target:
-    desired = nftables.render(wanted.compiled, wanted.guarded) if wanted else {}
-    return part(lambda key: key[1].startswith(nftables.PREFIX), desired)
+    desired = wanted.rendered(nftables.render, wanted.log) if wanted else {}
+    origin = nftables_senders.render(wanted.senders) if wanted else {}
+    return _merged(
+        [
+            part(lambda key: key[1].startswith(nftables.PREFIX), desired),
+            part(lambda key: key[1].startswith(nftables_senders.PREFIX), origin, NFTABLES_BRIDGE),
+        ]
+    )
+
+
+def ports(bridge: str, host: Host) -> list[str]:
+    """The interfaces on a bridge; none when there is no such bridge."""
+    return sorted(name for name, link in host.links.items() if link.master == bridge)
 
 
 def _iptables(flavour: str, wanted: Enforced | None, _host: Host) -> Target:
     desired = iptables.Rendering({}, {})
     if wanted:
-        desired = iptables.render(flavour, wanted.compiled, wanted.guarded)
+        desired = iptables.render(flavour, wanted.compiled, wanted.guarded, wanted.senders, wanted.log)
     current: State = {
         IPSETS.name: ipsets.observe(iptables.SETS),
         IPTABLES.name: iptables_objects.observe(flavour, iptables.CHAINS),
@@ -93,14 +121,18 @@ def _ebpf(wanted: Enforced | None, host: Host) -> Target:
     notes = []
     if bridge not in host.links:
         notes.append(f"policy: there is no bridge {bridge}, so nothing is enforced; run again when there is")
-    ports = sorted(name for name, link in host.links.items() if link.master == bridge)
-    elements = ebpf_renderer.render(wanted.compiled, wanted.guarded)
-    return ebpf.part(ebpf.wanted(elements, ports, flows, fragments, host), host)._replace(notes=notes)
+    elements = {
+        **wanted.rendered(ebpf_renderer.render),
+        **ebpf_renderer.render_senders(wanted.senders, host.index),
+    }
+    return ebpf.part(ebpf.wanted(elements, ports(bridge, host), flows, fragments, host), host)._replace(notes=notes)
 
 
 def _left_nftables() -> bool:
     try:
-        return any(name.startswith(nftables.PREFIX) for _sort, name in nft_objects.observe()[0])
+        return any(name.startswith(nftables.PREFIX) for _sort, name in nft_reading.observe()[0]) or bool(
+            nft_reading.observe(nft_objects.BRIDGE_TABLE)[0]
+        )
     except PodnetError:
         return False
 

@@ -33,5 +33,5 @@ def unseen(families: Collection[int], so: str) -> list[str]:
 def _setting(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
-    except OSError:
+    except FileNotFoundError:
         return ""

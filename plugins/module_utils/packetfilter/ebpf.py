@@ -15,10 +15,13 @@ import hashlib
 import ipaddress
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import aligned
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import LINK_LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
         PortRange,
         Ports,
     )
-    from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Range
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import Sender
 
 Elements = dict[bytes, bytes]
 
@@ -46,6 +49,8 @@ NAMES = {number: name for name, number in PROTOCOLS.items()}
 _SIZES = {4: 4, 6: 16}
 _BITS = {4: 32, 6: 128}
 _PORT_BITS = 16
+_ORIGINS = {4: 4, 6: 5}  # ORIGINS, and + 1 for IPv6
+_KNOWN = 6
 _DIGEST = 1 << 63  # so that none is one of the small numbers
 _IPV6 = 1  # a guard's digest is even: its peers by IPv6 are in the space behind it
 
@@ -67,6 +72,30 @@ def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Elements:
     return found
 
 
+def render_senders(senders: Iterable[Sender], indexes: Mapping[str, int]) -> Elements:
+    """What may come out of which interface: one entry that knows the interface, and one for each address."""
+    found: Elements = {}
+    for sender in senders:
+        index = indexes[sender.interface]
+        found[KEY.pack(SPACE_BITS, _space(_KNOWN, index), b"")] = VALUE.pack(OPEN)
+        for family, addresses in sender.addresses.items():
+            for address in addresses:
+                _put(found, _space(_ORIGINS[family], index), family, (address, _BITS[family]), OPEN)
+        if sender.any_link_local:
+            _put(found, _space(_ORIGINS[6], index), 6, (int(LINK_LOCAL.network_address), LINK_LOCAL.prefixlen), OPEN)
+    return found
+
+
+def _space(sort: int, index: int) -> int:
+    """As struct entry of ebpf/policy.c has it: two words, of which the second is the interface's index."""
+    return int.from_bytes(struct.pack("=II", sort, index), sys.byteorder)
+
+
+def guards_by_digest(compiled: Compiled) -> dict[int, Guard]:
+    """What the programs know each guard by."""
+    return {_add_guard({}, guard): guard for guard in compiled.guards.values()}
+
+
 def describe(elements: Mapping[bytes, bytes]) -> list[str]:
     """The elements in words, sorted."""
     odd = next((key for key, value in elements.items() if (len(key), len(value)) != (KEY.size, VALUE.size)), None)
@@ -80,9 +109,11 @@ def describe(elements: Mapping[bytes, bytes]) -> list[str]:
 def _add_guard(found: Elements, guard: Guard) -> int:
     """Add what a guard allows and give its digest."""
     peers = {family: dict(_classes(guard, family)) for family in _BITS}
-    sets = {ports: _add_ports(found, ports) for by_prefix in peers.values() for ports in by_prefix.values()}
+    wanted = {ports for by_prefix in peers.values() for ports in by_prefix.values()}
+    sets = {ports: _add_ports(found, ports) for ports in wanted}
     text = repr([[sorted((prefix, sets[ports]) for prefix, ports in peers[each].items()) for each in peers]])
-    digest = _digest(guard.direction + text) & ~_IPV6
+    # With the names, so that what is counted is told apart.
+    digest = _digest(" ".join((guard.direction, *guard.policies, text))) & ~_IPV6
     for family, by_prefix in peers.items():
         for prefix, ports in by_prefix.items():
             _put(found, digest + (family == 6), family, prefix, sets[ports])
@@ -98,7 +129,7 @@ def _classes(guard: Guard, family: int) -> Iterator[tuple[Prefix, Ports]]:
     allowed: dict[Prefix, set[Ports]] = {}
     for allowance in guard.allowances:
         ranges = ((0, (1 << _BITS[family]) - 1),) if allowance.peers is None else allowance.peers.get(family, ())
-        for prefix in _prefixes(family, ranges):
+        for prefix in aligned(_BITS[family], ranges):
             allowed.setdefault(prefix, set()).add(allowance.ports)
     covering: list[tuple[int, set[Ports]]] = []
     unions: dict[frozenset[Ports], Ports] = {}
@@ -111,17 +142,6 @@ def _classes(guard: Guard, family: int) -> Iterator[tuple[Prefix, Ports]]:
         if key not in unions:
             unions[key] = _union(key)
         yield (first, length), unions[key]
-
-
-def _prefixes(family: int, ranges: Iterable[Range]) -> Iterator[Prefix]:
-    """The fewest prefixes with these addresses."""
-    bits = _BITS[family]
-    for first, last in ranges:
-        while first <= last:
-            # As many as the first address is aligned for, and as are left.
-            span = min((first & -first).bit_length() - 1 if first else bits, (last - first + 1).bit_length() - 1)
-            yield first, bits - span
-            first += 1 << span  # noqa: PLW2901 - what is left of it
 
 
 def _union(sets: Iterable[Ports]) -> Ports:
@@ -144,11 +164,7 @@ def _add_ports(found: Elements, ports: Ports) -> int:
 
 
 def _of_port(port: PortRange) -> Iterator[Prefix]:
-    first = port.first
-    while first <= port.last:
-        span = min((first & -first).bit_length() - 1 if first else 16, (port.last - first + 1).bit_length() - 1)
-        yield first, _PORT_BITS - span
-        first += 1 << span
+    return aligned(_PORT_BITS, [(port.first, port.last)])
 
 
 def _digest(text: str) -> int:
@@ -163,6 +179,11 @@ def _put(found: Elements, space: int, family: int, prefix: Prefix, value: int) -
 def _line(guards: set[int], length: int, space: int, data: bytes, value: int) -> str:
     length -= SPACE_BITS
     if space < _DIGEST:
+        sort, index = struct.unpack("=II", space.to_bytes(8, sys.byteorder))
+        if sort == _KNOWN:
+            return f"interface {index} sends from its own addresses only"
+        if sort in _ORIGINS.values():
+            return f"interface {index} sends from {_text(6 if sort == _ORIGINS[6] else 4, data)}/{length}"
         guard = "nothing" if value == OPEN else f"guard {value:016x}"
         return f"pod {_text(6 if space & 1 else 4, data)} {'receives' if space & 2 else 'sends'} by {guard}"
     if space & ~_IPV6 in guards:

@@ -13,6 +13,7 @@ leads the rules to it and removed after it: no packet ever meets a half of a cha
 
 What passes is returned to the chain that led here, so the node's other rules have their say, as they would with
 nftables. Chains see what packetfilter/nftables.py's see: FORWARD, and INPUT for what a pod sends to its own node.
+Before all that comes whether a packet's source belongs to the pod behind the port of the bridge that it came out of.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS, MAX_PORT
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import BITS, prefixes
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import LINK_LOCAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import Objects
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import (
@@ -40,9 +42,12 @@ if TYPE_CHECKING:
         Guard,
         Ports,
     )
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.denials import Log
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import Sender
 
 CHAINS = "PODNET-POLICY-"
+DENIED = "-D"
 SETS = "podnet-policy-"
 SET_FAMILIES = {4: "inet", 6: "inet6"}
 
@@ -61,6 +66,8 @@ MIDDLE = "-p tcp -m tcp ! --syn "
 NEIGHBOURS = tuple(
     f"-p ipv6-icmp -m icmp6 --icmpv6-type {number} -j RETURN" for number in (133, 134, 135, 136, 130, 131, 132, 143)
 )
+# What has no address yet: is this one free, where are routers, who listens to what, as in nftables_senders.py.
+UNSPECIFIED = (135, 133, 131, 143)
 
 Members = dict[str, frozenset[str]]
 """Guarded addresses by the identity of their guard."""
@@ -73,27 +80,37 @@ class Rendering(NamedTuple):
     rules: Objects
 
 
-def render(flavour: str, compiled: Compiled, guarded: Iterable[Endpoint]) -> Rendering:
+def render(
+    flavour: str,
+    compiled: Compiled,
+    guarded: Iterable[Endpoint],
+    senders: Sequence[Sender] = (),
+    log: Log | None = None,
+) -> Rendering:
     """The objects in a flavour of iptables; none of a family in which nothing is guarded."""
     addresses = {(endpoint.namespace, endpoint.name): endpoint.addresses for endpoint in guarded}
     found = Rendering({}, {})
     for family in BITS:
-        drawing = _Drawing(flavour, family, found)
-        drawing.guards(compiled, {whom: of_whom.get(family, ()) for whom, of_whom in addresses.items()})
+        drawing = Drawing(flavour, family, found, log)
+        drawing.guards(compiled, {whom: of_whom.get(family, ()) for whom, of_whom in addresses.items()}, senders)
     return found
 
 
-class _Drawing:
+class Drawing:
     """The chains and sets of one family."""
 
-    def __init__(self, flavour: str, family: int, found: Rendering) -> None:
+    def __init__(self, flavour: str, family: int, found: Rendering, log: Log | None = None) -> None:
         self._flavour = flavour
         self._family = family
         self._found = found
+        self._log = log
 
-    def guards(self, compiled: Compiled, addresses: Mapping[tuple[str, str], tuple[int, ...]]) -> None:
+    def guards(
+        self, compiled: Compiled, addresses: Mapping[tuple[str, str], tuple[int, ...]], senders: Sequence[Sender]
+    ) -> None:
         looks: dict[str, list[str]] = {INGRESS: [], EGRESS: []}
         turned: list[str] = []
+        origin = self._origin(senders)
         for direction, before in compiled.before.items():
             numbers: dict[str, list[int]] = {}
             for whom, identity in before.items():
@@ -104,19 +121,49 @@ class _Drawing:
                 if own
             }
             for identity in members:
-                self._guard(compiled.guards[identity])
+                self._guard(compiled.guards[identity], numbers[identity])
             if members:
                 looks[direction].append(self._lead("-j", members, direction, CHAINS + direction.upper()))
             if members and direction == INGRESS:
                 receivers = self._match(frozenset().union(*members.values()), ENDS[INGRESS][1])
                 turned.append(f"{MIDDLE}{receivers}-j DROP")
         for chain, rules in (("FORWARD", [*turned, *looks[EGRESS], *looks[INGRESS]]), ("INPUT", looks[EGRESS])):
-            if rules:
-                self._chain(CHAINS + chain, [STANDING, *(NEIGHBOURS if self._family == 6 else ()), *rules])
+            if rules or origin:
+                self._chain(CHAINS + chain, [*origin, STANDING, *(NEIGHBOURS if self._family == 6 else ()), *rules])
                 jump = IptablesJump(self._flavour, self._family, chain, CHAINS + chain)
                 self._found.rules[key(jump)] = jump
 
-    def _lead(self, verb: str, members: Members, direction: str, name: str, depth: int = 0) -> str:
+    def _origin(self, senders: Sequence[Sender]) -> list[str]:
+        """The rule that leads to where a packet's source is compared with the port of the bridge that it came out of.
+
+        A source leads to the ports behind which it belongs, in as many steps as for guards. What comes out of another
+        port is dropped if somebody knows that port; so only what is spoofed is compared with all of them.
+        """
+        if not senders:
+            return []
+        ports = CHAINS + "PORTS"
+        behind: dict[int, tuple[str, ...]] = {}
+        for sender in senders:
+            for address in sender.addresses[self._family]:
+                behind[address] = (*behind.get(address, ()), sender.interface)
+        members: dict[str, frozenset[str]] = {}
+        for interfaces in sorted(set(behind.values())):
+            identity = hashlib.sha256(" ".join(interfaces).encode()).hexdigest()[:12]
+            own = tuple((address, address) for address in sorted(behind) if behind[address] == interfaces)
+            members[identity] = frozenset(prefixes(self._family, own))
+            self._chain(CHAINS + identity, [*(f"{_out_of(each)}-j RETURN" for each in interfaces), f"-g {ports}"])
+        rules = []
+        if self._family == 6:
+            rules = [f"-s :: -p ipv6-icmp -m icmp6 --icmpv6-type {number} -j RETURN" for number in UNSPECIFIED]
+            unsure = (sender.interface for sender in senders if sender.any_link_local)
+            rules += [f"-s {LINK_LOCAL} {_out_of(interface)}-j RETURN" for interface in unsure]
+        if members:
+            rules.append(self._lead("-g", members, EGRESS, CHAINS + "SENDER", tree=CHAINS + "SENDER"))
+        self._chain(CHAINS + "SENDERS", [*rules, f"-g {ports}"])
+        self._chain(ports, [f"{_out_of(sender.interface)}-j DROP" for sender in senders])
+        return [f"-m physdev --physdev-is-in -j {CHAINS}SENDERS"]
+
+    def _lead(self, verb: str, members: Members, direction: str, name: str, depth: int = 0, tree: str = "") -> str:
         """A rule that leads packets of some guards' addresses on, and the chains to which it leads.
 
         Only the first rule is a jump; those below are gotos (-g), so a packet that a guard returns is back there.
@@ -124,6 +171,7 @@ class _Drawing:
         match = self._match(frozenset().union(*members.values()), ENDS[direction][0])
         if len(members) == 1:
             return f"{match}{verb} {CHAINS}{next(iter(members))}"
+        tree = tree or CHAINS + direction.upper()
         below: dict[str, Members] = {}
         for identity, own in members.items():
             digits = identity if len(members) <= WIDTH else identity[: depth + 1]
@@ -131,14 +179,23 @@ class _Drawing:
         self._chain(
             name,
             [
-                self._lead("-g", inside, direction, f"{CHAINS}{direction.upper()}-{digits}", depth + 1)
+                self._lead("-g", inside, direction, f"{tree}-{digits}", depth + 1, tree)
                 for digits, inside in sorted(below.items())
             ],
         )
         return f"{match}{verb} {name}"
 
-    def _guard(self, guard: Guard) -> None:
-        rules: list[str] = []
+    def _guard(self, guard: Guard, members: Iterable[int]) -> None:
+        # What is denied is counted by its pod; only packets that are denied pass that chain.
+        denied = CHAINS + guard.identity + DENIED
+        own = sorted(members)
+        logs = [] if self._log is None else [_logs(self._log, guard.direction)]
+        self._chain(denied, [*logs, *(denies(guard.direction, self._family, each) for each in own), "-j DROP"])
+        self._chain(CHAINS + guard.identity, [*(text for text, _policies in self.rules(guard)), f"-g {denied}"])
+
+    def rules(self, guard: Guard) -> list[tuple[str, tuple[str, ...]]]:
+        """The rules of a guard's chain but the last one, and the policies that each is of."""
+        found: list[tuple[str, tuple[str, ...]]] = []
         peer = ENDS[guard.direction][1]
         for allowance in guard.allowances:
             if allowance.peers is None:
@@ -147,8 +204,8 @@ class _Drawing:
                 match = self._ranges(allowance.peers[self._family], peer)
             else:
                 continue
-            rules += [f"{ports}{match}-j RETURN" for ports in _matches(allowance.ports)]
-        self._chain(CHAINS + guard.identity, [*rules, "-j DROP"])
+            found += [(f"{ports}{match}-j RETURN", allowance.policies) for ports in _matches(allowance.ports)]
+        return found
 
     def _ranges(self, ranges: Ranges, end: str) -> str:
         # A set holds no prefix without bits.
@@ -167,6 +224,24 @@ class _Drawing:
     def _chain(self, name: str, rules: Iterable[str]) -> None:
         chain = IptablesChain(self._flavour, self._family, name, tuple(map(IPTABLES.rule, rules)))
         self._found.rules[key(chain)] = chain
+
+
+def denies(direction: str, family: int, address: int) -> str:
+    """The rule that counts what is denied to, or of, a guarded address."""
+    end = {INGRESS: "-d", EGRESS: "-s"}[direction]
+    return f"{end} {next(prefixes(family, ((address, address),)))} -j DROP"
+
+
+def _logs(log: Log, direction: str) -> str:
+    prefix = log.prefix(direction)
+    target = f"LOG --log-prefix {prefix} --log-level info"
+    if log.group is not None:
+        target = f"NFLOG --nflog-group {log.group} --nflog-prefix {prefix}"
+    return f"-m limit --limit {log.rate} --limit-burst {log.burst} -j {target}"
+
+
+def _out_of(interface: str) -> str:
+    return f"-m physdev --physdev-in {interface} "
 
 
 def _matches(ports: Ports) -> Iterator[str]:

@@ -4,7 +4,8 @@
 
 A packet of a flow that stands passes at once. The first packet of another goes through two verdict maps, by its source
 and by its destination, each of which leads it to the chain of the guard there, if there is one: rules that return it,
-as many as the guard knows sets of ports, each with one look into a set of peers, and a last one that drops it. So the
+as many as the guard knows sets of ports, each with one look into a set of peers, and a last one that drops it. Each
+counts, and what is dropped is counted in a chain of its pod's address. So the
 time that a packet takes depends on neither the number of policies nor that of pods.
 
 ``policy-forward`` sees what goes from pod to pod, also over the bridge (br_netfilter), and to and from elsewhere;
@@ -14,13 +15,13 @@ time that a packet takes depends on neither the number of policies nor that of p
 from __future__ import annotations
 
 import hashlib
-import ipaddress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftChain, NftMap, NftSet
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS
-from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import prefixes
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import BITS, prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
         Guard,
         Ports,
     )
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.denials import Log
 
 PREFIX = "policy-"
+DENIED = f"{PREFIX}denied-"
 PRIORITY_FILTER = 0
 
 # Family: its name in nft and the type of its addresses.
@@ -54,13 +57,24 @@ NEIGHBOURS = (
 )
 
 
-def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Objects:
+class Rule(NamedTuple):
+    """A rule of a guard, the policies that it is of, and the set that it looks into."""
+
+    text: str
+    policies: tuple[str, ...]
+    members: NftSet | None
+
+
+def render(compiled: Compiled, guarded: Iterable[Endpoint], log: Log | None = None) -> Objects:
     """The objects by (sort, name); none when nothing is guarded."""
     found: Objects = {}
     if not compiled.guards:
         return found
     for guard in compiled.guards.values():
-        _add_guard(found, guard)
+        _add_guard(found, guard, log)
+        for family, (_nft, sort) in FAMILIES.items():
+            name = _denied_map(guard.direction, family)
+            _put(found, "map", NftMap(name, sort, frozenset()))
     addresses = {(endpoint.namespace, endpoint.name): endpoint.addresses for endpoint in guarded}
     looks: dict[str, list[str]] = {INGRESS: [], EGRESS: []}
     turned: list[str] = []
@@ -72,6 +86,8 @@ def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Objects:
                 for address in addresses[whom].get(family, ())
             }
             if elements:
+                own = {address for whom in before for address in addresses[whom].get(family, ())}
+                _add_denied(found, direction, family, own)
                 name = f"{PREFIX}{direction.lower()}{family}"
                 _put(found, "map", NftMap(name, sort, frozenset(elements)))
                 looks[direction].append(f"{nft} {ENDS[direction][0]} vmap @{name}")
@@ -86,13 +102,14 @@ def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Objects:
     return found
 
 
-def _add_guard(found: Objects, guard: Guard) -> None:
+def rules(guard: Guard) -> list[Rule]:
+    """The rules of a guard's chain but the last ones."""
     name = PREFIX + guard.identity
-    rules: list[str] = []
+    found: list[Rule] = []
     for allowance in guard.allowances:
         match = _match(allowance.ports)
         if allowance.peers is None:
-            rules.append(f"{match}return")
+            found.append(Rule(f"{match}counter return", allowance.policies, None))
             continue
         for family, ranges in allowance.peers.items():
             nft, sort = FAMILIES[family]
@@ -102,12 +119,52 @@ def _add_guard(found: Objects, guard: Guard) -> None:
             plain = all(prefix.endswith(bits) for prefix in peers)
             if plain:
                 peers = frozenset(prefix[: -len(bits)] for prefix in peers)
-            signature = hashlib.sha256(match.encode()).hexdigest()[:6]
-            members = f"{name}-{signature}-{'addresses' if plain else 'prefixes'}{family}"
-            _put(found, "set", NftSet(members, sort, peers, interval=not plain))
-            rules.append(f"{nft} {ENDS[guard.direction][1]} @{members} {match}return")
-    rules.append("counter drop")
-    _put(found, "chain", NftChain(name, "", "", 0, tuple(map(NFTABLES.rule, rules))))
+            of_whom = () if allowance.policies == guard.policies else allowance.policies
+            signature = hashlib.sha256("".join((match, *of_whom)).encode()).hexdigest()[:6]
+            members = NftSet(
+                f"{name}-{signature}-{'addresses' if plain else 'prefixes'}{family}", sort, peers, not plain
+            )
+            text = f"{nft} {ENDS[guard.direction][1]} @{members.name} {match}counter return"
+            found.append(Rule(text, allowance.policies, members))
+    return found
+
+
+def denied_chain(direction: str, family: int, address: int) -> str:
+    """The chain that counts what is denied to, or of, an address."""
+    return f"{DENIED}{direction.lower()}{family}-{address:x}"
+
+
+def _add_guard(found: Objects, guard: Guard, log: Log | None) -> None:
+    made = rules(guard)
+    for rule in made:
+        if rule.members:
+            _put(found, "set", rule.members)
+    end = ENDS[guard.direction][0]
+    # What is denied is counted by its pod, in a chain that no change of policies touches.
+    last = [f"{nft} {end} vmap @{_denied_map(guard.direction, family)}" for family, (nft, _sort) in FAMILIES.items()]
+    texts = [*(rule.text for rule in made), *_logs(guard, log), *last, "counter drop"]
+    _put(found, "chain", NftChain(PREFIX + guard.identity, "", "", 0, tuple(map(NFTABLES.rule, texts))))
+
+
+def _logs(guard: Guard, log: Log | None) -> list[str]:
+    if log is None:
+        return []
+    where = "level info" if log.group is None else f"group {log.group}"
+    prefix = log.prefix(guard.direction)
+    return [f'limit rate {log.rate} burst {log.burst} packets log prefix "{prefix}" {where}']
+
+
+def _add_denied(found: Objects, direction: str, family: int, addresses: Iterable[int]) -> None:
+    chains = {address: denied_chain(direction, family, address) for address in addresses}
+    for chain in chains.values():
+        _put(found, "chain", NftChain(chain, "", "", 0, (NFTABLES.rule("counter drop"),)))
+    elements = frozenset((_text(family, address), f"jump {chain}") for address, chain in chains.items())
+    name = _denied_map(direction, family)
+    _put(found, "map", NftMap(name, FAMILIES[family][1], elements))
+
+
+def _denied_map(direction: str, family: int) -> str:
+    return f"{DENIED}{direction.lower()}{family}"
 
 
 def _match(ports: Ports) -> str:
@@ -122,7 +179,7 @@ def _match(ports: Ports) -> str:
 
 
 def _text(family: int, address: int) -> str:
-    return str(ipaddress.IPv4Address(address) if family == 4 else ipaddress.IPv6Address(address))
+    return IP_TEXTS[address.to_bytes(BITS[family] // 8, "big")]
 
 
 def _put(found: Objects, sort: str, obj: Any) -> None:

@@ -33,13 +33,18 @@ if TYPE_CHECKING:
 
 
 class Endpoint(NamedTuple):
-    """A pod. ``addresses`` by family as numbers; ``ports`` are (name, protocol, number) as the pod's own."""
+    """A pod. ``addresses`` by family as numbers; ``ports`` are (name, protocol, number) as the pod's own.
+
+    ``interfaces`` are those of its node that belong to it, as far as that is known, ``mac`` is its own interface's.
+    """
 
     namespace: str
     name: str
     labels: Mapping[str, str]
     addresses: Mapping[int, tuple[int, ...]]
     ports: tuple[tuple[str, str, int], ...] = ()
+    interfaces: tuple[str, ...] = ()
+    mac: str = ""
 
 
 class PortRange(NamedTuple):
@@ -55,10 +60,14 @@ Ports = Optional[tuple[PortRange, ...]]
 
 
 class Allowance(NamedTuple):
-    """Peers by family that may be spoken to on these ports; a family that is missing has none, None is everybody."""
+    """Peers by family that may be spoken to on these ports; a family that is missing has none, None is everybody.
+
+    ``policies`` are those that say so: one, or of a guard of very many all of them.
+    """
 
     ports: Ports
     peers: Mapping[int, Ranges] | None
+    policies: tuple[str, ...] = ()
 
 
 class Guard(NamedTuple):
@@ -75,6 +84,10 @@ class Compiled(NamedTuple):
 
     guards: Mapping[str, Guard]
     before: Mapping[str, Mapping[tuple[str, str], str]]
+
+
+SEPARATE = 16
+"""Up to how many policies of a guard are kept apart, to count what each allows: each takes looks of its own."""
 
 
 class World:
@@ -151,8 +164,25 @@ def _named(policy: Policy) -> Iterable[Port]:
 
 
 def _guard(identity: str, direction: str, governing: Sequence[Policy], endpoint: Endpoint, world: World) -> Guard:
+    names = tuple(f"{policy.namespace}/{policy.name}" for policy in governing)
+    if len(governing) > SEPARATE:
+        parts = [(names, governing)]
+    else:
+        parts = [((name,), [policy]) for name, policy in zip(names, governing)]
+    found = [
+        allowance for own, policies in parts for allowance in _allowances(own, direction, policies, endpoint, world)
+    ]
+    # In the order of the ports, so that a guard reads the same whoever says what.
+    found.sort(key=lambda each: (each.ports is not None, each.ports or ()))
+    return Guard(identity, direction, names, tuple(found))
+
+
+def _allowances(
+    names: tuple[str, ...], direction: str, policies: Iterable[Policy], endpoint: Endpoint, world: World
+) -> Sequence[Allowance]:
+    """What some policies allow together."""
     gathered = _Gathered()
-    for policy in governing:
+    for policy in policies:
         for rule in _rules(policy, direction) or ():
             if direction == INGRESS:
                 gathered.allow(_resolved(rule.ports, endpoint), _ranges_of(rule.peers, policy.namespace, world))
@@ -162,8 +192,7 @@ def _guard(identity: str, direction: str, governing: Sequence[Policy], endpoint:
                 if port.name:
                     for number, found in _by_number(port, rule, policy.namespace, world).items():
                         gathered.allow((PortRange(port.protocol, number, number),), found)
-    names = tuple(f"{policy.namespace}/{policy.name}" for policy in governing)
-    return Guard(identity, direction, names, gathered.allowances())
+    return [each._replace(policies=names) for each in gathered.allowances()]
 
 
 class _Gathered:

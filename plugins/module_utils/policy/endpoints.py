@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+import re
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 
-KEYS = ("namespace", "name", "labels", "addresses", "ports", "node")
+KEYS = ("namespace", "name", "labels", "addresses", "ports", "node", "stated", "interfaces", "mac")
 PORT_KEYS = ("name", "protocol", "port")
+# dev_valid_name() of net/core/dev.c. A quotation mark would end the name in a rule, and to iptables + is any ending.
+INTERFACE = re.compile(r"[^\s/:\"\\,+]{1,15}\Z")
+MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}\Z")
 
 
 def inspect_endpoints(inspection: Inspection, path: str, endpoints: Any) -> list[dict[str, Any]]:
@@ -84,10 +87,15 @@ def read(item: Mapping[str, Any]) -> Endpoint:
     addresses: dict[int, tuple[int, ...]] = {}
     try:
         for text in item["addresses"]:
-            family = 4 if len(declared_ip(text)) == 4 else 6
-            addresses[family] = (*addresses.get(family, ()), int(ipaddress.ip_address(text)))
+            packed = declared_ip(text)
+            family = 4 if len(packed) == 4 else 6
+            addresses[family] = (*addresses.get(family, ()), int.from_bytes(packed, "big"))
         ports = tuple((port["name"], port["protocol"], int(port["port"])) for port in item["ports"])
-        return Endpoint(item["namespace"], item["name"], dict(item["labels"]), addresses, ports)
+        # A declaration of an earlier version says nothing of these.
+        interfaces, mac = tuple(map(str, item.get("interfaces", ()))), str(item.get("mac", ""))
+        if mac and not MAC.match(mac):
+            raise ValueError(f"mac: {mac!r} is none")  # noqa: TRY301
+        return Endpoint(item["namespace"], item["name"], dict(item["labels"]), addresses, ports, interfaces, mac)
     except (KeyError, TypeError, ValueError) as error:
         raise DeclarationError(f"the declaration holds no endpoint ({error}); run the playbook again") from error
 
@@ -98,7 +106,8 @@ def _item(inspection: Inspection, path: str, endpoint: Mapping[str, Any]) -> dic
         inspection.refuse(f"{path}.name", repr(name), "give lower-case letters, digits, '-' and '.'")
     if not isinstance(namespace, str) or not LABEL.match(namespace):
         inspection.refuse(f"{path}.namespace", repr(namespace), "give at most 63 lower-case letters, digits and '-'")
-    inspect_labels(inspection, f"{path}.labels", endpoint.get("labels"))
+    for key in ("labels", "stated"):
+        inspect_labels(inspection, f"{path}.{key}", endpoint.get(key))
     addresses = endpoint.get("addresses") or []
     if not isinstance(addresses, list):
         inspection.refuse(f"{path}.addresses", repr(addresses), "give a list of addresses")
@@ -111,7 +120,27 @@ def _item(inspection: Inspection, path: str, endpoint: Mapping[str, Any]) -> dic
         # As attachments tell them, with the length of the prefix.
         "addresses": [text.partition("/")[0] if isinstance(text, str) else text for text in addresses],
         "ports": _ports(inspection, f"{path}.ports", endpoint.get("ports") or []),
+        # Those of the labels that hold for whichever pod has this name next.
+        **({"stated": dict(endpoint["stated"])} if isinstance(endpoint.get("stated"), dict) else {}),
+        **_wiring(inspection, path, endpoint),
     }
+
+
+def _wiring(inspection: Inspection, path: str, endpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The node's interfaces that belong to a pod, and its MAC address; nothing where nothing is given."""
+    found: dict[str, Any] = {}
+    interfaces, mac = endpoint.get("interfaces"), endpoint.get("mac")
+    if interfaces:
+        if isinstance(interfaces, list) and all(isinstance(each, str) and INTERFACE.match(each) for each in interfaces):
+            found["interfaces"] = list(interfaces)
+        else:
+            inspection.refuse(f"{path}.interfaces", repr(interfaces), "give a list of names of interfaces of its node")
+    if mac:
+        if isinstance(mac, str) and MAC.match(mac):
+            found["mac"] = mac.lower()
+        else:
+            inspection.refuse(f"{path}.mac", repr(mac), "give a MAC address, six bytes with ':' between")
+    return found
 
 
 def _ports(inspection: Inspection, path: str, ports: Any) -> list[dict[str, Any]]:

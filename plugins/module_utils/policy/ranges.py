@@ -7,6 +7,8 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -59,6 +61,18 @@ def holds(ranges: Ranges, address: int) -> bool:
 
 def prefixes(family: int, ranges: Ranges) -> Iterator[str]:
     """The fewest prefixes in CIDR notation with these addresses."""
-    address = ipaddress.IPv4Address if family == 4 else ipaddress.IPv6Address
+    size = BITS[family] // 8
+    for first, length in aligned(BITS[family], ranges):
+        yield f"{IP_TEXTS[first.to_bytes(size, 'big')]}/{length}"
+
+
+def aligned(bits: int, ranges: Iterable[Range]) -> Iterator[tuple[int, int]]:
+    """The fewest prefixes with these numbers: the first of each, and its length."""
     for first, last in ranges:
-        yield from map(str, ipaddress.summarize_address_range(address(first), address(last)))
+        while first < last:
+            # As many as the first number is aligned for, and as are left.
+            span = min((first & -first).bit_length() - 1 if first else bits, (last - first + 1).bit_length() - 1)
+            yield first, bits - span
+            first += 1 << span  # noqa: PLW2901 - what is left of it
+        if first == last:
+            yield first, bits

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from ansible_collections.podnet.fabric.plugins.module_utils.cni import occupancy
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import Finding as InputFinding
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import InvalidInput
 from ansible_collections.podnet.fabric.plugins.module_utils.overhead import overhead
@@ -37,6 +38,7 @@ def node_facts(options: Mapping[str, Any]) -> dict[str, Any]:
         "tools": dict(seen.tools),
         "python": {"executable": seen.executable, "version": seen.python},
         "cni": _cni(seen),
+        "blocks": occupancy.blocks() if seen.root else [],
         "sysctl": dict(seen.sysctl),
         "findings": [{**finding._asdict(), "text": str(finding)} for finding in findings],
         "missing_packages": missing_packages(findings),

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import installed
 from ansible_collections.podnet.fabric.plugins.module_utils.cni import conflist
 from ansible_collections.podnet.fabric.plugins.module_utils.cni.conflist import Block, Network
 from ansible_collections.podnet.fabric.plugins.module_utils.cni.plugin import directories
@@ -18,6 +19,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.address_s
     taken,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.files import FILES, File
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.programs import PROGRAMS
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, network, packed_ip
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
 
@@ -43,7 +45,8 @@ class CniNetwork:
 
     name = "cni_network"
     rank = 60
-    facilities: Sequence[Facility] = (FILES, ADDRESS_STORES)
+    # A list that names our plugin comes after it and goes before it.
+    facilities: Sequence[Facility] = (PROGRAMS, FILES, ADDRESS_STORES)
 
     def normalise(
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
@@ -71,6 +74,7 @@ class CniNetwork:
         if any(is_drained(other) for other in known.values()) if wanted is None else wanted:
             item["drained"] = True
         item["made"] = former["made"] if former and former["path"] == path else made
+        item.update(installed.wanted(params.get("attach", False), directories(params["bin_dir"]), known.values()))
         if params.get("verify_plugins", True):
             inspection.findings += conflist.missing(_rendered(name, item), directories(params["bin_dir"]))
             inspection.conclude()
@@ -83,7 +87,7 @@ class CniNetwork:
             item["path"]: File(item["path"], conflist.text(_rendered(name, item)), 0o644, tuple(item["made"]))
             for name, item in items.items()
         }
-        conflicts = files.conflicts([item["path"] for item in items.values()])
+        conflicts = files.conflicts([item["path"] for item in items.values()]) + installed.conflicts(items.values())
         notes = []
         for name, item in items.items():
             same, earlier = _neighbours(name, item["path"], paths)
@@ -106,8 +110,16 @@ class CniNetwork:
                 and (addresses := {ip: who for ip, who in taken(Path(path)).items() if ip not in host.leaving})
             ]
         return Target(
-            {"files": files.observe(paths), "address_stores": dict(stores)},
-            {"files": desired, "address_stores": {path: path for path in stores if path in wanted}},
+            {
+                "programs": installed.observe(item for dummy, item in every),
+                "files": files.observe(paths),
+                "address_stores": dict(stores),
+            },
+            {
+                "programs": installed.desired(items.values()),
+                "files": desired,
+                "address_stores": {path: path for path in stores if path in wanted},
+            },
             conflicts,
             notes,
         )
@@ -139,6 +151,7 @@ def _rendered(name: str, item: Mapping[str, Any]) -> dict[str, Any]:
             item["data_dir"],
             item["disable_check"],
             is_drained(item),
+            installed.is_chained(item),
         )
     )
 

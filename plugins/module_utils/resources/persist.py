@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.podnet.fabric.plugins.module_utils import node_archive
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import files
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.files import FILES, File
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.files import File
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.programs import (
     ENABLEMENTS,
     PROGRAMS,
+    SYSTEM,
+    UNIT_FILES,
     Program,
     Wanted,
     observe_program,
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
 
 PROGRAM = "/usr/local/sbin/podnet-node"
-SYSTEM = "/etc/systemd/system"
 RESTORE, HEAL, TIMER = (f"{SYSTEM}/podnet-{name}" for name in ("restore.service", "heal.service", "heal.timer"))
 WAITING = 120
 """Seconds that the restoring at boot waits for the underlay."""
@@ -79,7 +80,7 @@ class Persist:
     name = "persist"
     # After all that it brings back; what starts at boot is taken away first.
     rank = 90
-    facilities: Sequence[Facility] = (PROGRAMS, FILES, ENABLEMENTS)
+    facilities: Sequence[Facility] = (PROGRAMS, UNIT_FILES, ENABLEMENTS)
 
     def normalise(
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
@@ -114,7 +115,7 @@ class Persist:
             "enablements": {path: link for path, link in links.items() if link.unit in texts},
         }
         if item is not None:
-            digest = node_archive.digest(node_archive.program())
+            digest = PROGRAMS.content(node_archive.program())
             desired["programs"] = {PROGRAM: Program(PROGRAM, digest, 0o755, tuple(made[PROGRAM]))}
         watched = {path: made.get(path, []) for path in _every_path()}
         current: dict[str, Any] = {
@@ -139,15 +140,17 @@ def _texts(item: Mapping[str, Any]) -> dict[str, str]:
         if item["self_heal"]:
             found[TIMER] = (
                 "[Unit]\nDescription=Look after the pod network of podnet.fabric\n\n[Timer]\n"
-                f"OnActiveSec={item['self_heal']}\nOnUnitInactiveSec={item['self_heal']}\n\n"
+                f"OnActiveSec={item['self_heal']}\nOnUnitInactiveSec={item['self_heal']}\n"
+                # By default systemd puts a timer off for up to a minute (systemd.timer(5)).
+                "AccuracySec=1s\n\n"
                 "[Install]\nWantedBy=timers.target\n"
             )
         matched = f"[Match]\nOriginalName={' '.join(names)}\n\n[Link]\nNamePolicy=\nMACAddressPolicy=none\n"
         found["/etc/systemd/network/00-podnet.link"] = matched
         found["/etc/systemd/network/00-podnet.network"] = f"[Match]\nName={' '.join(names)}\n\n[Link]\nUnmanaged=yes\n"
         found["/etc/systemd/networkd.conf.d/podnet.conf"] = (
-            "# Routes and rules that networkd has not made are not its to remove.\n"
-            "[Network]\nManageForeignRoutes=no\nManageForeignRoutingPolicyRules=no\n"
+            "# Routes, rules and (since systemd 256) nexthops that networkd has not made are not its to remove.\n"
+            "[Network]\nManageForeignRoutes=no\nManageForeignRoutingPolicyRules=no\nManageForeignNextHops=no\n"
         )
     if item["network_manager"]:
         devices = ";".join(f"interface-name:{name}" for name in names)

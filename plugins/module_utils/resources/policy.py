@@ -14,13 +14,14 @@ from ansible_collections.podnet.fabric.plugins.module_utils.inspection import In
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import unseen
-from ansible_collections.podnet.fabric.plugins.module_utils.policy import documents, endpoints
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import attached, denials, documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.evaluation import Flow, Judge
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection import (
     inspect_namespaces,
     inspect_policies,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import senders
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
 
 
-DEFAULTS: dict[str, Any] = {"bridge": "podnet0", "flows": 131072, "fragments": 8192}
+DEFAULTS: dict[str, Any] = {"bridge": "podnet0", "flows": 131072, "fragments": 8192, "antispoofing": True}
 MAX_ENTRIES = 1 << 24
 """Entries that a map may have: two gigabytes of flows."""
 
@@ -45,6 +46,10 @@ class PolicyKind:
     # What the rules deny from now on is forgotten after they are there.
     facilities: Sequence[Facility] = (*backends.FACILITIES, FLOWS)
 
+    def __init__(self) -> None:
+        # A run asks twice, before and after its changes, with the same items.
+        self._compiled: list[tuple[Mapping[str, Any], backends.Enforced]] = []
+
     def normalise(
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
     ) -> dict[str, Any]:
@@ -56,9 +61,11 @@ class PolicyKind:
         settings = {each: params.get(each, default) for each, default in DEFAULTS.items()}
         for each in ("flows", "fragments"):
             inspection.integer(each, settings[each], 1, MAX_ENTRIES)
+        log = denials.inspect_log(inspection, "log", params.get("log"))
         inspection.conclude()
         return {
             **settings,
+            "log": log,
             "node": params["node"],
             "backend": _backend(params, former),
             "policies": params["policies"],
@@ -70,7 +77,8 @@ class PolicyKind:
         }
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
-        wanted = {item["backend"]: _enforced(item) for item in items.values()}
+        self._compiled = [(item, self._enforced(item, host, item in former.values())) for item in items.values()]
+        wanted = {item["backend"]: each for item, each in self._compiled}
         target = backends.target(wanted, [item["backend"] for item in former.values()], host)
         # What eBPF denies it forgets by itself, and it stands where bridged packets pass.
         judges = [
@@ -82,14 +90,24 @@ class PolicyKind:
         conflicts = [*target.conflicts, *_unseen(judges)]
         return Target(current, {**target.desired, "flows": {}}, conflicts, target.notes)
 
+    def _enforced(self, item: Mapping[str, Any], host: Host, known: bool) -> backends.Enforced:
+        made = next((each for former, each in self._compiled if former is item), None)
+        return made or enforced(item, host, known)
 
-def _enforced(item: Mapping[str, Any]) -> backends.Enforced:
+
+def enforced(item: Mapping[str, Any], host: Host, known: bool = True) -> backends.Enforced:
+    """What a declaration means on this node, for the pods that are there by now (see policy/attached.py)."""
     policies = [documents.read(document) for document in item["policies"]]
-    everybody = [(entry["node"], endpoints.read(entry)) for entry in item["endpoints"]]
+    present = attached.present(item["endpoints"], item["node"], known)
+    everybody = [(entry["node"], endpoints.read(entry)) for entry in present]
     world = World(item["namespaces"], [endpoint for _node, endpoint in everybody])
     guarded = [endpoint for node, endpoint in everybody if node == item["node"]]
     settings = backends.Settings(item["bridge"], item["flows"], item["fragments"])
-    return backends.Enforced(compile_policies(policies, world, guarded), guarded, settings)
+    # A declaration of an earlier version says nothing of it.
+    ports = backends.ports(item["bridge"], host) if item.get("antispoofing") else ()
+    return backends.Enforced(
+        compile_policies(policies, world, guarded), guarded, settings, senders(guarded, ports), denials.read(item)
+    )
 
 
 def _denied(judges: Sequence[Judge], host: Host) -> dict[Hashable, TrackedFlow]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_objects
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, observe_datagrams
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, part
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, declared_network
@@ -96,10 +96,10 @@ class ServiceKind:
     def target(self, items: Items, former: Items, host: Host) -> Target:
         declared = _merged([_declared(item) for item in items.values()])
         own = frozenset(address.address for address in dump_addresses(host.netlink, host.names))
-        seen = nft_objects.observe()
+        seen = nft_reading.observe()
         sticky = {family: _sticky(declared, seen[0], family, own) for family in (4, 6)}
         desired = service_nftables.render(*declared, sticky)
-        target = part(lambda key: key[1].startswith(service_nftables.PREFIX), desired, seen)
+        target = part(lambda key: key[1].startswith(service_nftables.PREFIX), desired, seen=seen)
         flows = observe_datagrams(_Stray(declared.table, former, own)) if items or former else {}
         families = {frontend.family for frontend in declared.table.frontends}
         conflicts = unseen(families, "answers from pods of this node would not come from the services that were asked")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.podnet.fabric.tests.integration.conditions.test_module_faults import FaultyNode, clear
-from tests.integration.faults import positions
+from tests.integration.rounds import Rounds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,9 +34,10 @@ def test_a_run_with_a_fault_is_completed_by_the_next(nodes: list[Speaker], tmp_p
     start, wanted = {"apply": (absent, first), "change": (first, second), "remove": (second, absent)}[run]
     node.module("bgp", **wanted)
     left = node.run("sh", "-c", LEFT)
-    for at in positions(9):
+    rounds = Rounds(9)
+    for _fault in rounds:
         node.module("bgp", **start)
-        fault, reason, said = node.faulty(at, at, "bgp", **wanted)
+        fault, reason, said = node.faulty(rounds, "bgp", **wanted)
         if not fault:
             break
         if said:
@@ -45,5 +46,5 @@ def test_a_run_with_a_fault_is_completed_by_the_next(nodes: list[Speaker], tmp_p
         assert not node.module("bgp", **wanted)["changed"], (fault, said)
         assert len(speaker.birds()) == (run != "remove"), (fault, said)
         assert node.run("sh", "-c", LEFT) == left, (fault, said)
-    assert at > 20
+    assert rounds.at > 20
     assert said == ""

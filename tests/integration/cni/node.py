@@ -52,6 +52,10 @@ class Failed(AssertionError):
         super().__init__(json.dumps(result, indent=1))
 
 
+class Unheard(AssertionError):
+    """A module that ended without a result."""
+
+
 class Run(NamedTuple):
     """A module that is running."""
 
@@ -61,7 +65,8 @@ class Run(NamedTuple):
     def result(self) -> dict[str, Any]:
         """Wait for its end and give its result; raises Failed when it failed."""
         text = self.wait()
-        assert text, "the module ended without a result"
+        if not text:
+            raise Unheard("the module ended without a result")
         result: dict[str, Any] = json.loads(text)
         if result.get("failed"):
             raise Failed(result)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.podnet.fabric.tests.integration.cni.node import Failed, Node
-from tests.integration.faults import Faults, inject, positions
+from ansible_collections.podnet.fabric.tests.integration.cni.node import Failed, Node, Unheard
+from tests.integration.faults import KILLED, Faults, inject
+from tests.integration.rounds import Rounds
 
 from .test_disk import BRIDGE
 
@@ -27,8 +28,8 @@ class Reporting(Faults):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name == "reason" and value:
-            self.report.write_text(json.dumps([self.injected, value]), encoding="utf-8")
+        if name in ("injected", "reason") and value:
+            self.report.write_text(json.dumps([self.injected, self.reason, self.sorts]), encoding="utf-8")
 
 
 class FaultyNode(Node):
@@ -48,18 +49,22 @@ class FaultyNode(Node):
             self._injection = inject(self.at, self.turn, FOLDERS, Reporting)
             self._injection.__enter__()
 
-    def faulty(self, at: int, turn: int, name: str, /, **params: Any) -> tuple[str, str, str]:
+    def faulty(self, rounds: Rounds, name: str, /, **params: Any) -> tuple[str, str, str]:
         """Run a module: which fault there was, with its reason, and what the module said; empty without."""
         self.report.unlink(missing_ok=True)
-        self.at, self.turn = at, turn
+        self.at, self.turn = rounds.at, rounds.turn
         said = ""
         try:
             self.module(name, **params)
         except Failed as failed:
             said = failed.message
+        except Unheard:
+            said = KILLED
         finally:
             self.at = None
-        fault, reason = json.loads(self.report.read_text(encoding="utf-8")) if self.report.exists() else ("", "")
+        report = json.loads(self.report.read_text(encoding="utf-8")) if self.report.exists() else ("", "", 1)
+        fault, reason, rounds.sorts = report
+        assert said != KILLED or KILLED in fault, fault
         return fault, reason, said
 
 
@@ -81,10 +86,11 @@ def test_going_back_says_what_was_not_brought_back_and_the_next_run_does_it(faul
     faulty.module("bridge", **BRIDGE)
     wanted = bridge(faulty)
     told = 0
-    for at in positions(7):
+    rounds = Rounds(7)
+    for _fault in rounds:
         armed = faulty.module("checkpoint", timeout=60)
         faulty.module("bridge", **{**BRIDGE, "mtu": 1400, "addresses": ["10.244.9.1/24"]})
-        fault, reason, said = faulty.faulty(at, at, "checkpoint", state="rolled_back", id=armed["id"])
+        fault, reason, said = faulty.faulty(rounds, "checkpoint", state="rolled_back", id=armed["id"])
         if not fault:
             break
         if said:
@@ -96,7 +102,7 @@ def test_going_back_says_what_was_not_brought_back_and_the_next_run_does_it(faul
         if faulty.run("sh", "-c", "ls /run/podnet/checkpoint/armed.json 2> /dev/null || true"):
             faulty.module("checkpoint", state="confirmed", id=armed["id"])
     assert told
-    assert at > 20
+    assert rounds.at > 20
     assert said == ""
     assert bridge(faulty) == wanted
 
@@ -120,9 +126,10 @@ def test_pods_are_attached_and_detached_by_the_run_after_a_fault(network: Faulty
     other = {"present": "absent", "absent": "present"}[state]
     network.module("pod", **POD)
     network.module("pod", **POD, state="absent")
-    for at in positions(7):
+    rounds = Rounds(7)
+    for _fault in rounds:
         network.module("pod", **POD, state=other)
-        fault, reason, said = network.faulty(at, at, "pod", **POD, state=state)
+        fault, reason, said = network.faulty(rounds, "pod", **POD, state=state)
         if not fault:
             break
         if said:
@@ -131,15 +138,16 @@ def test_pods_are_attached_and_detached_by_the_run_after_a_fault(network: Faulty
         assert not network.module("pod", **POD, state=state)["changed"], (fault, said)
         there = (network.namespaces(), len(network.taken()), len(network.ports()), len(network.records()))
         assert there == ((["a"], 2, 1, 1) if state == "present" else ([], 0, 0, 0)), (fault, said)
-    assert at > 20
+    assert rounds.at > 20
 
 
 def test_leaked_addresses_are_freed_by_the_run_after_a_fault(network: FaultyNode) -> None:
     freed = 0
-    for at in positions(3):
+    rounds = Rounds(3)
+    for _fault in rounds:
         network.run("mkdir", "-p", STORE)
         network.run("sh", "-c", f"printf 'gone\\r\\neth0' > {STORE}/10.244.3.99; touch {STORE}/lock")
-        fault, reason, said = network.faulty(at, at, "ipam_gc", grace=0)
+        fault, reason, said = network.faulty(rounds, "ipam_gc", grace=0)
         if not fault:
             break
         if said:
@@ -154,8 +162,9 @@ def test_leaked_addresses_are_freed_by_the_run_after_a_fault(network: FaultyNode
 def test_arming_with_a_fault_leaves_the_network_and_the_next_one_works(faulty: FaultyNode) -> None:
     faulty.module("bridge", **BRIDGE)
     wanted = bridge(faulty)
-    for at in positions():
-        fault, reason, said = faulty.faulty(at, at, "checkpoint", timeout=60)
+    rounds = Rounds()
+    for _fault in rounds:
+        fault, reason, said = faulty.faulty(rounds, "checkpoint", timeout=60)
         if not fault:
             break
         if said:
@@ -163,4 +172,4 @@ def test_arming_with_a_fault_leaves_the_network_and_the_next_one_works(faulty: F
         armed = faulty.module("checkpoint", timeout=60)
         faulty.module("checkpoint", state="confirmed", id=armed["id"])
         assert bridge(faulty) == wanted
-    assert at > 8
+    assert rounds.at > 8

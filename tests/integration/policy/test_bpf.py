@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 
 import pytest
@@ -47,13 +48,11 @@ def test_a_program_that_the_verifier_refuses_is_explained() -> None:
 def test_the_verifier_takes_both_programs() -> None:
     found = elf.read(OBJECT)
     rules = maps.Shape(maps.LPM_TRIE, 28, 8, 1, maps.NO_PREALLOC)
-    with (
-        maps.create("rules", rules) as inner,
-        maps.create("table", found.maps["table"], inner) as table,
-        maps.create("flows", found.maps["flows"]._replace(max_entries=100)) as flows,
-        maps.create("fragments", found.maps["fragments"]._replace(max_entries=100)) as fragments,
-    ):
-        held = {"table": table, "flows": flows, "fragments": fragments}
+    with contextlib.ExitStack() as open_maps:
+        inner = open_maps.enter_context(maps.create("rules", rules))
+        held = {"table": open_maps.enter_context(maps.create("table", found.maps["table"], inner))}
+        for name in found.maps.keys() - {"rules", "table"}:
+            held[name] = open_maps.enter_context(maps.create(name, found.maps[name]._replace(max_entries=100)))
         names = []
         for name, program in found.programs.items():
             with programs.load(f"trial_{name}", program, held, found.licence) as loaded:

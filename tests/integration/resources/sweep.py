@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError, in_words
-from tests.integration.faults import Faults, inject, positions
+from tests.integration.faults import FULL, KILLED, Faults, inject
+from tests.integration.rounds import Rounds, killed
 
 from .conftest import VOLATILE, _without
 
@@ -91,6 +93,13 @@ def clear(message: str, faults: Faults) -> None:
     assert len(message) < 4000
 
 
+def _faulty(at: int, turn: int, folder: Path, run: Callable[[], Any]) -> tuple[Faults, str]:
+    """Carry a run out with a fault: what it said."""
+    with inject(at, turn, [str(folder), "/proc/sys"]) as faults:
+        message = outcome(faults, run)
+    return faults, message
+
+
 def sweep(node: Node, folder: Path, case: Case) -> None:
     """Apply, change and remove with a fault at each operation in turn."""
     kind, item, first, second, step = case
@@ -113,15 +122,21 @@ def sweep(node: Node, folder: Path, case: Case) -> None:
         run()
         time.sleep(0.1)
         wanted = picture(node, folder, facilities)
-        for at in positions(step):
+        rounds, faults = Rounds(step, seen), Faults(None, 0, ())
+        for turn in rounds:
             start()
-            with inject(at, at // step + seen, [str(folder), "/proc/sys"]) as faults:
-                message = outcome(faults, run)
+            if rounds.kills:
+                message = KILLED
+                assert killed(partial(_faulty, rounds.at, turn, folder, run)), f"{run.__name__}, {faults.injected}"
+                run()
+            else:
+                faults, message = _faulty(rounds.at, turn, folder, run)
+                rounds.sorts = faults.sorts
             if not faults.injected:
                 assert message == ""
                 break
             story = f"{run.__name__}, {faults.injected}: {message}"
-            if message:
+            if message and not rounds.kills:
                 clear(message, faults)
                 run()
             elif faults.injected.startswith("rmdir"):
@@ -132,7 +147,7 @@ def sweep(node: Node, folder: Path, case: Case) -> None:
                 shown = picture(node, folder, facilities)
             assert shown == wanted, story
             assert not run().changed, story
-        seen += at // step
-    assert seen * step > 20
+        seen += rounds.at // step
+    assert FULL or seen * step > 20
     # What was there before is in each of these pictures: nobody could put it back.
     assert picture(node, folder, {"nftables", "fdb"}) == nothing

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ansible_collections.podnet.fabric.plugins.module_utils import purge
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import InvalidInput
+from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import host_gw, route, vxlan
 
 from .conftest import shown
 
 if TYPE_CHECKING:
-    from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Result
+    from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result
 
     from .conftest import Node
 
@@ -180,3 +183,28 @@ def test_routes_of_an_operator_and_of_a_dataplane_are_told_apart(node: Node) -> 
     node.declare(route.KIND, "own", {"routes": [own]})
     node.withdraw(host_gw.KIND, GW)
     assert ways(node) == {"10.77.0.0/16": "eth0"}
+
+
+@pytest.mark.parametrize("objects", ["auto", "never"])
+@pytest.mark.parametrize(("old", "new"), [(vxlan.KIND, host_gw.KIND), (host_gw.KIND, vxlan.KIND)])
+def test_a_removal_after_a_move_is_foretold_without_the_routes_that_are_replaced(
+    node: Node, old: Kind, new: Kind, objects: str
+) -> None:
+    names = {vxlan.KIND.name: DEVICE, host_gw.KIND.name: GW}
+    wanted = tunnel(peer(2), peer(3), nexthop_objects=objects)
+    node.declare(old, names[old.name], wanted)
+    with Host() as host:
+        found = reconcile(old, {}, host, node.declarations, check=True)
+    # What nobody replaces is still foretold.
+    told = purge.foretold(found, peer(2)["blocks"])
+    assert {route["dst"] for route in shown(old, found)[0]["routes"]} >= set(peer(2)["blocks"] + peer(3)["blocks"])
+    assert {route["dst"] for route in shown(old, told)[0]["routes"]} == set(peer(3)["blocks"])
+    told = purge.foretold(found, peer(2)["blocks"] + peer(3)["blocks"])
+    assert told.changed
+
+    node.declare(new, names[new.name], wanted)
+    with Host() as host:
+        done = reconcile(old, {}, host, node.declarations)
+    assert shown(old, told)[0].get("routes", []) == shown(old, done)[0].get("routes", []) == []
+    assert not {operation for operation in operations(told) if operation[0] == "routes"}
+    assert operations(told) == operations(done)

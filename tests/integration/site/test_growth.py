@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node whose block is full gets a second one, on a lab of three nodes; the pods that are there notice nothing."""
+"""A node whose block is full gets a second one by itself, on a lab of three nodes; its pods notice nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ POOLS = [
     {"name": "four", "cidr": "10.244.0.0/24", "block_size": 29, "reserved": ["10.244.0.8/30"]},
     {"name": "six", "cidr": "fd00:10:244::/120", "block_size": 125},
 ]
-POOLED = ("-e", json.dumps({"podnet_pools": POOLS}))
+# With five pods four fifths of both families are taken.
+POOLED = ("-e", json.dumps({"podnet_pools": POOLS, "podnet_growth": {"full": 80}}))
 ROOM = 5
 # The outside of inventories/lab: beyond the pod network, reached with the node's address.
 OUTSIDE = ("203.0.113.2", "2001:db8:113::2")
@@ -81,7 +82,7 @@ def test_a_full_node_gets_a_second_block(site: Site) -> None:
     refused = attach(site, "node1", "p5")
     assert "no IP addresses available" in json.dumps(refused)
     report = site.play("ipam", *LIMIT, *POOLED).output
-    assert "node1: its IPv4 blocks are full; give it one more with podnet_blocks: 2" in report
+    assert "node1: its IPv4 blocks are full; site.yml gives it one more within podnet_growth" in report
     assert "node2: its" not in report
     assert re.search(r"four +10\.244\.0\.0/24 +/29 +4 of 32 +0 +1 +27 +yes", report)
 
@@ -96,9 +97,14 @@ def test_a_full_node_gets_a_second_block(site: Site) -> None:
         start_new_session=True,
     )
     try:
-        grown = site.folder / "grown.yml"
-        grown.write_text(yaml.safe_dump({"podnet": {"hosts": {"node1": {"podnet_blocks": 2}}}}), encoding="utf-8")
-        growing = ("-i", str(grown), *LIMIT, *POOLED)
+        # The operator gives node3 a block by name; node1 gets one since its pods hold all that it has.
+        named = site.folder / "named.yml"
+        hosts = {"node3": {"podnet_node_blocks": ["10.244.0.64/29"]}}
+        named.write_text(yaml.safe_dump({"podnet": {"hosts": hosts}}), encoding="utf-8")
+        growing = ("-i", str(named), *LIMIT, *POOLED)
+        told = site.play("site", "--check", "--diff", *growing).output
+        assert re.search(r'\+ +"10\.244\.0\.40/29": \{"pool": "four", "node": "node1", "order": 1\}', told)
+        assert "10.244.0.40/29" not in (site.folder / "ledger.json").read_text(encoding="utf-8")
         site.play("site", *growing)
         assert site.play("site", *growing).changed() == dict.fromkeys(NODES, 0)
     finally:
@@ -120,4 +126,7 @@ def test_a_full_node_gets_a_second_block(site: Site) -> None:
     ping(site, "node2", "near", *more)
     ping(site, "node1", "p5", *far, *near, *first, *OUTSIDE)
     ping(site, "node1", "p0", *more)
-    assert "blackhole 10.244.0.40/29" in site.inside("node1", "ip", "route", "show")
+    routes = site.inside("node1", "ip", "route", "show")
+    assert "blackhole 10.244.0.40/29" in routes
+    assert "\n10.244.0.64/29 " in routes
+    assert "blackhole 10.244.0.64/29" in site.inside("node3", "ip", "route", "show")

@@ -152,6 +152,13 @@ def test_a_policy_holds_for_pods_of_other_nodes_and_of_the_same(cluster: Cluster
     assert cluster.reaches("node2") == {True}  # probes of the node itself
     assert cluster.reaches("node3") == {False}
     assert cluster.play([POLICY]).changed() == dict.fromkeys(NODES, 0)
+    rows = [line.strip().strip('",').split() for line in cluster.site.play("policy_counters").output.splitlines()]
+    counted = {tuple(row[1:4]): int(row[4]) for row in rows if row[:1] == ["node2"] and len(row) == 6}
+    assert counted["allowed", "shop/database", "Ingress"] > 0
+    assert counted["denied", "shop/db", "Ingress"] > 0
+    # Whose packets come out of which interface the attachments have told.
+    told = cluster.site.inside("node2", "nft", "list", "table", "bridge", "podnet")
+    assert all(address in told for name in ("db", "side") for address in cluster.addresses[name]), told
 
 
 def test_a_pod_that_comes_later_is_an_element_of_a_set(cluster: Cluster) -> None:

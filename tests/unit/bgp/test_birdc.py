@@ -16,6 +16,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.bgp.birdc import (
     Control,
     NoAnswer,
     Refused,
+    is_same_reading,
     read_protocols,
     read_routes,
     reconfigured_at,
@@ -117,3 +118,12 @@ def test_a_bird_that_ends_in_the_middle(tmp_path: Path) -> None:
 def test_no_bird_at_all(tmp_path: Path) -> None:
     with pytest.raises(NoAnswer, match="no BIRD answers there"):
         Control(str(tmp_path / "ctl"))
+
+
+def test_a_reading_is_known_again_though_its_time_is_told_some_milliseconds_off() -> None:
+    told = "2026-11-25 02:43:44.832"
+    assert is_same_reading(told, told)
+    assert is_same_reading(told, "2026-11-25 02:43:44.829")
+    assert not is_same_reading(told, "2026-11-25 02:43:45.832")
+    assert not is_same_reading("", told)
+    assert is_same_reading("a", "a")

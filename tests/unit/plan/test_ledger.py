@@ -73,7 +73,7 @@ def replay(runs: Sequence[Run], pools: Sequence[Pool] = POOLS) -> list[tuple[Run
 @PROMISE
 @given(RUNS)
 def test_no_two_blocks_ever_overlap(runs: list[Run]) -> None:
-    for _run, _now, _before, (ledger, _strays, _shortages) in replay(runs):
+    for _run, _now, _before, (ledger, _strays, _shortages, _taken) in replay(runs):
         for one, other in pairwise(ledger.entries):
             assert one.span[0] < other.span[0] or one.span[2] < other.span[1]
 
@@ -81,7 +81,7 @@ def test_no_two_blocks_ever_overlap(runs: list[Run]) -> None:
 @PROMISE
 @given(RUNS)
 def test_a_node_keeps_its_blocks_while_it_is_there(runs: list[Run]) -> None:
-    for run, _now, before, (after, _strays, _shortages) in replay(runs):
+    for run, _now, before, (after, _strays, _shortages, _taken) in replay(runs):
         owned, owned_after = blocks_by_node(before), blocks_by_node(after)
         for node in run.nodes:
             assert set(owned.get(node, ())) <= set(owned_after.get(node, ()))
@@ -90,7 +90,7 @@ def test_a_node_keeps_its_blocks_while_it_is_there(runs: list[Run]) -> None:
 @PROMISE
 @given(RUNS)
 def test_every_node_has_one_block_of_each_family_or_is_named_as_short(runs: list[Run]) -> None:
-    for run, _now, _before, (after, _strays, shortages) in replay(runs):
+    for run, _now, _before, (after, _strays, shortages, _taken) in replay(runs):
         short = {(node, shortage.family) for shortage in shortages for node in shortage.nodes}
         owned = blocks_by_node(after)
         assert set(owned) <= set(run.nodes)
@@ -102,7 +102,7 @@ def test_every_node_has_one_block_of_each_family_or_is_named_as_short(runs: list
 @PROMISE
 @given(RUNS)
 def test_a_second_run_changes_nothing(runs: list[Run]) -> None:
-    for run, now, _before, (after, _strays, shortages) in replay(runs):
+    for run, now, _before, (after, _strays, shortages, _taken) in replay(runs):
         assert settle(after, run.nodes, POOLS, now, REST).ledger == after
         if not shortages:
             assert settle(after, run.nodes, POOLS, now + 10 * REST, REST).ledger == after
@@ -111,7 +111,7 @@ def test_a_second_run_changes_nothing(runs: list[Run]) -> None:
 @PROMISE
 @given(RUNS)
 def test_a_released_block_goes_to_no_other_node_before_it_has_rested(runs: list[Run]) -> None:
-    for _run, now, before, (after, _strays, _shortages) in replay(runs):
+    for _run, now, before, (after, _strays, _shortages, _taken) in replay(runs):
         owner = {entry.network: entry for entry in after.entries}
         for entry in before.entries:
             if entry.released is not None and now - entry.released < REST:
@@ -121,7 +121,7 @@ def test_a_released_block_goes_to_no_other_node_before_it_has_rested(runs: list[
 @PROMISE
 @given(RUNS)
 def test_a_node_that_comes_back_in_time_gets_its_own_blocks(runs: list[Run]) -> None:
-    for run, now, before, (after, _strays, _shortages) in replay(runs):
+    for run, now, before, (after, _strays, _shortages, _taken) in replay(runs):
         owned, owned_after = blocks_by_node(before), blocks_by_node(after)
         for entry in before.entries:
             resting = entry.released is not None and now - entry.released < REST
@@ -132,7 +132,7 @@ def test_a_node_that_comes_back_in_time_gets_its_own_blocks(runs: list[Run]) -> 
 @PROMISE
 @given(RUNS)
 def test_the_text_of_a_ledger_reads_back_as_the_ledger(runs: list[Run]) -> None:
-    for _run, _now, _before, (after, _strays, _shortages) in replay(runs)[-2:]:
+    for _run, _now, _before, (after, _strays, _shortages, _taken) in replay(runs)[-2:]:
         assert ledger_text.parse(ledger_text.render(after), "ledger", "test") == after
 
 

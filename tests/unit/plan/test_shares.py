@@ -42,7 +42,7 @@ def test_what_holds_whatever_comes_and_grows(runs: list[tuple[set[str], dict[str
     for now, (present, wants) in enumerate(runs):
         nodes = sorted(present)
         before = blocks_by_node(ledger)
-        ledger, strays, shortages = settle(ledger, nodes, POOLS, now, 3, wants)
+        ledger, strays, shortages, _taken = settle(ledger, nodes, POOLS, now, 3, wants)
         after = blocks_by_node(ledger)
         short = {node for shortage in shortages for node in shortage.nodes}
         assert strays == ()

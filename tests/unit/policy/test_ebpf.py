@@ -137,10 +137,10 @@ def test_the_elements_are_told_in_words() -> None:
     ]
 
 
-def test_the_object_has_two_programs_and_three_maps() -> None:
+def test_the_object_has_two_programs_and_five_maps() -> None:
     found = elf.read(OBJECT)
     assert found.programs.keys() == {"sends", "receives"}
-    assert found.maps.keys() == {"table", "flows", "fragments"}
+    assert found.maps.keys() == {"table", "flows", "fragments", "counts", "denials"}
     assert found.licence == b"GPL"
     assert {name for each in found.programs.values() for _offset, name in each.maps} == found.maps.keys()
 

@@ -76,7 +76,7 @@ def test_a_guard_returns_what_is_allowed_and_drops_the_rest() -> None:
         f"-m set --match-set {prefix} src -j RETURN",
         f"-p tcp -m multiport --dports 80,100:200 -m set --match-set {prefix} src -j RETURN",
         f"-p udp -m multiport --dports 53 -m set --match-set {prefix} src -j RETURN",
-        "-j DROP",
+        "-g PODNET-POLICY-0123456789ab-D",
     ]
     # No IPv6 address is guarded, so nothing of that family is there.
     assert {family for _flavour, family, _name in found.rules} == {4}
@@ -87,7 +87,11 @@ def test_everybody_needs_no_set_and_every_port_no_list() -> None:
         Allowance((PortRange("sctp", 0, 65535),), None), Allowance(None, EVERYBODY), addresses=("10.0.0.2", "fd00::2")
     )
     for family in (4, 6):
-        assert rules(found, "0123456789ab", family) == ["-p sctp -j RETURN", "-j RETURN", "-j DROP"]
+        assert rules(found, "0123456789ab", family) == [
+            "-p sctp -j RETURN",
+            "-j RETURN",
+            "-g PODNET-POLICY-0123456789ab-D",
+        ]
     assert {element for each in found.sets.values() for element in each.elements} == {"10.0.0.2", "fd00::2"}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.podnet.fabric.tests.vm import batch, command, job, tcg, uml, uml_kernel
+from ansible_collections.podnet.fabric.tests.vm import batch, command, job, native, tcg, uml, uml_kernel
 from ansible_collections.podnet.fabric.tests.vm.job import Job
 
 
@@ -44,14 +44,24 @@ def test_a_command_gets_nothing_of_the_environment_but_what_is_promised() -> Non
         "PYTHONPATH": "/p",
         "PODNET_VM": "0",
     }
-    assert job.environment(host, "uml") == {
+    promised = {
         "PATH": "/bin",
         "LANG": "C.UTF-8",
         "PODNET_LAB": "y",
         "HOME": "/h",
         "TERM": "dumb",
         "PODNET_VM": "1",
+    }
+    assert job.environment({**host, "PYTHONDONTWRITEBYTECODE": "1"}, "native") == {
+        **promised,
+        "PODNET_VM_PROVIDER": "native",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    # Nothing stays of a guest, so there Python may write down what it has compiled.
+    assert job.environment({**host, "PYTHONDONTWRITEBYTECODE": "1"}, "uml") == {
+        **promised,
         "PODNET_VM_PROVIDER": "uml",
+        "PYTHONPATH": str(job.INTERPRETER),
     }
 
 
@@ -138,6 +148,25 @@ def test_jobs_are_chosen_by_name_and_a_wrong_name_is_refused() -> None:
     assert [task.name for task in batch.tasks([names[-1]])] == [names[-1]]
     with pytest.raises(ValueError, match="no job nothing; known: inside"):
         batch.tasks(["nothing"])
+
+
+def test_a_machine_that_has_every_tunnel_is_not_the_one_that_boots() -> None:
+    [task] = batch.tasks(["systemd"])
+    assert task.boots == 2
+    asked = job.Job(task.argv, Path("/work"), boots=task.boots)
+    with pytest.raises(job.Unavailable, match="not going to boot"):
+        native.prepare(asked)
+    files = [path.name for path in sorted((batch.REPOSITORY / "tests/vm/boot").glob("test_*.py"))]
+    assert [name.split("_")[1] for name in files] == ["1", "2"]
+
+
+def test_a_boot_keeps_nothing_of_the_one_before_but_what_was_written(tmp_path: Path) -> None:
+    for name in (job.DISK, "status", "started"):
+        (tmp_path / name).write_text("0")
+    (tmp_path / "uml").mkdir()
+    (tmp_path / "uml/pid").write_text("2")
+    command.forget_all_but(job.DISK, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [job.DISK]
 
 
 def test_every_scenario_that_is_left_to_the_guest_exists() -> None:

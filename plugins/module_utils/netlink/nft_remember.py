@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nf_tables
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes import (
     NLA_F_NESTED,
     NLM_F_APPEND,
@@ -20,16 +21,14 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes i
     message,
     text,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
-from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import open_netfilter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
 
 _SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
-_BEGIN, _END = 0x10, 0x11  # NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END
 _NEW_RULE = _SUBSYSTEM << 8 | 6
 _NFPROTO_INET = 1
 # struct nfgenmsg: family, version, resource id, which is in network byte order.
@@ -64,19 +63,12 @@ class Remember(NamedTuple):
     comment: str
 
 
-def append(nl: Netlink, table: str, rules: Sequence[tuple[str, Remember]]) -> list[tuple[int, NetlinkError]]:
+def append(nl: Netlink, table: str, rules: Sequence[tuple[str, Remember]]) -> list[NetlinkError]:
     """Append rules, each to the chain of a name, in one transaction; what was refused, and then nothing holds.
 
     :param table: the name of a table of the family inet
     """
-    begin = message(_BEGIN, NLM_F_REQUEST, _BODY.pack(0, 0, _SUBSYSTEM))
-    end = message(_END, NLM_F_REQUEST, _BODY.pack(0, 0, _SUBSYSTEM))
-    return nl.transaction(begin, [encode(table, chain, rule) for chain, rule in rules], end)
-
-
-def open_nftables() -> Netlink:
-    """A socket for it."""
-    return open_netfilter()
+    return nf_tables.transact(nl, [encode(table, chain, rule) for chain, rule in rules])
 
 
 def encode(table: str, chain: str, rule: Remember) -> bytes:

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nftables
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nft_remember
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import open_netfilter
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Namespace
@@ -40,12 +42,12 @@ def test_a_rule_is_what_nft_would_have_written(netns: Namespace, protocol: str) 
     match = f"meta nfproto ipv4 meta l4proto {protocol}"
     line = f'add rule inet t theirs {match} update @m4 {{ {KEY.format(ip="ip")} . th dport }} comment "x"'
     netns.run("nft", "-f", "-", stdin=line)
-    rules = [("ours", nftables.Remember(family, protocol, f"m{family}", 90, "podnet:abc")) for family in (4, 6)]
-    with nftables.open_nftables() as nl:
-        assert nftables.append(nl, "t", rules[:1]) == []
+    rules = [("ours", nft_remember.Remember(family, protocol, f"m{family}", 90, "podnet:abc")) for family in (4, 6)]
+    with open_netfilter() as nl:
+        assert nft_remember.append(nl, "t", rules[:1]) == []
         # What nft asks twice, because the rule was said so, it is asked once.
         assert list(dict.fromkeys(shown(netns, "theirs"))) == list(dict.fromkeys(shown(netns, "ours")))
-        assert nftables.append(nl, "t", rules[1:]) == []
+        assert nft_remember.append(nl, "t", rules[1:]) == []
     listed = [each for each in netns.run("nft", "list", "chain", "inet", "t", "ours").splitlines() if "update" in each]
     assert [each.strip() for each in listed] == [
         f'update @m{family} {{ {KEY.format(ip=ip).replace("90s", "1m30s")} . {protocol} dport }} comment "podnet:abc"'
@@ -55,11 +57,11 @@ def test_a_rule_is_what_nft_would_have_written(netns: Namespace, protocol: str) 
 
 def test_of_what_is_refused_nothing_holds(netns: Namespace) -> None:
     netns.run("nft", "-f", "-", stdin=TABLE)
-    good, bad = (nftables.Remember(4, "tcp", name, 90, "x") for name in ("m4", "nowhere"))
-    with nftables.open_nftables() as nl:
-        failures = nftables.append(nl, "t", [("ours", good), ("ours", bad), ("ours", good)])
-        assert [(place, error.strerror) for place, error in failures] == [(1, "No such file or directory")]
+    good, bad = (nft_remember.Remember(4, "tcp", name, 90, "x") for name in ("m4", "nowhere"))
+    with open_netfilter() as nl:
+        failures = nft_remember.append(nl, "t", [("ours", good), ("ours", bad), ("ours", good)])
+        assert [error.errno for error in failures] == [errno.ENOENT]
         assert shown(netns, "ours") == []
-        assert [place for place, _error in nftables.append(nl, "none", [("ours", good)])] == [0]
-        assert nftables.append(nl, "t", [("ours", good)]) == []
+        assert len(nft_remember.append(nl, "none", [("ours", good)])) == 1
+        assert nft_remember.append(nl, "t", [("ours", good)]) == []
     assert shown(netns, "ours") != []

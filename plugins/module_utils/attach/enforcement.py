@@ -1,0 +1,78 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Puts a node's policies in force as the module policy does: from its declaration, and for the pods that are there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import installed, record, table, tabulation
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import flows
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS
+from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import packed_ip
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, Operation, reconcile
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
+
+
+def enforce() -> None:
+    """Reconcile the node's policies. The caller holds the node's lock.
+
+    :raises PodnetError:
+    """
+    declarations = Declarations()
+    items = declarations.read(KIND.name)
+    with Host() as host:
+        reconcile(KIND, items, host, declarations)
+    declared = {(each["namespace"], each["name"]) for item in items.values() for each in item["endpoints"]}
+    for whom, addresses in record.gone().items():
+        if not addresses or whom not in declared:
+            record.dig_up(*whom)
+    record.tidy()
+    _tabulate(items)
+
+
+def end_flows(addresses: Iterable[str]) -> None:
+    """Have the kernel forget the flows of a pod that goes: who has its address next may not be spoken to by them.
+
+    :raises PodnetError:
+    """
+    ends = {packed for packed in map(packed_ip, addresses) if packed is not None}
+    operations = [
+        Operation(FLOWS.name, DELETE, flow, None) for flow in flows.observe(ends, lambda _flow: True).values()
+    ]
+    if operations:
+        with Host() as host:
+            FLOWS.apply(operations, host)
+
+
+def tabulate(declarations: Declarations) -> None:
+    """Work the table out that the chained plugin goes by, where there is one and the policies are in force."""
+    networks = declarations.read("cni_network")
+    if any(map(installed.is_chained, networks.values())):
+        _tabulate(declarations.read(KIND.name))
+
+
+def _tabulate(items: Items) -> None:
+    # Several items are there only when a run was killed.
+    made = [tabulation.tabulated(item) for item in items.values()]
+    if len(made) == 1 and made[0] is not None:
+        table.write(made[0])
+    else:
+        table.put_aside()
+
+
+def problem() -> str:
+    """What keeps policies from being put in force, as far as can be told without trying; empty for nothing."""
+    try:
+        Declarations().read(KIND.name)
+    except PodnetError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,100 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which pods no policy of the node knows, worked out beforehand (attach/tabulation.py): nothing is to be done for them.
+
+It is there only while the packet filter is as the declaration says: who changes that takes it away first, so that
+after a kill in between nobody goes by it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import record, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    Selector = Sequence[Sequence[Any]]
+
+PATH = "/run/podnet/policy.table"
+ASIDE = "/run/podnet/policy.table.aside"
+VERSION = 1
+"""Of what is in a table."""
+
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
+
+
+def stamp() -> list[int]:
+    """What tells the declaration that a table is of from others."""
+    return [VERSION, *record.declaration_stamp()]
+
+
+def read() -> dict[str, Any] | None:
+    """The table, where there is one that holds."""
+    try:
+        with open(PATH, encoding="utf-8") as file:
+            found: dict[str, Any] = text.loads(file.read())
+        return found if found["stamp"] == stamp() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write(table: Mapping[str, Any]) -> None:
+    """Put a table in its place."""
+    os.makedirs(os.path.dirname(PATH), mode=0o755, exist_ok=True)
+    with open(os.open(ASIDE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text.dumps(table))
+    os.rename(ASIDE, PATH)
+
+
+def put_aside() -> None:
+    """Take the table away, if there is one."""
+    try:
+        os.rename(PATH, ASIDE)
+    except FileNotFoundError:
+        return
+
+
+def is_nobody(table: Mapping[str, Any] | None, pod: record.Attached) -> bool:
+    """Whether a pod is certainly known to no policy, neither as one that it selects nor as a peer."""
+    try:
+        return table is not None and _is_nobody(table, pod)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        # Somebody has edited it.
+        return False
+
+
+def _is_nobody(table: Mapping[str, Any], pod: record.Attached) -> bool:
+    whose = f"{pod.namespace}/{pod.name}"
+    stated = table["stated"].get(whose, {})
+    held = table["held"]
+    if whose in held.values() or any(address in held for address in pod.addresses) or record.rivals(pod):
+        return False
+    labels = {**pod.labels, **stated.get("labels", {})}
+    namespaces = {**table["namespaces"].get(pod.namespace, {}), NAMESPACE_NAME: pod.namespace}
+    return not any(_selects(each, pod.namespace, namespaces, labels) for each in table["members"])
+
+
+def _selects(member: Sequence[Any], namespace: str, namespaces: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    """Whether a peer of a policy means a pod: its namespace, or selector of namespaces, and selector of pods."""
+    own, wanted, pods = member
+    there = own == namespace if wanted is None else _holds(wanted, namespaces)
+    return there and _holds(pods, labels)
+
+
+def _holds(selector: Selector, labels: Mapping[str, str]) -> bool:
+    """As Requirement.holds of policy/documents.py."""
+    for key, operator, values in selector:
+        value = labels.get(key)
+        if operator == "In":
+            fits = value is not None and value in values
+        elif operator == "NotIn":
+            fits = value is None or value not in values
+        else:
+            fits = (value is not None) == (operator == "Exists")
+        if not fits:
+            return False
+    return True

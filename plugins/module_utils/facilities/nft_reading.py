@@ -1,0 +1,215 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Our table read from the kernel without nft: sets may have tens of thousands of elements.
+
+What we make is read here. Anything else in our table, a set of another type or an element with a timeout, is left to
+nft, which knows all there is; so what somebody else has put there is seen all the same.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_objects
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
+    MARK,
+    TABLE,
+    NftChain,
+    NftMap,
+    NftSet,
+    NftTable,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS, packed_ip
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nf_tables
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import open_netfilter
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nf_tables import UnknownForm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import Objects
+    from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
+
+NAME = TABLE.partition(" ")[2]
+# enum nfproto
+FAMILIES = {"inet": 1, "bridge": 7}
+# nft's numbers of types (enum datatypes in its datatype.h), and the bytes of a key.
+TYPES = {7: ("ipv4_addr", 4), 8: ("ipv6_addr", 16)}
+# enum nf_inet_hooks
+HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress")
+_ATTEMPTS = 5
+MANY = 1000
+"""Elements of a change from which on nft is as good."""
+# The table is not there, or nf_tables is not.
+_NOTHING = {errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL, errno.EPROTONOSUPPORT}
+
+
+class _Known(NamedTuple):
+    """What stood in tables of a network namespace after a transaction, by the kernel's numbers of both."""
+
+    namespace: int
+    generation: int
+    tables: dict[str, Objects]
+
+
+_known: _Known | None = None
+
+
+def observe(table: str = TABLE) -> tuple[Objects, list[str]]:
+    """A table of ours, its sets and its chains by (sort, name), and a line when it is somebody else's.
+
+    One other than ``inet podnet`` holds little, and is left to nft where it is there at all.
+    """
+    try:
+        with open_netfilter() as nl:
+            return dict(read(nl, table)), []
+    except UnknownForm:
+        return nft_objects.observe(table)
+    except NetlinkError as error:
+        if error.errno not in _NOTHING:
+            raise
+    return nft_objects.observe(table)
+
+
+def read(nl: Netlink, table: str = TABLE) -> Objects:
+    """What stands in a table of ours, all of one moment.
+
+    As long as there was no other transaction, of whomever, it is what has been read before.
+
+    :raises UnknownForm: nft has to be asked
+    """
+    global _known  # noqa: PLW0603 - what one run has read
+    for _attempt in range(_ATTEMPTS):
+        namespace, generation = nl.namespace(), nf_tables.generation(nl)
+        before = _known.tables if _known is not None and _known[:2] == (namespace, generation) else {}
+        if table in before:
+            return before[table]
+        found = _read(nl) if table == TABLE else _by_nft(nl, table)
+        if nf_tables.generation(nl) == generation:
+            _known = _Known(namespace, generation, {**before, table: found}) if namespace else None
+            return found
+    raise UnknownForm(table)
+
+
+def _by_nft(nl: Netlink, table: str) -> Objects:
+    family, _space, name = table.partition(" ")
+    if not nf_tables.has_table(nl, FAMILIES[family], name):
+        return {}
+    found, conflicts = nft_objects.observe(table)
+    if conflicts:
+        raise UnknownForm(table)
+    return found
+
+
+def change(before: Sequence[NftSet], after: Sequence[NftSet]) -> bool:
+    """Change the elements of sets of plain addresses, all in one transaction; False when that is left to nft.
+
+    What was changed is looked up afterwards. Then, when nobody else had a transaction since the table was read, the
+    rest is known to be as it was, and is not read again.
+
+    :raises NetlinkError: refused; nothing of it holds
+    """
+    global _known  # noqa: PLW0603
+    had = {obj.name: obj for obj in before}
+    steps = [
+        (obj.name, add, [packed_ip(text) or b"" for text in texts])
+        for obj in after
+        for add, texts in (
+            (False, sorted(had[obj.name].elements - obj.elements)),
+            (True, sorted(obj.elements - had[obj.name].elements)),
+        )
+        if texts
+    ]
+    if not steps or sum(len(keys) for _name, _add, keys in steps) > MANY:
+        return False
+    with open_netfilter() as nl:
+        former, generation = _known, nf_tables.generation(nl)
+        messages = [each for name, add, keys in steps for each in nf_tables.encode_elements(NAME, name, keys, add=add)]
+        for error in nf_tables.transact(nl, messages):
+            raise error
+        took = all(nf_tables.holds(nl, NAME, name, key) == add for name, add, keys in steps for key in keys)
+        alone = nf_tables.generation(nl) == generation + 1
+        if former and former[:2] == (nl.namespace(), generation) and TABLE in former.tables and took and alone:
+            objects = {**former.tables[TABLE], **{("set", obj.name): obj for obj in after}}
+            _known = former._replace(generation=generation + 1, tables={**former.tables, TABLE: objects})
+    return True
+
+
+def forget() -> None:
+    """Read everything at the next look."""
+    global _known  # noqa: PLW0603
+    _known = None
+
+
+def _read(nl: Netlink) -> Objects:
+    chains = nf_tables.dump_chains(nl, NAME)
+    if not any(chain.name == MARK for chain in chains) or nf_tables.has_objects(nl, NAME):
+        # Not there, not ours, or more in it than we make.
+        raise UnknownForm(NAME)
+    found: Objects = {("table", TABLE): NftTable(TABLE)}
+    for each in nf_tables.dump_sets(nl, NAME):
+        if not each.flags & nf_tables.ANONYMOUS:
+            sort, obj = _set(nl, each)
+            found[sort, each.name] = obj
+    rules = _in_order(nf_tables.dump_rules(nl, NAME))
+    for chain in chains:
+        if chain.name != MARK:
+            hook = HOOKS[chain.hook] if 0 <= chain.hook < len(HOOKS) else ""
+            comments = tuple(rules.get(chain.name, ()))
+            found["chain", chain.name] = NftChain(
+                chain.name, chain.type if hook else "", hook, chain.priority, comments
+            )
+    return found
+
+
+def _set(nl: Netlink, told: nf_tables.Set) -> tuple[str, NftSet | NftMap]:
+    if told.type not in TYPES or told.size != TYPES[told.type][1]:
+        raise UnknownForm(told.name)
+    name, size = TYPES[told.type]
+    if told.flags == nf_tables.MAP:
+        elements = list(nf_tables.dump_elements(nl, NAME, told.name))
+        if any(each.code != nf_tables.JUMP or each.flags for each in elements):
+            raise UnknownForm(told.name)
+        pairs = frozenset((IP_TEXTS[each.key], f"jump {each.chain}") for each in elements)
+        return "map", NftMap(told.name, name, pairs)
+    if told.flags == nf_tables.INTERVAL:
+        begins, ends = nf_tables.dump_bounds(nl, NAME, told.name, size)
+        return "set", NftSet(told.name, name, frozenset(_prefixes(begins, ends, size)))
+    if told.flags:
+        raise UnknownForm(told.name)
+    keys = nf_tables.dump_keys(nl, NAME, told.name, size)
+    return "set", NftSet(told.name, name, frozenset(map(IP_TEXTS.__getitem__, keys)), interval=False)
+
+
+def _prefixes(begins: Iterable[bytes], ends: Iterable[bytes], size: int) -> Iterator[str]:
+    """The prefixes of an interval set, of which the kernel tells where each begins and where it has ended.
+
+    Where the next begins at once, or where the addresses end, no end is told.
+    """
+    bits = 8 * size
+    ordered = [int.from_bytes(key, "big") << 1 | 1 for key in begins] + [
+        int.from_bytes(key, "big") << 1 for key in ends
+    ]
+    ordered.sort()
+    begin: int | None = None
+    for bound in (*ordered, 1 << (bits + 1)):
+        if begin is not None:
+            span = (bound >> 1) - begin
+            if span & (span - 1) or begin & (span - 1):
+                raise UnknownForm("a range that is no prefix")
+            yield f"{IP_TEXTS[begin.to_bytes(size, 'big')]}/{bits - span.bit_length() + 1}"
+        begin = bound >> 1 if bound & 1 else None
+
+
+def _in_order(rules: Iterable[nf_tables.Rule]) -> dict[str, list[str]]:
+    """The comments by chain, in the order of the rules: each tells which one it comes after."""
+    following: dict[tuple[str, int], nf_tables.Rule] = {(rule.chain, rule.after): rule for rule in rules}
+    found: dict[str, list[str]] = {}
+    for chain in {chain for chain, _after in following}:
+        rule = following.get((chain, 0))
+        while rule is not None:
+            found.setdefault(chain, []).append("(no comment)" if rule.comment is None else rule.comment)
+            rule = following.get((chain, rule.handle))
+    return found

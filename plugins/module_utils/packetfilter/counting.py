@@ -1,0 +1,208 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the rules of policies have counted: by policy what it allowed, by pod what was denied.
+
+Of what is allowed the first packets of each flow are counted, up to the first reply, for the others pass before the
+policies are asked, and by eBPF the very first one alone; of what is denied every packet. A flow that several policies
+allow is counted of the first of them. eBPF has one count for the policies that select a pod together, as all backends
+have for more than compiler.SEPARATE of them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError, taking_apart
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import COUNTS, DENIALS, datapaths
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import TABLE as FILTER
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import PROGRAMS, tool
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import TABLE, digest
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf, iptables, nftables
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import SEPARATE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Compiled, Endpoint
+
+_RULE = re.compile(r"\[(\d+):(\d+)\] -A (\S+) ")
+_COMMENT = re.compile(r' --comment "?(podnet:[0-9a-f]{12})"?(?: |$)')
+# struct count_key and struct count of ebpf/policy.c
+_KEY, _COUNT = struct.Struct("=Q16sII"), struct.Struct("=QQ")
+# struct flow_key there; ports are in the order of the network.
+_FLOW = struct.Struct("=16s16sHHBBBx")
+_DIRECTIONS = {number: direction for direction, number in ebpf.HOOKS.items()}
+
+Read = dict[tuple[str, str], "Count"]
+"""What rules have counted, by chain and comment."""
+
+
+class Count(NamedTuple):
+    """Packets, and their bytes with all headers that the packet filter sees."""
+
+    packets: int = 0
+    bytes: int = 0
+
+
+class Denial(NamedTuple):
+    """A flow that policies of a direction denied; ``seconds_ago`` came its last packet."""
+
+    direction: str
+    protocol: str
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+    packets: int
+    seconds_ago: float
+
+
+class Counted(NamedTuple):
+    """By policies and direction what they allowed, and by pod and direction what was denied."""
+
+    allowed: dict[tuple[tuple[str, ...], str], Count]
+    denied: dict[tuple[str, str], Count]
+
+
+def counted(backend: str, compiled: Compiled, guarded: Sequence[Endpoint]) -> Counted:
+    """What has been counted on this node.
+
+    :param backend: a name of backends.BACKENDS
+    :raises PodnetError: the packet filter cannot be read
+    """
+    found = Counted({}, {})
+    for guard in compiled.guards.values():
+        apart = backend != "ebpf" and len(guard.policies) <= SEPARATE
+        for names in [(name,) for name in guard.policies] if apart else [guard.policies]:
+            found.allowed[names, guard.direction] = Count()
+    for direction, before in compiled.before.items():
+        for namespace, name in before:
+            found.denied[f"{namespace}/{name}", direction] = Count()
+    if backend == "ebpf":
+        _by_ebpf(found, compiled, guarded)
+    elif backend == "nftables":
+        _by_nftables(found, compiled, guarded)
+    else:
+        _by_iptables(found, backend.partition("-")[2], compiled, guarded)
+    return found
+
+
+def _add(into: dict, key: object, count: Count | None) -> None:  # type: ignore[type-arg]
+    if count:
+        had = into.get(key, Count())
+        into[key] = Count(had.packets + count.packets, had.bytes + count.bytes)
+
+
+def _by_nftables(found: Counted, compiled: Compiled, guarded: Sequence[Endpoint]) -> None:
+    read = _read_nftables()
+    for guard in compiled.guards.values():
+        for text, policies in {rule.text: rule.policies for rule in reversed(nftables.rules(guard))}.items():
+            count = read.get((nftables.PREFIX + guard.identity, digest(text)))
+            _add(found.allowed, (policies, guard.direction), count)
+    for direction, before in compiled.before.items():
+        for endpoint in guarded:
+            if (endpoint.namespace, endpoint.name) in before:
+                for family, address in _addresses(endpoint):
+                    chain = nftables.denied_chain(direction, family, address)
+                    whose = (f"{endpoint.namespace}/{endpoint.name}", direction)
+                    _add(found.denied, whose, read.get((chain, digest("counter drop"))))
+
+
+def _read_nftables() -> Read:
+    try:
+        printed = run(["nft", "-j", "list", "table", *TABLE.split()])
+    except ToolError as error:
+        if "No such file or directory" in error.stderr:
+            return {}
+        raise PodnetError(f"nftables cannot be read: {error}") from error
+    found: Read = {}
+    with taking_apart(f"nft -j list table {TABLE}"):
+        for rule in (entry["rule"] for entry in json.loads(printed)["nftables"] if "rule" in entry):
+            for expression in rule["expr"]:
+                if "counter" in expression:
+                    told = expression["counter"]
+                    found[rule["chain"], rule.get("comment", "")] = Count(told["packets"], told["bytes"])
+    return found
+
+
+def _by_iptables(found: Counted, flavour: str, compiled: Compiled, guarded: Sequence[Endpoint]) -> None:
+    for family in PROGRAMS:
+        read = _read_iptables(flavour, family)
+        drawing = iptables.Drawing(flavour, family, iptables.Rendering({}, {}))
+        for guard in compiled.guards.values():
+            chain = iptables.CHAINS + guard.identity
+            for text, policies in dict(reversed(drawing.rules(guard))).items():
+                _add(found.allowed, (policies, guard.direction), read.get((chain, digest(text))))
+        for direction, before in compiled.before.items():
+            for endpoint in guarded:
+                identity = before.get((endpoint.namespace, endpoint.name))
+                for address in endpoint.addresses.get(family, ()) if identity else ():
+                    rule = digest(iptables.denies(direction, family, address))
+                    count = read.get((f"{iptables.CHAINS}{identity}{iptables.DENIED}", rule))
+                    _add(found.denied, (f"{endpoint.namespace}/{endpoint.name}", direction), count)
+
+
+def _read_iptables(flavour: str, family: int) -> Read:
+    try:
+        saved = run([tool(flavour, family, "save"), "-c", "-t", FILTER])
+    except ToolError as error:
+        raise PodnetError(f"iptables cannot be read: {error}") from error
+    found: Read = {}
+    for line in saved.splitlines():
+        rule, comment = _RULE.match(line), _COMMENT.search(line)
+        if rule and comment:
+            found[rule[3], comment[1]] = Count(int(rule[1]), int(rule[2]))
+    return found
+
+
+def _by_ebpf(found: Counted, compiled: Compiled, guarded: Sequence[Endpoint]) -> None:
+    guards = ebpf.guards_by_digest(compiled)
+    pods = {
+        (family, address): f"{endpoint.namespace}/{endpoint.name}"
+        for endpoint in guarded
+        for family, address in _addresses(endpoint)
+    }
+    for key, value in _read_ebpf().items():
+        number, pod, hook, ipv6 = _KEY.unpack(key)
+        count = Count(*_COUNT.unpack(value))
+        if number in guards:
+            _add(found.allowed, (guards[number].policies, guards[number].direction), count)
+        elif not number:
+            whose = pods.get((6, int.from_bytes(pod, "big")) if ipv6 else (4, int.from_bytes(pod[:4], "big")))
+            if whose and (whose, _DIRECTIONS[hook]) in found.denied:
+                _add(found.denied, (whose, _DIRECTIONS[hook]), count)
+
+
+def last_denied() -> list[Denial]:
+    """The latest flows that eBPF has denied, those with the newest packets first."""
+    now = time.monotonic_ns()
+    found = []
+    for key, value in _read_ebpf(DENIALS).items():
+        source, destination, sport, dport, protocol, ipv6, hook = _FLOW.unpack(key)
+        packets, when = _COUNT.unpack(value)
+        ends = [ipaddress.ip_address(each if ipv6 else each[:4]) for each in (source, destination)]
+        name = ebpf.NAMES.get(protocol, str(protocol))
+        numbers = [socket.ntohs(each) for each in (sport, dport)]
+        ago = max(0.0, (now - when) / 1e9)
+        found.append(Denial(_DIRECTIONS[hook], name, str(ends[0]), numbers[0], str(ends[1]), numbers[1], packets, ago))
+    return sorted(found, key=lambda each: each.seconds_ago)
+
+
+def _read_ebpf(name: str = COUNTS) -> Mapping[bytes, bytes]:
+    for folder in datapaths():
+        if (folder / name).exists():
+            with syscall.pinned(str(folder / name)) as handle:
+                return maps.elements(handle)
+    return {}
+
+
+def _addresses(endpoint: Endpoint) -> list[tuple[int, int]]:
+    return [(family, address) for family, addresses in endpoint.addresses.items() for address in addresses]

@@ -1,0 +1,343 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pods that a runtime starts after the playbook has run are under its policies before their first packet."""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+import threading
+from typing import Any
+from unittest.mock import ANY
+
+import pytest
+
+from tests.integration.cni.node import BLOCKS, FakePlugins, Node
+from tests.integration.cni.runtime import CONFLIST, PluginFailed, Runtime
+
+BACKENDS: dict[str, dict[str, Any]] = {
+    "nftables": {"backend": "nftables"},
+    "iptables-nft": {"backend": "iptables", "iptables_flavour": "nft"},
+    "iptables-legacy": {"backend": "iptables", "iptables_flavour": "legacy"},
+    "ebpf": {"backend": "ebpf", "flows": 1024, "fragments": 64},
+}
+POLICY: dict[str, Any] = {
+    "metadata": {"name": "database"},
+    "spec": {
+        "podSelector": {"matchLabels": {"app": "db"}},
+        "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "web"}}}]}],
+    },
+}
+DB, WEB, OTHER = ({"app": name} for name in ("db", "web", "other"))
+TABLE = "/run/podnet/policy.table"
+
+LISTEN = """
+import select, socket, sys
+found = []
+for address in sys.argv[1:]:
+    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind((address, 8484))
+    found.append(made)
+print("listening", flush=True)
+while True:
+    for each in select.select(found, [], [])[0]:
+        print(each.recv(99).decode(), flush=True)
+"""
+SEND = """
+import socket, sys
+for address in sys.argv[2:]:
+    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    made.sendto(f"{sys.argv[1]} {6 if ':' in address else 4}".encode(), (address, 8484))
+"""
+
+
+class Guarded:
+    """A node with the network and with policies, and a runtime on it."""
+
+    def __init__(self, node: Node, fakes: FakePlugins, backend: dict[str, Any]) -> None:
+        self.node = node
+        self.fakes = fakes
+        self.backend = backend
+        self.runtime = Runtime(node, str(fakes.directory))
+
+    def network(self, **more: Any) -> dict[str, Any]:
+        given = {"blocks": BLOCKS, "mtu": 1450, "bin_dir": str(self.fakes.directory), "attach": True, **more}
+        return self.node.module("cni_network", **given)
+
+    def policies(self, **more: Any) -> dict[str, Any]:
+        """The module's parameters, as the role policy gives them."""
+        found = self.node.module("endpoint_info")["endpoints"]
+        endpoints = [{**each, "node": "here"} for each in found]
+        return {"node": "here", "policies": [POLICY], "endpoints": endpoints, **self.backend, **more}
+
+    def declare(self, **more: Any) -> dict[str, Any]:
+        return self.node.module("policy", **self.policies(**more))
+
+    def differences(self) -> list[dict[str, Any]]:
+        """Drift of the policies, but for what is left of an interface that has gone: the next ADD collects it."""
+        found = self.node.module("drift_info")
+        assert not found["problems"]
+        policies = [each for each in found["differences"] if each["kind"] == "policy"]
+        return [each for each in policies if "at no interface" not in each["object"]]
+
+    def records(self) -> list[str]:
+        """Of the pods that the plugin knows."""
+        found = self.node.run("find", "/run/podnet", "-path", "*/attached/*", "-name", "*@*", "-printf", "%f\\n")
+        return sorted(found.split())
+
+    def state(self) -> str:
+        """All that the backends have in the kernel."""
+        script = "nft -s list ruleset; ipset save; iptables-legacy-save; find /sys/fs/bpf -type d"
+        lines = self.node.run("sh", "-c", f"({script}) 2>/dev/null").splitlines()
+        return "\n".join(line for line in sorted(lines) if line[:1] != "#").partition(" [")[0]
+
+    def plugin(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.runtime.conflist()["plugins"][-1]
+        assert found["type"] == "podnet-attach"
+        return found
+
+
+class Listener:
+    """Takes datagrams in a pod."""
+
+    def __init__(self, node: Node, pod: str, addresses: list[str]) -> None:
+        argv = [*node.enter, "ip", "netns", "exec", pod, sys.executable, "-c", LISTEN, *addresses]
+        self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, bufsize=0)
+        assert self.process.stdout is not None
+        # Without a buffer, in which select would not see what waits.
+        assert self.process.stdout.readline() == b"listening\n"
+
+    def heard_until(self, last: set[str]) -> set[str]:
+        """What comes in until all of these words have."""
+        heard: set[str] = set()
+        assert self.process.stdout is not None
+        while not last <= heard:
+            ready, _writable, _failed = select.select([self.process.stdout], [], [], 60)
+            assert ready, f"heard {heard}, not all of {last}"
+            heard.add(self.process.stdout.readline().decode().strip())
+        return heard
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def addresses(result: dict[str, Any]) -> list[str]:
+    return [ip["address"].partition("/")[0] for ip in result["ips"]]
+
+
+def send(node: Node, pod: str, word: str, to: list[str]) -> None:
+    """A datagram to each address, the first thing that a pod does."""
+    node.run("ip", "netns", "exec", pod, sys.executable, "-c", SEND, word, *to)
+
+
+def quick(guarded: Guarded) -> None:
+    """A pod that no policy knows needs nothing, and one that is a peer an element; for chains nft has to be run."""
+    node, runtime = guarded.node, guarded.runtime
+    guarded.declare(antispoofing=False)
+    node.run("mount", "--bind", "/bin/false", "/usr/sbin/nft")
+    runtime.add("nobody", OTHER)
+    runtime.add("peer", WEB)
+    with pytest.raises(PluginFailed):
+        runtime.add("guarded", DB)
+    runtime.delete("nobody")
+    runtime.delete("peer")
+    node.run("umount", "/usr/sbin/nft")
+    runtime.add("guarded", DB)
+    runtime.delete("guarded")
+    assert guarded.differences() == []
+    guarded.declare()
+
+
+def prepared(node: Node, fakes: FakePlugins, backend: str) -> Guarded:
+    node.run("mkdir", "-p", "/run/local/upper", "/run/local/work")
+    overlay = "lowerdir=/usr/local,upperdir=/run/local/upper,workdir=/run/local/work"
+    node.run("mount", "-t", "overlay", "overlay", "-o", overlay, "/usr/local")
+    node.run("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
+    made = Guarded(node, fakes, BACKENDS[backend])
+    made.network()
+    return made
+
+
+@pytest.fixture(params=BACKENDS)
+def guarded(node: Node, fakes: FakePlugins, request: pytest.FixtureRequest) -> Guarded:
+    made = prepared(node, fakes, request.param)
+    made.declare()
+    return made
+
+
+def test_a_new_pod_is_under_its_policies_at_its_first_packet(guarded: Guarded) -> None:
+    node, runtime = guarded.node, guarded.runtime
+    first = runtime.add("db", DB)
+    assert first["cniVersion"] == "1.0.0"
+    assert first["interfaces"][-1]["sandbox"] == "/run/netns/db"
+    listener = Listener(node, "db", addresses(first))
+    try:
+        # The first of its set of policies, then others: strangers, and one that is a peer.
+        for name, labels in (("other", OTHER), ("web", WEB), ("more", OTHER), ("last", WEB)):
+            runtime.add(name, labels)
+            send(node, name, name, addresses(first))
+        heard = listener.heard_until({f"{name} {family}" for name in ("web", "last") for family in (4, 6)})
+        assert not {word for word in heard if word.startswith(("other", "more"))}
+        # A second database is under them as well, by elements alone where the backend can.
+        second = runtime.add("db2", DB)
+        late = Listener(node, "db2", addresses(second))
+        try:
+            send(node, "other", "other", addresses(second))
+            send(node, "web", "web", addresses(second))
+            assert late.heard_until({"web 4", "web 6"}) == {"web 4", "web 6"}
+        finally:
+            late.close()
+    finally:
+        listener.close()
+    assert guarded.differences() == []
+    before = guarded.state()
+    if guarded.backend["backend"] != "ebpf":
+        # What stands with a pod that goes does not with the next one that has its address.
+        stood = node.run("conntrack", "-L").count(f"dst={addresses(second)[0]} ")
+        runtime.delete("db2", second)
+        assert stood
+        assert node.run("conntrack", "-L").count(f"dst={addresses(second)[0]} ") == 0
+        second = runtime.add("db2", DB)
+        before = guarded.state()
+    # The playbook declares what is there already.
+    assert guarded.declare()["operations"] == {}
+    assert guarded.state() == before
+    if guarded.backend["backend"] == "nftables":
+        quick(guarded)
+    assert not guarded.declare()["changed"]
+    # Pods that go, declared or not, leave nothing, and those that come with their addresses have what is theirs.
+    for name, result in (("web", None), ("db2", second), ("db", first)):
+        runtime.delete(name, result)
+        assert guarded.differences() == []
+    left = guarded.state()
+    assert not any(address in left.split() for address in addresses(first))
+    runtime.run("CHECK", guarded.plugin(), "other", runtime.attach_again("other", OTHER))
+    for name in ("last", "other", "more"):
+        runtime.delete(name)
+    assert [name for name in guarded.records() if "@eth0@" in name] == []
+    assert guarded.declare()["operations"] == ({} if guarded.backend["backend"] != "ebpf" else ANY)
+    assert guarded.differences() == []
+
+
+@pytest.mark.parametrize("guarded", ["nftables"], indirect=True)
+def test_add_fails_closed_and_del_never_fails(guarded: Guarded) -> None:
+    node, runtime, plugin = guarded.node, guarded.runtime, guarded.plugin()
+    guarded.declare(antispoofing=False)
+    runtime.add("db", DB)
+    before = guarded.state()
+    # The table is somebody else's by all that it shows.
+    node.run("rm", "-f", TABLE)
+    node.run("nft", "rename", "chain", "inet", "podnet", "podnet.fabric", "foreign")
+    with pytest.raises(PluginFailed) as caught:
+        runtime.add("web", {"app": "web", "other": "x"})
+    assert caught.value.error["code"] == 100
+    assert "default/web" in caught.value.error["msg"]
+    assert "inet podnet" in caught.value.error["msg"]
+    assert [name for name in guarded.records() if "id-web" in name] == []
+    node.run("nft", "rename", "chain", "inet", "podnet", "foreign", "podnet.fabric")
+    assert guarded.state() == before
+    declaration = node.read("/etc/podnet/node.d/policy.json")
+    for number, damage in enumerate(
+        (
+            "echo '{' >/etc/podnet/node.d/policy.json",
+            "rm /etc/podnet/node.d/policy.json",
+            "nft delete table inet podnet",
+            f"echo damaged >{TABLE}",
+            f'sed -i \'s/"peers": /"others": /\' {TABLE}',
+            "for f in /run/podnet/attached/id-pod*; do echo '[' >$f; done",
+            "rm -rf /run/podnet/code /usr/local/lib/podnet/attach.pyz",
+            "rm -rf /run/podnet",
+            "mount -t tmpfs -o ro tmpfs /run/podnet",
+        )
+    ):
+        name = f"pod{number}"
+        result = runtime.add(name, DB)
+        node.run("sh", "-c", damage)
+        for _twice in range(2):
+            assert runtime.run("DEL", plugin, name, result) == {}
+        if "policy.json" in damage:
+            node.write("/etc/podnet/node.d/policy.json", declaration)
+        if "code" in damage:
+            with pytest.raises(PluginFailed) as caught:
+                runtime.add("none", DB)
+            assert caught.value.error["code"] == 50
+            guarded.network()
+        if "mount" not in damage:
+            runtime.delete(name, result)
+
+
+@pytest.mark.parametrize("guarded", ["nftables"], indirect=True)
+def test_two_at_once_and_one_that_is_killed(guarded: Guarded) -> None:
+    runtime, plugin = guarded.runtime, guarded.plugin()
+    runtime.add("db", DB)
+    results: dict[str, dict[str, Any]] = {}
+
+    def attach(name: str) -> None:
+        results[name] = runtime.add(name, {"app": "db" if name[-1] in "02" else "web"})
+
+    threads = [threading.Thread(target=attach, args=(f"pod{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    # Beside a playbook that knows of the first one only.
+    guarded.node.module("policy", **guarded.policies())
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4
+    assert guarded.differences() == []
+    # Killed at any point of ADD: the next ADD of any pod, or DEL of this one, makes good what it has left.
+    previous = results["pod0"]
+    for number in range(6):
+        started = runtime.start("ADD", plugin, "pod0", previous, {"app": "web", "turn": str(number)})
+        try:
+            started.communicate(timeout=0.004 * 2**number)
+        except subprocess.TimeoutExpired:
+            # nsenter and env become the plugin itself.
+            started.kill()
+            started.communicate()
+        runtime.run("DEL", plugin, "pod0", previous)
+        runtime.run("ADD", plugin, "pod0", previous, DB)
+        assert guarded.differences() == []
+
+
+@pytest.mark.parametrize("guarded", ["nftables"], indirect=True)
+def test_where_labels_come_from_and_versions(guarded: Guarded) -> None:
+    node, runtime, plugin = guarded.node, guarded.runtime, guarded.plugin()
+    node.write("/etc/podnet/labels.json", json.dumps({"shop/cart": {"app": "db", "from": "file"}}))
+    runtime.add("cart", namespace="shop")
+    result = runtime.add("web", WEB, namespace="shop")
+    (by_module,) = node.module("pod", pods=[{"name": "mine", "labels": DB}], bin_dir=str(guarded.fakes.directory))[
+        "pods"
+    ]
+    told = {each["name"]: each for each in node.module("endpoint_info")["endpoints"]}
+    assert told["cart"]["labels"] == {"app": "db", "from": "file"}
+    assert told["cart"]["namespace"] == "shop"
+    assert told["web"]["labels"] == WEB
+    assert told["mine"]["labels"] == DB
+    assert [f"{each}/24" for each in told["mine"]["addresses"] if "." in each] == by_module["addresses"][:1]
+    # As conventions have it, and what each version of the specification says of results.
+    for version in ("0.3.1", "0.4.0", "1.0.0", "1.1.0"):
+        given = {**result, "cniVersion": version, "ips": [{"version": "4", **result["ips"][0]}]}
+        conf: dict[str, Any] = {"args": {"cni": {"labels": [{"key": "app", "value": "web"}]}}, "cniVersion": version}
+        assert runtime.run("ADD", plugin, "web", given, None, "shop", **conf) == given
+    assert runtime.run("VERSION", plugin)["supportedVersions"] == ["0.3.1", "0.4.0", "1.0.0", "1.1.0"]
+    assert runtime.run("STATUS", plugin, cniVersion="1.1.0") == {}
+    with pytest.raises(PluginFailed) as caught:
+        runtime.run("ADD", plugin, "web", result, cniVersion="0.2.0")
+    assert caught.value.error["code"] == 1
+    # GC forgets all that the runtime does not know any more.
+    valid = [{"containerID": "id-cart", "ifname": "eth0"}]
+    runtime.run("GC", {**plugin, "cni.dev/valid-attachments": valid}, cniVersion="1.1.0")
+    assert [name.partition("@")[0] for name in guarded.records() if "@eth0@" in name] == ["id-cart"]
+    with pytest.raises(PluginFailed, match="nothing is known of pod shop/web"):
+        runtime.run("CHECK", plugin, "web", result, None, "shop")
+    # Left out: it stays for the DEL of who is there, and goes then.
+    guarded.network(attach=False)
+    assert "podnet-attach" not in node.read(CONFLIST)
+    assert runtime.run("DEL", plugin, "cart", None, None, "shop") == {}
+    assert node.module("pod", pods=[{"name": "mine"}], state="absent", bin_dir=runtime.bin_dir)["changed"]
+    guarded.network(attach=False)
+    assert "podnet-attach" not in node.run("ls", str(guarded.fakes.directory)).split()
+    assert "podnet" not in node.run("ls", "/usr/local/lib").split()

@@ -1,0 +1,97 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Second boot: the pod network is back by itself, survives networkd, udev and damage, and goes without a trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .test_1_install import RUNTIMES
+
+if TYPE_CHECKING:
+    from .conftest import Machine
+
+DROP_IN = Path("/etc/systemd/networkd.conf.d/podnet.conf")
+FAR = "route show 10.244.201.0/24"
+LINKS = ("podnet0", "podnet-vx")
+
+
+def macs(machine: Machine) -> list[str]:
+    return [machine.run("cat", f"/sys/class/net/{name}/address") for name in LINKS]
+
+
+def test_it_is_restored_before_anything_that_starts_containers(machine: Machine) -> None:
+    machine.has_no_failed_unit()
+    machine.bird_has_routes()
+    assert machine.picture("restored") == machine.kept("whole")
+    assert machine.run("podnet-node", "diff") == ""
+    restored = int(machine.property("podnet-restore", "ExecMainExitTimestampMonotonic"))
+    for name in RUNTIMES:
+        assert int(machine.property(name, "ExecMainStartTimestampMonotonic")) > restored > 0
+        seen = Path(f"/run/seen-by-{name}").read_text()
+        assert "10.244.0.1/24" in seen
+        assert "10.244.201.0/24 via 192.0.2.12 dev uplink" in seen
+    assert "status=0/SUCCESS" in machine.run("systemctl", "status", "--no-pager", "podnet-restore")
+    journal = machine.run("journalctl", "--boot", "--no-pager", "--output=cat", "--unit", "podnet-restore")
+    assert "create links: podnet0" in journal
+    assert " changes, 0 problems" in journal
+    # Somebody's rules for all bridges are in force, for others.
+    machine.ip("link add theirs type bridge")
+    machine.until("udev renames their bridge", lambda: "captured0" in machine.ip("link"))
+    machine.ip("link delete captured0")
+
+
+def test_networkd_leaves_our_links_and_routes_alone(machine: Machine) -> None:
+    before = machine.picture("before")
+    machine.run("systemctl", "stop", "podnet-heal.timer")
+    machine.run("systemctl", "restart", "systemd-networkd")
+    machine.run("/lib/systemd/systemd-networkd-wait-online", "--interface=uplink", "--timeout=60")
+    machine.run("udevadm", "trigger", "--action=add", "--subsystem-match=net", "--settle")
+    # The session of BGP may end with that. BIRD's route comes back with the next one; the others nobody brings back.
+    machine.until("all is as before", lambda: machine.picture("after") == before)
+    managed = machine.run("networkctl", "--no-pager", "--no-legend", "list")
+    assert all("unmanaged" in line for line in managed.splitlines() if any(name in line.split() for name in LINKS))
+    # Without the drop-in it would not have.
+    text = DROP_IN.read_text()
+    DROP_IN.unlink()
+    machine.run("systemctl", "restart", "systemd-networkd")
+    machine.until("networkd takes the route away", lambda: machine.ip(FAR) == "")
+    assert "10.244.201.0/24" in machine.run("podnet-node", "diff", check=False)
+    DROP_IN.write_text(text)
+    machine.run("systemctl", "restart", "systemd-networkd")
+    machine.run("/lib/systemd/systemd-networkd-wait-online", "--interface=uplink", "--timeout=60")
+
+
+def test_damage_is_healed_by_the_unit_and_by_its_timer(machine: Machine) -> None:
+    assert machine.run("podnet-node", "diff", check=False) != ""
+    machine.run("systemctl", "start", "podnet-heal.service")
+    assert machine.run("podnet-node", "diff") == ""
+    assert "dev uplink" in machine.ip(FAR)
+
+    machine.ip("link delete podnet-vx")
+    machine.run("nft", "delete", "table", "inet", "podnet")
+    machine.run("systemctl", "start", "podnet-heal.timer")
+    machine.until("the timer has fired", lambda: machine.run("podnet-node", "diff", check=False) == "")
+    assert machine.property("podnet-heal.timer", "LastTriggerUSecMonotonic") != "0"
+    assert machine.picture("healed") == machine.kept("whole")
+
+
+def test_nothing_is_left_of_it(machine: Machine) -> None:
+    machine.run("podnet-node", "purge", "--yes")
+    machine.has_no_failed_unit()
+    machine.run("systemctl", "daemon-reload")
+    assert "podnet-" not in machine.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "podnet-[!v]*")
+    assert "podnet-" not in machine.run("systemctl", "list-unit-files", "--no-legend", "podnet-[!v]*", check=False)
+    found = machine.run(
+        "find",
+        "/etc/systemd",
+        "/etc/NetworkManager",
+        "/usr/local/sbin",
+        "/run/podnet",
+        "-name",
+        "*podnet*",
+        check=False,
+    )
+    assert [line for line in found.splitlines() if "No such file" not in line] == []
+    assert machine.picture("gone") == machine.kept("bare")
