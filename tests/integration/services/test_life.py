@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_objects, nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftMap
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import open_netfilter
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nf_tables import UnknownForm
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import REPLACE, lines
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import policy
@@ -266,6 +269,31 @@ def test_a_map_that_somebody_has_emptied_is_filled_again(declarer: Declarer, cli
     assert all(isinstance(operation.after, NftMap) for operation in result.operations)
     for family in ADDRESSES:
         assert clients.attempt([to_service("pod", family)])[0].backend == "one"
+
+
+def test_the_table_is_read_from_the_kernel_as_nft_tells_it(declarer: Declarer, clients: Clients) -> None:
+    documents = [case.documents("TCP", "SCTP") for case in scene.cases()]
+    sticky = service(sessionAffinity="ClientIP")
+    slices = [each for _service, found in documents for each in found]
+    declarer.declare([*(each for each, _slices in documents), sticky], slices, endpoints=endpoints(*PODS))
+    for family in ADDRESSES:
+        clients.attempt([to_service("pod", family), to_service("outside", family, "udp")])
+    with namespace.inside(netns("a")):
+        with open_netfilter() as nl:
+            found = nft_reading.read(nl)  # without asking nft
+        assert found == nft_objects.observe()[0]
+        assert {len(found["map", f"service-sticky{family}"].elements) for family in ADDRESSES} == {2}
+        assert len(found["set", "service-sources4"].elements) > 2
+        # What packets add is seen at the next look.
+        clients_before = found["map", "service-sticky4"].elements
+    clients.attempt([to_service("one", 4)])
+    with namespace.inside(netns("a")):
+        assert nft_reading.observe()[0]["map", "service-sticky4"].elements > clients_before
+        line = "add element inet podnet service-frontends4 { 10.96.7.9 . icmp . 80 : drop }"
+        subprocess.run(["nft", line], check=True, timeout=60)
+        with open_netfilter() as nl, pytest.raises(UnknownForm):
+            nft_reading.read(nl)
+        assert nft_reading.observe() == nft_objects.observe()
 
 
 def test_sctp_is_sent_on_as_well(declarer: Declarer, clients: Clients) -> None:
