@@ -60,6 +60,10 @@ class ServiceKind:
     # Flows that lead where nobody is any more are forgotten after new ones lead elsewhere.
     facilities: Sequence[Facility] = (NFTABLES, FLOWS)
 
+    def __init__(self) -> None:
+        # A run asks twice, before and after its changes, with the same items.
+        self._compiled: list[tuple[Mapping[str, Any], Declared]] = []
+
     def normalise(
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
     ) -> dict[str, Any]:
@@ -94,7 +98,8 @@ class ServiceKind:
         }
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
-        declared = _merged([_declared(item) for item in items.values()])
+        self._compiled = [(item, self._made(item) or _declared(item)) for item in items.values()]
+        declared = _merged([each for _item, each in self._compiled])
         own = frozenset(address.address for address in dump_addresses(host.netlink, host.names))
         seen = nft_reading.observe()
         sticky = {family: _sticky(declared, seen[0], family, own) for family in (4, 6)}
@@ -109,6 +114,9 @@ class ServiceKind:
             [*target.conflicts, *conflicts],
             target.notes,
         )
+
+    def _made(self, item: Mapping[str, Any]) -> Declared | None:
+        return next((each for known, each in self._compiled if known is item), None)
 
 
 class _Stray:
