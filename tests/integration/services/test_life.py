@@ -8,17 +8,11 @@ import select
 import socket
 import struct
 import subprocess
-import time
 from collections import Counter
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pytest
-
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_objects, nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftMap
-from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import open_netfilter
-from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nf_tables import UnknownForm
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import REPLACE, lines
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import policy
@@ -26,57 +20,12 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources.service im
 from tests.conformance import service_cases as scene
 from tests.integration.services.clients import Attempt, Clients, Outcome
 from tests.integration.services.ground import netns
+from tests.integration.services.offered import ADDRESSES, PODS, endpoints, nft, service, to_service
 
 if TYPE_CHECKING:
     from tests.integration.services.conftest import Declarer
 
 IPPROTO_SCTP = 132
-PODS = ("one", "two", "far", "farther")
-ADDRESSES = {4: "10.96.7.1", 6: "fd00:10:96::7:1"}
-
-
-def service(number: int = 1, **spec: Any) -> dict[str, Any]:
-    """A service with the pods' own labels, on both protocols."""
-    return {
-        "metadata": {"name": f"web{number}"},
-        "spec": {
-            "clusterIPs": [f"10.96.7.{number}", f"fd00:10:96::7:{number}"],
-            "selector": {"app": "web"},
-            "ports": [
-                {"name": name, "protocol": name.upper(), "port": scene.PORT, "targetPort": scene.TARGET}
-                for name in ("tcp", "udp")
-            ],
-            **spec,
-        },
-    }
-
-
-def endpoints(*pods: str) -> list[dict[str, Any]]:
-    """Pods as the nodes' attachments tell them."""
-    return [
-        {
-            "name": pod,
-            "node": scene.POD_NODES[pod],
-            "labels": {"app": "web"},
-            "addresses": [scene.pod_address(pod, family) for family in ADDRESSES],
-        }
-        for pod in pods
-    ]
-
-
-def to_service(client: str, family: int, protocol: str = "tcp") -> Attempt:
-    return Attempt(client, family, protocol, ADDRESSES[family], scene.PORT)
-
-
-def nft() -> str:
-    """The table as it is on the node."""
-    argv = ["ip", "netns", "exec", netns("a"), "nft", "list", "ruleset"]
-    return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
-
-
-def clients_remembered() -> str:
-    shown = nft()
-    return "".join(shown[shown.index(f"map service-sticky{family} ") :].split("\n\t}")[0] for family in ADDRESSES)
 
 
 def sctp_init(source: int, destination: int) -> bytes:
@@ -188,51 +137,6 @@ def test_datagrams_of_a_flow_leave_a_backend_that_goes_and_find_one_that_comes(
             connection.close()
 
 
-@pytest.mark.parametrize("protocol", ["tcp", "udp"])
-def test_clients_come_back_to_their_backend_until_it_goes_or_time_has_passed(
-    declarer: Declarer, clients: Clients, protocol: str
-) -> None:
-    def declare(seconds: int, *pods: str) -> None:
-        config = {"clientIP": {"timeoutSeconds": seconds}}
-        sticky = service(type="NodePort", sessionAffinity="ClientIP", sessionAffinityConfig=config)
-        for number, port in enumerate(sticky["spec"]["ports"], 30090):
-            port["nodePort"] = number
-        declarer.declare([sticky], endpoints=endpoints(*pods))
-
-    declare(600, *PODS)
-    for family in ADDRESSES:
-        chosen: dict[str, str] = {}
-        for client in ("pod", "outside", "one"):
-            first = clients.attempt([to_service(client, family, protocol)])[0].backend
-            assert {each.backend for each in clients.attempt([to_service(client, family, protocol)] * 25)} == {first}
-            chosen[client] = first
-        by_port = Attempt("outside", family, protocol, scene.NODES["a"][family], {"tcp": 30090, "udp": 30091}[protocol])
-        first = clients.attempt([by_port])[0].backend
-        assert {each.backend for each in clients.attempt([by_port] * 25)} == {first}
-        # Others come and go: it stays. It goes: another one, and that for good.
-        gone = chosen["pod"]
-        rest = [pod for pod in PODS if pod != gone]
-        other = next(client for client, backend in chosen.items() if client != "pod")
-        declare(600, *rest)
-        after = {each.backend for each in clients.attempt([to_service("pod", family, protocol)])}
-        assert len(after) == 1
-        assert gone not in after
-        again = {each.backend for each in clients.attempt([to_service("pod", family, protocol)] * 25)}
-        assert again == after
-        if chosen[other] != gone:
-            assert clients.attempt([to_service(other, family, protocol)])[0].backend == chosen[other]
-        declare(600, *PODS)
-        assert {each.backend for each in clients.attempt([to_service("pod", family, protocol)] * 25)} == after
-    declare(1, *PODS)
-    seen: set[str] = set()
-    limit = time.monotonic() + 20
-    while len(seen) < 2 and time.monotonic() < limit:
-        seen.update(each.backend for each in clients.attempt([to_service("pod", 4, protocol)]))
-        while scene.pod_address("pod", 4) in clients_remembered() and time.monotonic() < limit:
-            time.sleep(0.1)
-    assert len(seen) > 1
-
-
 def test_policies_see_the_backend(declarer: Declarer, clients: Clients) -> None:
     only_one = {
         "metadata": {"name": "only-one"},
@@ -269,31 +173,6 @@ def test_a_map_that_somebody_has_emptied_is_filled_again(declarer: Declarer, cli
     assert all(isinstance(operation.after, NftMap) for operation in result.operations)
     for family in ADDRESSES:
         assert clients.attempt([to_service("pod", family)])[0].backend == "one"
-
-
-def test_the_table_is_read_from_the_kernel_as_nft_tells_it(declarer: Declarer, clients: Clients) -> None:
-    documents = [case.documents("TCP", "SCTP") for case in scene.cases()]
-    sticky = service(sessionAffinity="ClientIP")
-    slices = [each for _service, found in documents for each in found]
-    declarer.declare([*(each for each, _slices in documents), sticky], slices, endpoints=endpoints(*PODS))
-    for family in ADDRESSES:
-        clients.attempt([to_service("pod", family), to_service("outside", family, "udp")])
-    with namespace.inside(netns("a")):
-        with open_netfilter() as nl:
-            found = nft_reading.read(nl)  # without asking nft
-        assert found == nft_objects.observe()[0]
-        assert {len(found["map", f"service-sticky{family}"].elements) for family in ADDRESSES} == {2}
-        assert len(found["set", "service-sources4"].elements) > 2
-        # What packets add is seen at the next look.
-        clients_before = found["map", "service-sticky4"].elements
-    clients.attempt([to_service("one", 4)])
-    with namespace.inside(netns("a")):
-        assert nft_reading.observe()[0]["map", "service-sticky4"].elements > clients_before
-        line = "add element inet podnet service-frontends4 { 10.96.7.9 . icmp . 80 : drop }"
-        subprocess.run(["nft", line], check=True, timeout=60)
-        with open_netfilter() as nl, pytest.raises(UnknownForm):
-            nft_reading.read(nl)
-        assert nft_reading.observe() == nft_objects.observe()
 
 
 def test_sctp_is_sent_on_as_well(declarer: Declarer, clients: Clients) -> None:
