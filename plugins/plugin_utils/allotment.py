@@ -89,7 +89,7 @@ def settle(
 
 
 def complete(documents: Sequence[Mapping[str, Any]], allotments: Sequence[Allotment]) -> list[dict[str, Any]]:
-    """The documents with all their cluster addresses and node ports."""
+    """The documents with all their cluster addresses and node ports, and without what no node reads."""
     own: dict[str, list[Allotment]] = {}
     for allotment in allotments:
         if allotment.released is None:
@@ -105,8 +105,13 @@ def name_of(document: Mapping[str, Any]) -> str:
 
 def _complete(document: Mapping[str, Any], own: Sequence[Allotment]) -> dict[str, Any]:
     spec = dict(document["spec"])
+    # Annotations of a document that has been read out of a cluster may be longer than all the rest.
+    metadata = {key: document["metadata"][key] for key in ("name", "namespace") if key in document["metadata"]}
+    short = {"metadata": metadata, "spec": spec}
+    if (document.get("status") or {}).get("loadBalancer"):
+        short["status"] = {"loadBalancer": document["status"]["loadBalancer"]}
     if not programmed(spec):
-        return dict(document)
+        return short
     addresses = [each.what for each in own if "/" not in each.what]
     # The first address stays the first: it is the service's own family.
     stated = given_addresses(spec)
@@ -116,7 +121,7 @@ def _complete(document: Mapping[str, Any], own: Sequence[Allotment]) -> dict[str
     spec["ports"] = [
         {**port, "nodePort": ports[port_name(port)]} if port_name(port) in ports else port for port in spec["ports"]
     ]
-    return {**document, "spec": spec}
+    return short
 
 
 def _in_order(addresses: Sequence[str], spec: Mapping[str, Any]) -> list[str]:

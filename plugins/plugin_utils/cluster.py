@@ -209,8 +209,9 @@ class Plan:
             "nodes": nodes,
             # Text, because templating walks through every container of a structure each time it is touched: for 1,000
             # nodes 0.2 s on every host (ansible#86881).
-            "services": json.dumps(self.services),
-            "endpoint_slices": json.dumps(draft.documents.slices),
+            # YAML has dates, of which nobody reads any here.
+            "services": json.dumps(self.services, default=str),
+            "endpoint_slices": json.dumps(draft.documents.slices, default=str),
             "peers": json.dumps([_as_peer(node) for _name, node in sorted(nodes.items())]),
         }
 

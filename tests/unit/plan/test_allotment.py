@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import ipaddress
 import json
 from typing import TYPE_CHECKING, Any
@@ -187,10 +188,17 @@ def test_the_plan_gives_them_out_and_writes_them_down(tmp_path: Path) -> None:
         return planning.run([Host("n1", given, "192.0.2.1")], [], str(tmp_path), allocate)
 
     services = [service("web", selector={"app": "web"})]
+    services[0]["metadata"]["creationTimestamp"] = dt.date(2026, 1, 31)
+    services[0]["status"] = {"loadBalancer": {}, "conditions": [{"lastTransitionTime": dt.date(2026, 1, 31)}]}
     outcome = run(True, podnet_services=services)
     assert outcome.problems == []
     assert outcome.plan is not None
-    assert json.loads(outcome.plan["services"])[0]["spec"]["clusterIPs"] == ["10.96.0.17"]
+    assert json.loads(outcome.plan["services"]) == [
+        {
+            "metadata": {"name": "web"},
+            "spec": {"clusterIPs": ["10.96.0.17"], "selector": {"app": "web"}, "ports": [{"port": 80}]},
+        }
+    ]
     assert '"10.96.0.17": {"service": "default/web"}' in (tmp_path / ".podnet-ledger.json").read_text()
     again = run(True, podnet_services=services)
     assert (again.before, again.plan) == (again.after, outcome.plan)
