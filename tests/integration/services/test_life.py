@@ -12,6 +12,8 @@ from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import pytest
+
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftMap
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import REPLACE, lines
@@ -137,7 +139,8 @@ def test_datagrams_of_a_flow_leave_a_backend_that_goes_and_find_one_that_comes(
             connection.close()
 
 
-def test_policies_see_the_backend(declarer: Declarer, clients: Clients) -> None:
+@pytest.mark.parametrize("backend", ["nftables", "iptables"])
+def test_policies_see_the_backend(declarer: Declarer, clients: Clients, backend: str) -> None:
     only_one = {
         "metadata": {"name": "only-one"},
         "spec": {
@@ -146,9 +149,9 @@ def test_policies_see_the_backend(declarer: Declarer, clients: Clients) -> None:
         },
     }
     known = [*endpoints("one", "two"), {**endpoints("pod")[0], "labels": {"app": "other"}}]
-    given = {"node": "a", "policies": [only_one], "namespaces": {}, "endpoints": known}
+    given = {"node": "a", "policies": [only_one], "namespaces": {}, "endpoints": known, "backend": backend}
     declarer.declare([service()], endpoints=known)
-    declarer.also(policy.KIND, given)
+    declarer.also(policy.KIND, {**given, "iptables_flavour": "nft"})
     try:
         for family in ADDRESSES:
             # Source and destination are those of the pods, not of the service: one reaches both, another pod neither.
@@ -157,11 +160,13 @@ def test_policies_see_the_backend(declarer: Declarer, clients: Clients) -> None:
         assert not declarer.declare([service()], endpoints=known).changed
         declarer.declare([])
         shown = nft()
-        assert "policy-" in shown
+        assert "policy-" in shown.lower()
         assert "service-" not in shown
     finally:
         declarer.also(policy.KIND, None)
-    assert nft() == ""
+    assert "policy-" not in nft().lower()
+    # Empty chains of its own are what iptables leaves.
+    subprocess.run(["ip", "netns", "exec", netns("a"), "nft", "flush", "ruleset"], check=True, timeout=60)
 
 
 def test_a_map_that_somebody_has_emptied_is_filled_again(declarer: Declarer, clients: Clients) -> None:
