@@ -66,7 +66,7 @@ def observe(prefix: str) -> dict[str, IpSet]:
         # One process for all of them.
         return parse(run(["ipset", "-"], stdin="".join(f"save {name}\n" for name in names)))
     except ToolError as error:
-        if error.returncode is None and "not installed" in error.stderr:
+        if error.returncode is None and "not installed" in error.stderr and not any_left(prefix):
             # Nobody has made a set either; an apply says that the tool is missing.
             return {}
         raise PodnetError(f"the IP sets cannot be read: {error}") from error
