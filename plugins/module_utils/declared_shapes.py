@@ -28,6 +28,16 @@ _DATAPLANE = {
     "nexthop_objects": str,
     "peers": list,  # there may be many thousands, which are checked while they are packed (resources/peers.py)
 }
+_ENDPOINTS = [
+    {
+        "namespace": str,
+        "name": str,
+        "node": str,
+        "labels": _TEXTS,
+        "addresses": [str],
+        "ports": [{"name": str, "protocol": str, "port": range(1, 65536)}],
+    }
+]
 _ETHERNET = {**_DATAPLANE, "vni": range(1, 2**24), "port": range(1, 65536), "mac": str, "addresses": [str]}
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -88,16 +98,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "fragments": range(1, 2**24 + 1),
         "policies": list,  # documents, which are taken apart by policy/documents.py
         "namespaces": {str: _TEXTS},
-        "endpoints": [
-            {
-                "namespace": str,
-                "name": str,
-                "node": str,
-                "labels": _TEXTS,
-                "addresses": [str],
-                "ports": [{"name": str, "protocol": str, "port": range(1, 65536)}],
-            }
-        ],
+        "endpoints": _ENDPOINTS,
     },
     "pod": {
         "name": str,
@@ -116,6 +117,16 @@ SHAPES: dict[str, dict[str, Any]] = {
             {"dst": str, "via": str, "dev": str, "onlink": bool, "metric": range(2**32), "table": range(1, 2**32)}
         ],
         "nexthop_objects": str,
+    },
+    "service": {
+        "node": str,
+        "backend": str,
+        "blocks": [str],
+        "pods": [str],
+        "ranges": [str],
+        "services": list,  # documents, which are taken apart by service/documents.py
+        "slices": list,
+        "endpoints": _ENDPOINTS,
     },
     "sysctl": {"settings": _TEXTS, "former": _TEXTS, "made": [str]},
     "tunnel_filter": {"protocol": str, "port": (range(1, 65536), type(None)), "bridge": str, "peers": [str]},

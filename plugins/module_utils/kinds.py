@@ -21,6 +21,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
     pod,
     policy,
     route,
+    service,
     sysctl,
     tunnel_filter,
     vxlan,
@@ -28,7 +29,8 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
 )
 
 _MODULES = (
-    *(bridge, cni_network, forward_accept, ipam_block, ipam_pool, persist, pod, policy, route, sysctl, tunnel_filter),
+    *(bridge, cni_network, forward_accept, ipam_block, ipam_pool, persist, pod, policy, route, service),
+    *(sysctl, tunnel_filter),
     *(bgp, geneve, host_gw, ipip, vxlan, wireguard),
 )
 KINDS: Sequence[Kind] = sorted((module.KIND for module in _MODULES), key=lambda kind: -kind.rank)

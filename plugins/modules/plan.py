@@ -14,6 +14,8 @@ description:
   - Gives each node a block of every address family that the pools have, and writes that down in the ledger. No block is
     given twice; a node keeps its blocks; those of a node that left the inventory rest for C(podnet_block_rest) seconds
     before another node may have them.
+  - Gives services the cluster addresses and node ports that they do not name themselves, which is written down in the
+    ledger likewise.
   - Returns the plan as the fact C(podnet_plan). Roles take their node's part out of it with the filters
     P(podnet.fabric.node#filter) and P(podnet.fabric.peers#filter).
   - The nodes are the hosts of the group C(podnet), or all hosts of the inventory when there is no such group, without
@@ -102,7 +104,9 @@ ansible_facts:
           type: str
           sample: podnet
         settings:
-          description: The cluster-wide C(podnet_) variables without the prefix, defaults filled in.
+          description: >-
+            The cluster-wide C(podnet_) variables without the prefix, defaults filled in, but for C(podnet_services) and
+            C(podnet_endpoint_slices).
           type: dict
           sample: {vxlan_vni: 84, vxlan_port: 4789, bridge_name: podnet0}
         pools:
@@ -129,6 +133,12 @@ ansible_facts:
           description: Path of the ledger, or the endpoints and the key of etcd.
           type: str
           sample: inventories/lab/.podnet-ledger.json
+        services:
+          description: The services with all their addresses and node ports, as JSON text.
+          type: str
+        endpoint_slices:
+          description: The EndpointSlices of the inventory, as JSON text.
+          type: str
         peers:
           description: The nodes again, as JSON text for the filter P(podnet.fabric.peers#filter).
           type: str

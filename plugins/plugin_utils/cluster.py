@@ -160,6 +160,15 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Documents:
+    """Services and EndpointSlices of the inventory, checked, and the ranges that services get their addresses from."""
+
+    services: tuple[Mapping[str, Any], ...] = ()
+    slices: tuple[Mapping[str, Any], ...] = ()
+    ranges: tuple[ServiceRange, ...] = ()
+
+
+@dataclass(frozen=True)
 class Draft:
     """A checked inventory: all of the plan but the blocks."""
 
@@ -173,6 +182,7 @@ class Draft:
     wants: Mapping[str, int] = field(default_factory=dict)  # podnet_blocks, by node
     pins: Mapping[str, tuple[Network, ...]] = field(default_factory=dict)  # podnet_node_blocks, by node
     reports: Mapping[str, Any] = field(default_factory=dict)  # how full nodes are: ledger_growth.Reported, by node
+    documents: Documents = Documents()
 
 
 @dataclass(frozen=True)
@@ -184,6 +194,7 @@ class Plan:
     usage: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # pool: blocks held, blocks resting
     identities: Mapping[str, str] = field(default_factory=dict)  # of nodes that have another one than their name
     reserved: Mapping[str, int] = field(default_factory=dict)  # pool: blocks that no node has or gets
+    services: tuple[Mapping[str, Any], ...] = ()  # with their addresses and node ports
 
     def as_facts(self) -> dict[str, Any]:
         """Return the plan as ansible_facts carries it."""
@@ -198,6 +209,9 @@ class Plan:
             "nodes": nodes,
             # Text, because templating walks through every container of a structure each time it is touched: for 1,000
             # nodes 0.2 s on every host (ansible#86881).
+            # YAML has dates, of which nobody reads any here.
+            "services": json.dumps(self.services, default=str),
+            "endpoint_slices": json.dumps(draft.documents.slices, default=str),
             "peers": json.dumps([_as_peer(node) for _name, node in sorted(nodes.items())]),
         }
 

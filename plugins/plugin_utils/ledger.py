@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 import ipaddress
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Block, Network, Pool
@@ -20,6 +20,8 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_pins import w
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from ansible_collections.podnet.fabric.plugins.plugin_utils.allotment import Allotment
 
 
 class Entry(NamedTuple):
@@ -40,10 +42,11 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Ledger:
-    """All blocks ever handed out and not handed on, in the order of their addresses."""
+    """All blocks ever handed out and not handed on, in the order of their addresses; and what services have."""
 
     cluster: str
     entries: tuple[Entry, ...] = ()
+    services: tuple[Allotment, ...] = ()  # what services have, in the order that ledger_services writes
 
 
 class Shortage(NamedTuple):
@@ -143,7 +146,8 @@ def settle(
         if without:
             shortages.append(_shortage(family, list(without), entries + new, now, rest))
     settled = sorted(_without_taken(entries, new) + new, key=lambda entry: entry.span)
-    return Settlement(Ledger(ledger.cluster, tuple(settled)), strays, tuple(shortages), tuple(taken))
+    ledger = replace(ledger, entries=tuple(settled))
+    return Settlement(ledger, strays, tuple(shortages), tuple(taken))
 
 
 def blocks_by_node(ledger: Ledger) -> dict[str, tuple[Block, ...]]:

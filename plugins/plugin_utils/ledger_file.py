@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.plugin_utils import ledger_text
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import Ledger
+from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_services import RESTORE
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_text import LedgerError
 from ansible_collections.podnet.fabric.plugins.plugin_utils.problem import Problem
 
@@ -47,7 +48,7 @@ class FileStore:
                 return Ledger(self.cluster)
             except UnicodeDecodeError:
                 found = "bytes that are no text"
-                raise LedgerError([self._problem(found, "a ledger of podnet.fabric", ledger_text.RESTORE)]) from None
+                raise LedgerError([self._problem(found, "a ledger of podnet.fabric", RESTORE)]) from None
         return ledger_text.parse(text, str(self.path), self.cluster)
 
     def update(self, transition: Callable[[Ledger], Ledger]) -> tuple[Ledger, Ledger]:

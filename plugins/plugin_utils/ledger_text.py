@@ -6,16 +6,17 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from datetime import UTC, datetime
 from typing import Any
 
+from ansible_collections.podnet.fabric.plugins.plugin_utils import ledger_services
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import Entry, Ledger
+from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_services import RESTORE, seconds_of, time_text
 from ansible_collections.podnet.fabric.plugins.plugin_utils.problem import Problem, show
 
-FORMAT = 1
-TIME = "%Y-%m-%dT%H:%M:%SZ"
+FORMAT = 2
+"""Written only where services have something: 1 is the same without them."""
+HEAD = ["format", "cluster", "blocks"]
 KEYS = {"pool", "node", "order", "released", "identity"}
-RESTORE = "restore the file from version control or a backup; do not delete it while nodes run"
 
 
 class LedgerError(Exception):
@@ -30,7 +31,9 @@ def render(ledger: Ledger) -> str:
     """Return the text of a ledger."""
     blocks = [f"    {json.dumps(str(entry.network))}: {json.dumps(_as_dict(entry))}" for entry in ledger.entries]
     body = "{\n" + ",\n".join(blocks) + "\n  }" if blocks else "{}"
-    return f'{{\n  "format": {FORMAT},\n  "cluster": {json.dumps(ledger.cluster)},\n  "blocks": {body}\n}}\n'
+    head = f'{{\n  "format": {FORMAT if ledger.services else 1},\n  "cluster": {json.dumps(ledger.cluster)},\n'
+    more = f',\n  "services": {ledger_services.render(ledger.services)}' if ledger.services else ""
+    return f'{head}  "blocks": {body}{more}\n}}\n'
 
 
 def parse(text: str, name: str, cluster: str) -> Ledger:
@@ -47,9 +50,10 @@ def parse(text: str, name: str, cluster: str) -> Ledger:
     if not problems:
         entries.sort(key=lambda entry: entry.span)
         problems = _conflicts(entries, name)
-    if problems:
-        raise LedgerError(problems)
-    return Ledger(cluster, tuple(entries))
+    services, more = ledger_services.parse(content.get("services", {}), name)
+    if problems or more:
+        raise LedgerError(problems + more)
+    return Ledger(cluster, tuple(entries), services)
 
 
 def _as_dict(entry: Entry) -> dict[str, Any]:
@@ -59,11 +63,6 @@ def _as_dict(entry: Entry) -> dict[str, Any]:
     if entry.identity is not None:
         fields["identity"] = entry.identity
     return fields
-
-
-def time_text(seconds: int) -> str:
-    """Return a time as the ledger writes it."""
-    return datetime.fromtimestamp(seconds, UTC).strftime(TIME)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -84,9 +83,11 @@ def _check_head(content: Any, name: str, cluster: str) -> None:
         found = f"format {known}, of a newer version"
         cure = "run a podnet.fabric at least as new as the one that wrote the file"
         raise LedgerError([Problem(name, found, f"format {FORMAT}", cure)])
-    if content.keys() != {"format", "cluster", "blocks"} or not isinstance(content["blocks"], dict):
+    keys = HEAD if known == 1 else [*HEAD, "services"]
+    if content.keys() != set(keys) or not all(isinstance(content[key], dict) for key in keys[2:]):
         found = f"the keys {', '.join(content)}"
-        raise LedgerError([Problem(name, found, "format, cluster and blocks", RESTORE)])
+        wanted = f"{', '.join(keys[:-1])} and {keys[-1]}"
+        raise LedgerError([Problem(name, found, wanted, RESTORE)])
     if content["cluster"] != cluster:
         cure = "set podnet_ledger.path to this cluster's own file, or podnet_cluster back to the ledger's name"
         found = f"the ledger of cluster {show(content['cluster'])}"
@@ -114,7 +115,7 @@ def _entry(key: str, value: Any, name: str, problems: list[Problem]) -> Entry:
     released: int | None = None
     if "released" in value:
         try:
-            released = int(datetime.strptime(value["released"], TIME).replace(tzinfo=UTC).timestamp())
+            released = seconds_of(value["released"])
         except (TypeError, ValueError):
             problems.append(
                 Problem(f"{path}.released", show(value["released"]), "a time such as 2026-01-31T12:00:00Z", RESTORE)

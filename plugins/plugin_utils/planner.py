@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.plugin_utils import (
@@ -14,12 +15,22 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils import (
     ledger_growth,
     ledger_nodes,
     ledger_pins,
-    ledger_text,
     node_check,
     policy_check,
     pool_check,
+    service_check,
 )
-from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import Draft, Network, Plan, Pool, ServiceRange
+from ansible_collections.podnet.fabric.plugins.plugin_utils.allotment import VARIABLE as SERVICES
+from ansible_collections.podnet.fabric.plugins.plugin_utils.allotment import Needs, complete
+from ansible_collections.podnet.fabric.plugins.plugin_utils.allotment import settle as settle_services
+from ansible_collections.podnet.fabric.plugins.plugin_utils.cluster import (
+    Documents,
+    Draft,
+    Network,
+    Plan,
+    Pool,
+    ServiceRange,
+)
 from ansible_collections.podnet.fabric.plugins.plugin_utils.dataplanes import DATAPLANES
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import (
     Entry,
@@ -31,6 +42,7 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import (
     settle,
     usage_by_pool,
 )
+from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_services import time_text
 from ansible_collections.podnet.fabric.plugins.plugin_utils.problem import Problem, names
 from ansible_collections.podnet.fabric.plugins.plugin_utils.schema import PREFIX, is_secret
 from ansible_collections.podnet.fabric.plugins.plugin_utils.settings import Host, settle_settings
@@ -38,6 +50,7 @@ from ansible_collections.podnet.fabric.plugins.plugin_utils.settings import Host
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+SLICES = "podnet_endpoint_slices"
 BLOCK_SIZE = {4: 24, 6: 64}
 
 
@@ -78,6 +91,7 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     problems += crosscheck.device_problems(cluster, nodes)
     problems += dataplane_check.problems(cluster, nodes, pools)
     problems += policy_check.problems(cluster)
+    problems += service_check.problems(cluster, services)
     speakers = bgp_check.speakers(cluster, settings.node)
     problems += bgp_check.problems(cluster, speakers, nodes, pools)
     problems += node_check.identity_problems(str(cluster.get("podnet_cluster", "")), nodes)
@@ -92,9 +106,14 @@ def draft(hosts: Sequence[Host]) -> Drafted:
         return Drafted(None, cluster, problems, warnings)
     short = {name.removeprefix(PREFIX): value for name, value in cluster.items() if not is_secret(name)}
     short["pools"] = [{key: pool.as_dict()[key] for key in pool.as_dict() if key != "family"} for pool in pools]
+    for each in (SERVICES, SLICES):
+        del short[each.removeprefix(PREFIX)]  # there may be many: they travel as text (cluster.Plan)
+    documents = Documents(tuple(cluster[SERVICES]), tuple(cluster[SLICES]), services)
     growth = _of_nodes(settings.node, "podnet_growth")
     reports = {host.name: ledger_growth.read(host.facts, growth[host.name]) for host in hosts}
-    drawn = Draft(short["cluster"], short, pools, tuple(nodes), mtu, overhead, speakers, wants, pins, reports)
+    drawn = Draft(
+        short["cluster"], short, pools, tuple(nodes), mtu, overhead, speakers, wants, pins, reports, documents
+    )
     return Drafted(drawn, cluster, [], warnings)
 
 
@@ -110,11 +129,20 @@ def _of_nodes(settled: Mapping[str, Mapping[str, Any]], variable: str) -> dict[s
     return {name: values[variable] for name, values in settled.items() if variable in values}
 
 
+def place_services(drawn: Draft, ledger: Ledger, now: int) -> tuple[Ledger, list[Problem]]:
+    """Return the ledger with cluster addresses and node ports for every service, and why there are none for some."""
+    needs = Needs(drawn.documents.ranges, service_check.node_ports(drawn.settings["service_node_ports"]))
+    documents, rest = drawn.documents.services, drawn.settings["block_rest"]
+    services, problems = settle_services(ledger.services, documents, needs, now, rest)
+    return replace(ledger, services=services), problems
+
+
 def finish(drawn: Draft, ledger: Ledger, now: int) -> Plan:
     """Return the plan with the blocks that the settled ledger gives."""
     rest = drawn.settings["block_rest"]
     usage, reserved = usage_by_pool(ledger, now, rest), reserved_by_pool(ledger, drawn.pools, now, rest)
-    return Plan(drawn, blocks_by_node(ledger), usage, ledger_nodes.identities(ledger), reserved)
+    services = complete(drawn.documents.services, ledger.services)
+    return Plan(drawn, blocks_by_node(ledger), usage, ledger_nodes.identities(ledger), reserved, tuple(services))
 
 
 def placement_problems(settlement: Settlement, ledger_name: str, rest: int) -> list[Problem]:
@@ -128,7 +156,7 @@ def placement_problems(settlement: Settlement, ledger_name: str, rest: int) -> l
     return [
         *(_stray(pool, found, ledger_name) for pool, found in strays.items()),
         *(_short(shortage) for shortage in settlement.shortages),
-        *ledger_pins.taken_problems(settlement.taken, lambda released: ledger_text.time_text(released + rest)),
+        *ledger_pins.taken_problems(settlement.taken, lambda released: time_text(released + rest)),
     ]
 
 
@@ -175,7 +203,7 @@ def _stray(pool: str, entries: Sequence[Entry], ledger_name: str) -> Problem:
 def _short(shortage: Shortage) -> Problem:
     usage = f"{shortage.held} owned, {shortage.resting} resting"
     if shortage.rested is not None:
-        usage += f", the first until {ledger_text.time_text(shortage.rested)}"
+        usage += f", the first until {time_text(shortage.rested)}"
     found = f"no free IPv{shortage.family} block for {names(shortage.nodes)} ({usage})"
     cure = f"add an IPv{shortage.family} pool"
     if shortage.resting:

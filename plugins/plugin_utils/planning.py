@@ -87,9 +87,10 @@ def run(
 def _settled(drawn: Draft, ledger: Ledger, now: int, name: str) -> Ledger:
     settlement = planner.place(drawn, ledger, now)
     problems = planner.placement_problems(settlement, name, drawn.settings["block_rest"])
-    if problems:
-        raise LedgerError(problems)
-    return ledger_nodes.distinct(settlement.ledger)
+    settled, more = planner.place_services(drawn, settlement.ledger, now)
+    if problems or more:
+        raise LedgerError(problems + more)
+    return ledger_nodes.distinct(settled)
 
 
 def _read_problems(store: Store, request: Request, names: Sequence[str]) -> list[Problem]:

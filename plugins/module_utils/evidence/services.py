@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which implementation turns a service's address into an endpoint's, by the traces of kube-proxy and its likes."""
+"""Which implementation turns a service's address into an endpoint's, by the traces of ours and of others."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.evidence.traces import Traces
 
 NONE = "none"
+OURS = ("inet", "podnet")
 _SERVICE_DEVICES = {"kube-ipvs0": "kube-proxy", "kube-dummy-if": "kube-router"}
 
 
@@ -57,7 +58,9 @@ def _ipvs(traces: Traces) -> list[str]:
 
 def _nftables(traces: Traces) -> list[str]:
     tables = sorted({(chain.family, chain.table) for chain in traces.chains if chain.table == "kube-proxy"})
-    return [f"nft table {family} {table}" for family, table in tables]
+    ours = any((chain.family, chain.table) == OURS and chain.name.startswith("service-") for chain in traces.chains)
+    texts = [f"nft table {family} {table}" for family, table in tables]
+    return [*texts, f"chains service-* of podnet.fabric in nft table {' '.join(OURS)}"] if ours else texts
 
 
 def _iptables(traces: Traces) -> list[str]:

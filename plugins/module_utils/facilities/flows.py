@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
-PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
+IPPROTO_UDP = 17
+PROTOCOLS = {6: "tcp", IPPROTO_UDP: "udp", 132: "sctp"}
 """IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP (linux/in.h), which have ports."""
 
 
@@ -52,6 +53,13 @@ def observe(addresses: Collection[bytes], unwanted: Callable[[TrackedFlow], bool
             if entry.original.source in addresses or entry.reply.source in addresses
         )
         return {(flow.entry.key, flow.entry.id): flow for flow in found if unwanted(flow)}
+
+
+def observe_datagrams(unwanted: Callable[[Entry], bool]) -> dict[Hashable, TrackedFlow]:
+    """The UDP flows of which a judge says that they may not be."""
+    with open_netfilter() as nl:
+        found = [entry for entry in dump_entries(nl) if entry.original.protocol == IPPROTO_UDP and unwanted(entry)]
+    return {(entry.key, entry.id): _flow(entry) for entry in found}
 
 
 def _flow(entry: Entry) -> TrackedFlow:

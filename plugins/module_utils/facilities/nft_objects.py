@@ -24,6 +24,12 @@ TABLE = "inet podnet"
 BRIDGE_TABLE = "bridge podnet"
 MARK = "podnet.fabric"
 """Our table's comment, for people, and the name of an empty chain in it: nft 1.0.6 leaves comments out of JSON."""
+VERDICT = "verdict"
+JOINED = " . "
+NUMBER = "integer"
+PROTOCOL = "inet_proto"
+PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
+"""What nft says by number where the node has no /etc/protocols."""
 
 
 class NftTable(NamedTuple):
@@ -37,7 +43,8 @@ class NftTable(NamedTuple):
 class NftSet(NamedTuple):
     """A set of prefixes in CIDR notation or, not ``interval``, of plain addresses. ``type`` is ipv4_addr or ipv6_addr.
 
-    Plain addresses are looked up by hash: at any number of them a packet and a change cost the same.
+    Plain addresses are looked up by hash: at any number of them a packet and a change cost the same. Where ``type``
+    joins several by " . ", so do the elements, and with ``interval`` a prefix of full length stands as its address.
     """
 
     name: str
@@ -47,14 +54,17 @@ class NftSet(NamedTuple):
 
 
 class NftMap(NamedTuple):
-    """A verdict map: plain addresses to the chains that a packet then passes through.
+    """Keys to values, each as a text. ``type`` as of a set that is not ``interval``, or ifname for interfaces.
 
-    ``type`` is that of a set, or ifname, with names of interfaces in the place of addresses.
+    The ``value`` is of a type too, or "verdict": "jump" or "goto" and a chain, "drop". What stands in a ``dynamic`` map
+    packets have put there, and it goes by itself after a while.
     """
 
     name: str
     type: str
     elements: frozenset[tuple[str, str]]
+    value: str = VERDICT
+    dynamic: bool = False
 
 
 class NftChain(NamedTuple):
@@ -114,30 +124,63 @@ def parse(entries: Sequence[dict[str, Any]], table: str = TABLE) -> tuple[Object
 
 
 def _set(entry: dict[str, Any]) -> NftSet:
-    # An element with a comment is {"elem": {"val": ...}}. Plain addresses, of which there may be many, are as printed.
-    elements = [_value(element) for element in entry.get("elem", ())]
-    interval = "interval" in entry.get("flags", ())
-    texts = map(_prefix, elements) if interval else map(str, elements)
-    return NftSet(entry["name"], str(entry["type"]), frozenset(texts), interval)
+    sort = _type(entry["type"])
+    elements, interval = entry.get("elem", ()), "interval" in entry.get("flags", ())
+    if JOINED in sort:
+        texts = {_joined(element, sort.split(JOINED)) for element in elements}
+    else:
+        # One with a comment is {"elem": {"val": ...}}. Plain addresses, of which there may be many, are as printed.
+        texts = set(map(_prefix if interval else str, map(_value, elements)))
+    return NftSet(entry["name"], sort, frozenset(texts), interval)
 
 
 def _map(entry: dict[str, Any]) -> NftMap:
-    elements = ((_plain(key), _target(value)) for key, value in entry.get("elem", ()))
-    return NftMap(entry["name"], str(entry["type"]), frozenset(elements))
+    sort, value = _type(entry["type"]), _type(entry["map"])
+    keys, values = sort.split(JOINED), value.split(JOINED)
+    elements = frozenset(
+        (_joined(key, keys), _verdict(what) if value == VERDICT else _joined(what, values))
+        for key, what in entry.get("elem", ())
+    )
+    return NftMap(entry["name"], sort, elements, value, dynamic="timeout" in entry.get("flags", ()))
 
 
-def _target(value: Any) -> str:
-    """The chain that a packet is led to. Any other verdict or value is of somebody else's making."""
-    target = value["jump"].get("target") if isinstance(value, dict) and isinstance(value.get("jump"), dict) else None
-    return target if isinstance(target, str) else json.dumps(value, sort_keys=True)
+def _type(printed: Any) -> str:
+    if isinstance(printed, dict):
+        # From nft 1.1 on a type that has been declared by expressions is told by them (set_key_dtype_json() of json.c).
+        expression = printed["typeof"]
+        return JOINED.join(map(_type_of, expression.get("concat", [expression])))
+    return JOINED.join(printed) if isinstance(printed, list) else str(printed)
+
+
+def _type_of(expression: dict[str, Any]) -> str:
+    (word, what), *_more = expression.items()
+    if word == "payload":
+        address = what["field"] in ("saddr", "daddr")
+        return {"ip": "ipv4_addr", "ip6": "ipv6_addr"}.get(what["protocol"], "") if address else "inet_service"
+    return {"meta": PROTOCOL, "numgen": NUMBER}.get(word, word)
+
+
+def _verdict(verdict: Any) -> str:
+    """What is done with a packet; more than we ask for is of somebody else's making."""
+    if not isinstance(verdict, dict) or len(verdict) != 1:
+        return json.dumps(verdict, sort_keys=True)
+    ((word, what),) = verdict.items()
+    target = what.get("target") if isinstance(what, dict) else None
+    return f"{word} {target}" if isinstance(target, str) else word if what is None else json.dumps(verdict)
+
+
+def _joined(element: Any, types: Sequence[str]) -> str:
+    """An element as it is written: its parts in the order of their types."""
+    element = _value(element)
+    parts = element["concat"] if isinstance(element, dict) and "concat" in element else [element]
+    return JOINED.join(
+        PROTOCOLS.get(part, str(part)) if sort == PROTOCOL else _prefix(part) if isinstance(part, dict) else str(part)
+        for part, sort in zip(parts, types)
+    )
 
 
 def _value(element: Any) -> Any:
     return element["elem"]["val"] if isinstance(element, dict) and "elem" in element else element
-
-
-def _plain(element: Any) -> str:
-    return str(_value(element))
 
 
 def _prefix(element: Any) -> str:

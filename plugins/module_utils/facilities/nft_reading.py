@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_objects
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_joined, nft_objects
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
     MARK,
     TABLE,
@@ -88,7 +88,9 @@ def read(nl: Netlink, table: str = TABLE) -> Objects:
             return before[table]
         found = _read(nl) if table == TABLE else _by_nft(nl, table)
         if nf_tables.generation(nl) == generation:
-            _known = _Known(namespace, generation, {**before, table: found}) if namespace else None
+            kept = namespace and not any(isinstance(obj, NftMap) and obj.dynamic for obj in found.values())
+            # What packets put into a map makes no other generation.
+            _known = _Known(namespace, generation, {**before, table: found}) if kept else None
             return found
     raise UnknownForm(table)
 
@@ -167,13 +169,13 @@ def _read(nl: Netlink) -> Objects:
 
 def _set(nl: Netlink, told: nf_tables.Set) -> tuple[str, NftSet | NftMap]:
     if told.type not in TYPES or told.size != TYPES[told.type][1]:
-        raise UnknownForm(told.name)
+        return nft_joined.read(nl, NAME, told)
     name, size = TYPES[told.type]
     if told.flags == nf_tables.MAP:
         elements = list(nf_tables.dump_elements(nl, NAME, told.name))
         if any(each.code != nf_tables.JUMP or each.flags for each in elements):
             raise UnknownForm(told.name)
-        pairs = frozenset((IP_TEXTS[each.key], each.chain) for each in elements)
+        pairs = frozenset((IP_TEXTS[each.key], f"jump {each.chain}") for each in elements)
         return "map", NftMap(told.name, name, pairs)
     if told.flags == nf_tables.INTERVAL:
         begins, ends = nf_tables.dump_bounds(nl, NAME, told.name, size)

@@ -11,8 +11,10 @@ from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyE
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
     BRIDGE_TABLE,
+    JOINED,
     MARK,
     TABLE,
+    VERDICT,
     NftChain,
     NftMap,
     NftSet,
@@ -20,9 +22,17 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objec
     digest,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_reading import observe
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_script import (
+    hooked,
+    in_turn,
+    map_gains,
+    map_losses,
+    set_changes,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import open_netfilter
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nft_remember import Remember, append
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import (
-    CREATE,
     DELETE,
     REPLACE,
     Operation,
@@ -31,21 +41,27 @@ from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import Objects
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 
-def part(is_mine: Callable[[tuple[str, str]], bool], desired: Objects, facility: NftFacility | None = None) -> Target:
+def part(
+    is_mine: Callable[[tuple[str, str]], bool],
+    desired: Objects,
+    facility: NftFacility | None = None,
+    seen: tuple[Objects, list[str]] | None = None,
+) -> Target:
     """One kind's part of a table of ours, which several kinds share.
 
     :param is_mine: whether the kind has an object in its charge, by sort ("set", "chain") and name
     :param desired: its objects, without the table
     :param facility: which table; ``inet podnet`` when left out
+    :param seen: what ``observe`` has told, where that was asked before
     """
     facility = facility or NFTABLES
-    current, conflicts = observe(facility.table)
+    current, conflicts = seen or observe(facility.table)
     table_key = ("table", facility.table)
     if current.keys() == {table_key}:
         scope = current
@@ -64,7 +80,7 @@ def leaves_nothing(operations: Sequence[Operation], table: str = TABLE) -> bool:
 
 
 class NftFacility:
-    """Sets and chains of a table. Rule texts are looked up by digest in what ``rule`` has registered."""
+    """Sets, maps and chains of a table. Rule texts are looked up by digest in what ``rule`` has registered."""
 
     deletes_first = False
 
@@ -72,16 +88,27 @@ class NftFacility:
         self.name = name
         self.table = table
         self._texts: dict[str, str] = {}
+        self._learning: dict[str, Remember] = {}
 
     def rule(self, text: str) -> str:
         """Register a rule's text and give its digest."""
         self._texts[digest(text)] = text
         return digest(text)
 
+    def remember(self, family: int, protocol: str, name: str, seconds: int) -> str:
+        """Register a rule that fills a map of clients, as `Remember` has it, and give its digest."""
+        ip = "ip" if family == 4 else "ip6"
+        key = f"{ip} saddr . ct original {ip} daddr . meta l4proto . ct original proto-dst"
+        text = f"meta l4proto {protocol} update @{name} {{ {key} timeout {seconds}s : {ip} daddr . th dport }}"
+        self._learning[self.rule(text)] = Remember(family, protocol, name, seconds, digest(text))
+        return digest(text)
+
     def parents(self, obj: Any) -> Sequence[Reference]:
         return ()
 
     def immutable(self, before: Any, after: Any) -> bool:
+        if isinstance(after, NftMap):
+            return (before.type, before.value, before.dynamic) != (after.type, after.value, after.dynamic)
         return isinstance(after, NftSet) and (before.type, before.interval) != (after.type, after.interval)
 
     def describe(self, obj: Any) -> dict[str, Any]:
@@ -90,8 +117,9 @@ class NftFacility:
         if isinstance(obj, NftSet):
             return {"set": f"set {obj.name}", "type": obj.type, "elements": ",".join(sorted(obj.elements))}
         if isinstance(obj, NftMap):
-            texts = sorted(f"{address} : {chain}" for address, chain in obj.elements)
-            return {"map": f"map {obj.name}", "type": obj.type, "elements": ",".join(texts)}
+            texts = sorted(f"{key} : {value}" for key, value in obj.elements)
+            sort = obj.type if obj.value == VERDICT else f"{obj.type} : {obj.value}"
+            return {"map": f"map {obj.name}", "type": sort, "elements": ",".join(texts)}
         fields: dict[str, Any] = {"chain": f"chain {obj.name}", "type": obj.type, "hook": obj.hook}
         fields.update(priority=obj.priority, rules="; ".join(self._texts.get(rule, rule) for rule in obj.rules))
         return fields
@@ -99,13 +127,26 @@ class NftFacility:
     def apply(self, operations: Sequence[Operation], host: Host) -> None:
         if self.table == TABLE and all(map(_changes_addresses, operations)) and self._change_addresses(operations):
             return
-        for part_of_them in _in_turn(operations):
+        for part_of_them in in_turn(operations):
             try:
                 run(["nft", "-f", "-"], stdin=self.script(part_of_them, leaves_nothing(part_of_them, self.table)))
             except ToolError as error:
                 raise ApplyError(
                     [f"{self.name}: the transaction was refused, nothing of it holds: {error.stderr}"]
                 ) from error
+            self._learn([operation.after for operation in part_of_them if isinstance(operation.after, NftChain)])
+
+    def _learn(self, chains: Sequence[NftChain]) -> None:
+        """What nft cannot write. Nothing else is in such a chain, and where it is new, nothing leads there yet."""
+        rules = [
+            (chain.name, self._learning[rule]) for chain in chains for rule in chain.rules if rule in self._learning
+        ]
+        if not rules:
+            return
+        with open_netfilter() as nl:
+            failures = append(nl, self.table.split()[1], rules)
+        if failures:
+            raise ApplyError([f"{self.name}: rule that fills a map: {error}" for error in failures])
 
     def _change_addresses(self, operations: Sequence[Operation]) -> bool:
         before, after = ([getattr(operation, end) for operation in operations] for end in ("before", "after"))
@@ -130,97 +171,31 @@ class NftFacility:
         table = self.table
         words = [f'add table {table} {{ comment "{MARK}"; }}', f"add chain {table} {MARK}"]
         words += [f"flush chain {table} {operation.before.name}" for operation in chains if operation.before]
-        words += [line for operation in maps for line in _map_losses(table, operation)]
+        words += [line for operation in maps for line in map_losses(table, operation)]
         words += [
             f"delete chain {table} {operation.before.name}"
             for operation in chains
             if operation.before and (not operation.after or operation.before[:4] != operation.after[:4])
         ]
         for operation in sets:
-            words += _set_changes(table, operation)
+            words += set_changes(table, operation)
         wanted = [operation.after for operation in chains if operation.after]
-        words += [f"add chain {table} {chain.name}{_hooked(chain)}" for chain in wanted]
-        words += [line for operation in maps for line in _map_gains(table, operation)]
+        words += [f"add chain {table} {chain.name}{hooked(chain)}" for chain in wanted]
+        words += [line for operation in maps for line in map_gains(table, operation)]
         for chain in wanted:
-            words += [f'add rule {table} {chain.name} {self._texts[rule]} comment "{rule}"' for rule in chain.rules]
+            words += [
+                f'add rule {table} {chain.name} {self._texts[rule]} comment "{rule}"'
+                for rule in chain.rules
+                if rule not in self._learning
+            ]
         if last:
             words.append(f"delete table {table}")
         return "\n".join(words) + "\n"
 
 
 def _changes_addresses(operation: Operation) -> bool:
-    return operation.verb == REPLACE and isinstance(operation.after, NftSet) and not operation.after.interval
-
-
-def _in_turn(operations: Sequence[Operation]) -> list[Sequence[Operation]]:
-    """What maps are going to lead to is made in a transaction before.
-
-    A packet that is on its way through a chain when a transaction takes effect goes on by the rules of before it, but
-    finds the elements of after it. A chain that is as new as the element that leads there would be an empty one to it
-    (nft_do_chain() and nft_set_do_lookup() in net/netfilter).
-    """
-    if not any(isinstance(operation.after, NftMap) for operation in operations):
-        return [operations]
-    first = [operation for operation in operations if operation.verb == CREATE and _is_led_to(operation.after)]
-    return [first, [operation for operation in operations if operation not in first]] if first else [operations]
-
-
-def _is_led_to(obj: Any) -> bool:
-    """A map is when it is new: no rule of before finds its elements."""
-    return isinstance(obj, (NftSet, NftMap)) or (isinstance(obj, NftChain) and not obj.hook)
-
-
-def _hooked(chain: NftChain) -> str:
-    if not chain.hook:
-        return ""
-    return f" {{ type {chain.type} hook {chain.hook} priority {chain.priority}; policy accept; }}"
-
-
-def _map_losses(table: str, operation: Operation) -> list[str]:
-    """What a map no longer says. One that goes loses all of it first: its chains may be gone at once."""
-    had: NftMap | None = operation.before
-    if had is None:
-        return []
-    kept = operation.after.elements if operation.verb == REPLACE else frozenset()
-    words = _elements(table, "delete", had.name, [_key(had, key) for key, _chain in had.elements - kept])
-    return words if operation.verb == REPLACE else [*words, f"delete map {table} {had.name}"]
-
-
-def _map_gains(table: str, operation: Operation) -> list[str]:
-    wanted: NftMap | None = operation.after
-    if wanted is None:
-        return []
-    had = operation.before.elements if operation.verb == REPLACE else frozenset()
-    words = [] if operation.verb == REPLACE else [f"add map {table} {wanted.name} {{ type {wanted.type} : verdict; }}"]
-    new = [f"{_key(wanted, key)} : jump {chain}" for key, chain in wanted.elements - had]
-    return words + _elements(table, "add", wanted.name, new)
-
-
-def _key(of: NftMap, key: str) -> str:
-    """An interface may be called as a word of nft's language is."""
-    return f'"{key}"' if of.type == "ifname" else key
-
-
-def _set_changes(table: str, operation: Operation) -> list[str]:
-    wanted: NftSet | None = operation.after
-    had: frozenset[str] = frozenset()
-    words: list[str] = []
-    if operation.verb == REPLACE:
-        had = operation.before.elements
-    elif operation.before:
-        words.append(f"delete set {table} {operation.before.name}")
-    if wanted is None:
-        return words
-    if operation.verb != REPLACE:
-        flags = " flags interval;" if wanted.interval else ""
-        words.append(f"add set {table} {wanted.name} {{ type {wanted.type};{flags} }}")
-    words += _elements(table, "delete", wanted.name, had - wanted.elements)
-    return words + _elements(table, "add", wanted.name, wanted.elements - had)
-
-
-def _elements(table: str, verb: str, name: str, elements: Iterable[str]) -> list[str]:
-    text = ", ".join(sorted(elements))
-    return [f"{verb} element {table} {name} {{ {text} }}"] if text else []
+    after = operation.after
+    return operation.verb == REPLACE and isinstance(after, NftSet) and not after.interval and JOINED not in after.type
 
 
 NFTABLES = NftFacility("nftables", TABLE)

@@ -46,11 +46,11 @@ _BODY = struct.Struct(">BBH")
 _START = MESSAGE.size + _BODY.size
 
 # enum nft_set_flags
-ANONYMOUS, CONSTANT, INTERVAL, MAP = 1, 2, 4, 8
+ANONYMOUS, CONSTANT, INTERVAL, MAP, TIMEOUT, EVAL, CONCAT = 1, 2, 4, 8, 0x10, 0x20, 0x80
 INTERVAL_END = 1  # enum nft_set_elem_flags
-_KEY, _DATA, _FLAGS = 1, 2, 3  # enum nft_set_elem_attributes
-_VERDICT, _CODE, _CHAIN = 2, 1, 2
-JUMP = -3  # NFT_JUMP
+KEY, DATA, _FLAGS = 1, 2, 3  # enum nft_set_elem_attributes
+VERDICT, CODE, CHAIN = 2, 1, 2
+DROP, JUMP, GOTO = 0, -3, -4  # NF_DROP, NFT_JUMP, NFT_GOTO
 _COMMENT = 0  # NFTNL_UDATA_RULE_COMMENT
 _ELEMENTS = 400
 """Elements of a message: the attribute that holds them has at most 65,535 bytes."""
@@ -75,12 +75,14 @@ class Rule(NamedTuple):
 
 
 class Set(NamedTuple):
-    """A set or map; ``type`` is nft's number for that of the keys."""
+    """A set or map; ``type`` is nft's number for that of the keys, ``data_type`` for that of a map's values."""
 
     name: str
     flags: int
     type: int
     size: int
+    data_type: int = 0
+    data_size: int = 0
 
 
 class Element(NamedTuple):
@@ -140,7 +142,7 @@ def dump_rules(nl: Netlink, table: str) -> list[Rule]:
 def dump_sets(nl: Netlink, table: str) -> list[Set]:
     """The sets and maps of a table."""
     return [
-        Set(text_of(fields[2]), *(int.from_bytes(fields.get(each, b""), "big") for each in (3, 4, 5)))
+        Set(text_of(fields[2]), *(int.from_bytes(fields.get(each, b""), "big") for each in (3, 4, 5, 6, 7)))
         for fields in _dump(nl, GET_SET, table)
     ]
 
@@ -154,7 +156,7 @@ def dump_keys(nl: Netlink, table: str, name: str, size: int) -> list[bytes]:
     layout = f"12x{size}s"
     head = b"".join(ATTRIBUTE.pack(stride - 4 * depth, 1) for depth in range(3))
     found: list[bytes] = []
-    for data in _elements(nl, table, name):
+    for data in element_lists(nl, table, name):
         if len(data) % stride or any(data[at::stride].strip(head[at : at + 1]) for at in range(12)):
             raise UnknownForm(name)
         found += struct.unpack(layout * (len(data) // stride), data)
@@ -173,7 +175,7 @@ def dump_bounds(nl: Netlink, table: str, name: str, size: int) -> tuple[list[byt
     lengths = [len(head) + size + len(more) for head, more in forms]
     begins: list[bytes] = []
     ends: list[bytes] = []
-    for data in _elements(nl, table, name):
+    for data in element_lists(nl, table, name):
         found = [[key for key in column if key] for column in zip(*form.findall(data))] or [[], [], []]
         # What has matched has no gap when it is as long as all.
         if sum(length * len(column) for length, column in zip(lengths, found)) != len(data):
@@ -198,18 +200,18 @@ def dump_elements(nl: Netlink, table: str, name: str) -> Iterator[Element]:
 
     :raises UnknownForm: one has what is not read here
     """
-    for data in _elements(nl, table, name):
+    for data in element_lists(nl, table, name):
         for _kind, offset, size in walk(data, 0, len(data)):
             fields = attributes(data, offset, offset + size)
-            if not fields.keys() <= {_KEY, _DATA, _FLAGS} or _KEY not in fields:
+            if not fields.keys() <= {KEY, DATA, _FLAGS} or KEY not in fields:
                 raise UnknownForm(name)
-            verdict = attributes(attributes(fields[_DATA]).get(_VERDICT, b"")) if _DATA in fields else {}
-            code = int.from_bytes(verdict.get(_CODE, b""), "big", signed=True)
+            verdict = attributes(attributes(fields[DATA]).get(VERDICT, b"")) if DATA in fields else {}
+            code = int.from_bytes(verdict.get(CODE, b""), "big", signed=True)
             yield Element(
-                attributes(fields[_KEY])[1],
+                attributes(fields[KEY])[1],
                 int.from_bytes(fields.get(_FLAGS, b""), "big"),
                 code,
-                text_of(verdict.get(_CHAIN)),
+                text_of(verdict.get(CHAIN)),
             )
 
 
@@ -256,7 +258,7 @@ def _dump(nl: Netlink, kind: int, table: str) -> Iterator[dict[int, bytes]]:
                 yield fields
 
 
-def _elements(nl: Netlink, table: str, name: str) -> Iterator[bytes]:
+def element_lists(nl: Netlink, table: str, name: str) -> Iterator[bytes]:
     """The attribute of each message that holds elements."""
     for block in nl.dump(GET_ELEMENT, _named(table, name)):
         for data in _messages(block):
@@ -268,7 +270,7 @@ def _named(table: str, name: str) -> bytes:
 
 
 def _encoded(key: bytes) -> bytes:
-    return attribute(1 | NLA_F_NESTED, attribute(_KEY | NLA_F_NESTED, attribute(1, key)))
+    return attribute(1 | NLA_F_NESTED, attribute(KEY | NLA_F_NESTED, attribute(1, key)))
 
 
 def _messages(block: Block) -> Iterator[bytes]:

@@ -81,7 +81,7 @@ def render(compiled: Compiled, guarded: Iterable[Endpoint], log: Log | None = No
     for direction, before in compiled.before.items():
         for family, (nft, sort) in FAMILIES.items():
             elements = {
-                (_text(family, address), PREFIX + identity)
+                (_text(family, address), f"jump {PREFIX}{identity}")
                 for whom, identity in before.items()
                 for address in addresses[whom].get(family, ())
             }
@@ -158,7 +158,7 @@ def _add_denied(found: Objects, direction: str, family: int, addresses: Iterable
     chains = {address: denied_chain(direction, family, address) for address in addresses}
     for chain in chains.values():
         _put(found, "chain", NftChain(chain, "", "", 0, (NFTABLES.rule("counter drop"),)))
-    elements = frozenset((_text(family, address), chain) for address, chain in chains.items())
+    elements = frozenset((_text(family, address), f"jump {chain}") for address, chain in chains.items())
     name = _denied_map(direction, family)
     _put(found, "map", NftMap(name, FAMILIES[family][1], elements))
 

@@ -49,7 +49,7 @@ def render(senders: Sequence[Sender]) -> Objects:
     """The objects by (sort, name); none when nothing is known of any port."""
     if not senders:
         return {}
-    ports = frozenset((sender.interface, _chain_of(sender.interface)) for sender in senders)
+    ports = frozenset((sender.interface, f"jump {_chain_of(sender.interface)}") for sender in senders)
     found: Objects = {("map", PORTS): NftMap(PORTS, "ifname", ports)}
     for sender in senders:
         _put(found, NftChain(_chain_of(sender.interface), "", "", 0, _digests(_rules(sender))))

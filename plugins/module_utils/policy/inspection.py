@@ -33,18 +33,18 @@ PORT_NAME = re.compile(r"(?=.{1,15}\Z)(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]*[a-z
 def inspect_policies(inspection: Inspection, path: str, policies: Any) -> None:
     """A list of documents; no two may have the same namespace and name."""
     if not isinstance(policies, list):
-        inspection.refuse(path, _what(policies), "give a list of NetworkPolicy documents")
+        inspection.refuse(path, shown(policies), "give a list of NetworkPolicy documents")
         return
     seen: dict[tuple[str, str], int] = {}
     for position, document in enumerate(policies):
         here = f"{path}[{position}]"
-        if not _mapping(inspection, here, document, ("apiVersion", "kind", "metadata", "spec", "status")):
+        if not inspect_mapping(inspection, here, document, ("apiVersion", "kind", "metadata", "spec", "status")):
             continue
         # As Kubernetes prints a document without these, so it may be given here.
         for key, wanted in (("apiVersion", API), ("kind", "NetworkPolicy")):
             if document.get(key, wanted) != wanted:
-                inspection.refuse(f"{here}.{key}", _what(document[key]), f"give {wanted}")
-        whose = _inspect_metadata(inspection, f"{here}.metadata", document.get("metadata"))
+                inspection.refuse(f"{here}.{key}", shown(document[key]), f"give {wanted}")
+        whose = inspect_metadata(inspection, f"{here}.metadata", document.get("metadata"))
         if whose in seen:
             inspection.refuse(f"{here}.metadata", f"{'/'.join(whose)} again", f"{path}[{seen[whose]}] is that already")
         elif whose is not None:
@@ -55,11 +55,11 @@ def inspect_policies(inspection: Inspection, path: str, policies: Any) -> None:
 def inspect_namespaces(inspection: Inspection, path: str, namespaces: Any) -> None:
     """A mapping of namespaces to their labels."""
     if not isinstance(namespaces, dict):
-        inspection.refuse(path, _what(namespaces), "give a mapping of namespaces to their labels")
+        inspection.refuse(path, shown(namespaces), "give a mapping of namespaces to their labels")
         return
     for name, labels in namespaces.items():
         if not isinstance(name, str) or not LABEL.match(name):
-            inspection.refuse(f"{path}.{name}", _what(name), "give at most 63 lower-case letters, digits and '-'")
+            inspection.refuse(f"{path}.{name}", shown(name), "give at most 63 lower-case letters, digits and '-'")
         inspect_labels(inspection, f"{path}.{name}", labels)
 
 
@@ -68,50 +68,51 @@ def inspect_labels(inspection: Inspection, path: str, labels: Any) -> None:
     if labels is None:
         return
     if not isinstance(labels, dict):
-        inspection.refuse(path, _what(labels), "give a mapping of labels")
+        inspection.refuse(path, shown(labels), "give a mapping of labels")
         return
     for key, value in labels.items():
         _inspect_key(inspection, f"{path}[{key!r}]", key)
         _inspect_value(inspection, f"{path}[{key!r}]", value)
 
 
-def _inspect_metadata(inspection: Inspection, path: str, metadata: Any) -> tuple[str, str] | None:
+def inspect_metadata(inspection: Inspection, path: str, metadata: Any) -> tuple[str, str] | None:
+    """Namespace and name; None when there is none."""
     if not isinstance(metadata, dict):
-        inspection.refuse(path, _what(metadata), "give a mapping with name and namespace")
+        inspection.refuse(path, shown(metadata), "give a mapping with name and namespace")
         return None
     name, namespace = metadata.get("name"), metadata.get("namespace") or "default"
     if not isinstance(name, str) or not SUBDOMAIN.match(name):
-        inspection.refuse(f"{path}.name", _what(name), "give lower-case letters, digits, '-' and '.'")
+        inspection.refuse(f"{path}.name", shown(name), "give lower-case letters, digits, '-' and '.'")
     if not isinstance(namespace, str) or not LABEL.match(namespace):
-        inspection.refuse(f"{path}.namespace", _what(namespace), "give at most 63 lower-case letters, digits and '-'")
+        inspection.refuse(f"{path}.namespace", shown(namespace), "give at most 63 lower-case letters, digits and '-'")
     return (str(namespace), str(name))
 
 
 def _inspect_spec(inspection: Inspection, path: str, spec: Any) -> None:
-    if not _mapping(inspection, path, spec, ("podSelector", "ingress", "egress", "policyTypes")):
+    if not inspect_mapping(inspection, path, spec, ("podSelector", "ingress", "egress", "policyTypes")):
         return
     _inspect_selector(inspection, f"{path}.podSelector", spec.get("podSelector"))
     types = spec.get("policyTypes")
     if types is not None:
         wanted = f"give a list of {INGRESS} and {EGRESS}"
         if not isinstance(types, list):
-            inspection.refuse(f"{path}.policyTypes", _what(types), wanted)
+            inspection.refuse(f"{path}.policyTypes", shown(types), wanted)
         else:
             for position, each in enumerate(types):
                 if each not in (INGRESS, EGRESS):
-                    inspection.refuse(f"{path}.policyTypes[{position}]", _what(each), wanted)
+                    inspection.refuse(f"{path}.policyTypes[{position}]", shown(each), wanted)
     for direction, peers in (("ingress", "from"), ("egress", "to")):
-        for here, rule in _items(inspection, f"{path}.{direction}", spec.get(direction)):
-            if _mapping(inspection, here, rule, ("ports", peers)):
-                for where, peer in _items(inspection, f"{here}.{peers}", rule.get(peers)):
+        for here, rule in inspect_items(inspection, f"{path}.{direction}", spec.get(direction)):
+            if inspect_mapping(inspection, here, rule, ("ports", peers)):
+                for where, peer in inspect_items(inspection, f"{here}.{peers}", rule.get(peers)):
                     _inspect_peer(inspection, where, peer)
-                for where, port in _items(inspection, f"{here}.ports", rule.get("ports")):
+                for where, port in inspect_items(inspection, f"{here}.ports", rule.get("ports")):
                     _inspect_port(inspection, where, port)
 
 
 def _inspect_peer(inspection: Inspection, path: str, peer: Any) -> None:
     known = ("podSelector", "namespaceSelector", "ipBlock")
-    if not _mapping(inspection, path, peer, known):
+    if not inspect_mapping(inspection, path, peer, known):
         return
     given = [key for key in known if peer.get(key) is not None]
     if not given:
@@ -120,14 +121,14 @@ def _inspect_peer(inspection: Inspection, path: str, peer: Any) -> None:
         inspection.refuse(path, " and ".join(given), "an ipBlock stands alone")
     for key in known[:2]:
         _inspect_selector(inspection, f"{path}.{key}", peer.get(key))
-    if "ipBlock" in given and _mapping(inspection, f"{path}.ipBlock", peer["ipBlock"], ("cidr", "except")):
+    if "ipBlock" in given and inspect_mapping(inspection, f"{path}.ipBlock", peer["ipBlock"], ("cidr", "except")):
         _inspect_block(inspection, f"{path}.ipBlock", peer["ipBlock"])
 
 
 def _inspect_block(inspection: Inspection, path: str, block: Mapping[str, Any]) -> None:
-    whole = _inspect_cidr(inspection, f"{path}.cidr", block.get("cidr"))
-    for here, text in _items(inspection, f"{path}.except", block.get("except")):
-        part = _inspect_cidr(inspection, here, text)
+    whole = inspect_cidr(inspection, f"{path}.cidr", block.get("cidr"))
+    for here, text in inspect_items(inspection, f"{path}.except", block.get("except")):
+        part = inspect_cidr(inspection, here, text)
         if whole is None or part is None:
             continue
         if not _inside(part, whole):
@@ -136,10 +137,11 @@ def _inspect_block(inspection: Inspection, path: str, block: Mapping[str, Any]) 
             inspection.refuse(here, f"{text} is all of {block['cidr']}", "give a part of it, or leave the ipBlock out")
 
 
-def _inspect_cidr(inspection: Inspection, path: str, text: Any) -> Network | None:
+def inspect_cidr(inspection: Inspection, path: str, text: Any) -> Network | None:
+    """A prefix in CIDR notation."""
     found = network(text)
     if found is None or "/" not in str(text):
-        inspection.refuse(path, f"{_what(text)} is no prefix", "write it as 10.8.0.0/16 or fd00:8::/48")
+        inspection.refuse(path, f"{shown(text)} is no prefix", "write it as 10.8.0.0/16 or fd00:8::/48")
         return None
     if has_host_bits(found):
         inspection.refuse(path, f"{text} has bits set right of its prefix length", "give the network's own address")
@@ -155,72 +157,75 @@ def _inside(part: Network, whole: Network) -> bool:
 
 
 def _inspect_port(inspection: Inspection, path: str, port: Any) -> None:
-    if not _mapping(inspection, path, port, ("protocol", "port", "endPort")):
+    if not inspect_mapping(inspection, path, port, ("protocol", "port", "endPort")):
         return
     if port.get("protocol") is not None and port["protocol"] not in PROTOCOLS:
-        inspection.refuse(f"{path}.protocol", _what(port["protocol"]), f"give {', '.join(PROTOCOLS)}")
+        inspection.refuse(f"{path}.protocol", shown(port["protocol"]), f"give {', '.join(PROTOCOLS)}")
     number, last = port.get("port"), port.get("endPort")
     if isinstance(number, str):
         if not PORT_NAME.match(number):
             wanted = "give a number, or a name of at most 15 lower-case letters, digits and '-'"
-            inspection.refuse(f"{path}.port", _what(number), wanted)
+            inspection.refuse(f"{path}.port", shown(number), wanted)
     elif number is not None:
         inspection.integer(f"{path}.port", number, 1, MAX_PORT)
     if last is None:
         return
     if isinstance(number, bool) or not isinstance(number, int):
-        inspection.refuse(f"{path}.endPort", f"{_what(last)} with port {_what(number)}", "it takes a port by number")
+        inspection.refuse(f"{path}.endPort", f"{shown(last)} with port {shown(number)}", "it takes a port by number")
     else:
         inspection.integer(f"{path}.endPort", last, number, MAX_PORT)
 
 
 def _inspect_selector(inspection: Inspection, path: str, selector: Any) -> None:
-    if selector is None or not _mapping(inspection, path, selector, ("matchLabels", "matchExpressions")):
+    if selector is None or not inspect_mapping(inspection, path, selector, ("matchLabels", "matchExpressions")):
         return
     inspect_labels(inspection, f"{path}.matchLabels", selector.get("matchLabels"))
-    for here, expression in _items(inspection, f"{path}.matchExpressions", selector.get("matchExpressions")):
-        if not _mapping(inspection, here, expression, ("key", "operator", "values")):
+    for here, expression in inspect_items(inspection, f"{path}.matchExpressions", selector.get("matchExpressions")):
+        if not inspect_mapping(inspection, here, expression, ("key", "operator", "values")):
             continue
         _inspect_key(inspection, f"{here}.key", expression.get("key"))
         operator, values = expression.get("operator"), expression.get("values")
         if operator not in OPERATORS:
-            inspection.refuse(f"{here}.operator", _what(operator), f"give {', '.join(OPERATORS)}")
+            inspection.refuse(f"{here}.operator", shown(operator), f"give {', '.join(OPERATORS)}")
         elif operator in OPERATORS[:2] and not values:
-            inspection.refuse(f"{here}.values", _what(values), f"{operator} takes at least one value")
+            inspection.refuse(f"{here}.values", shown(values), f"{operator} takes at least one value")
         elif operator in OPERATORS[2:] and values:
-            inspection.refuse(f"{here}.values", _what(values), f"{operator} takes no values")
-        for where, value in _items(inspection, f"{here}.values", values):
+            inspection.refuse(f"{here}.values", shown(values), f"{operator} takes no values")
+        for where, value in inspect_items(inspection, f"{here}.values", values):
             _inspect_value(inspection, where, value)
 
 
 def _inspect_key(inspection: Inspection, path: str, key: Any) -> None:
     prefix, slash, name = key.rpartition("/") if isinstance(key, str) else ("", "", "")
     if not KEY.match(name) or (slash and not SUBDOMAIN.match(prefix)):
-        inspection.refuse(path, f"{_what(key)} is no label's key", "write it as name or example.org/name")
+        inspection.refuse(path, f"{shown(key)} is no label's key", "write it as name or example.org/name")
 
 
 def _inspect_value(inspection: Inspection, path: str, value: Any) -> None:
     if not isinstance(value, str) or not VALUE.match(value):
         wanted = "give text of at most 63 letters, digits, '-', '_' and '.'; put what looks like a number in quotes"
-        inspection.refuse(path, f"{_what(value)} is no label's value", wanted)
+        inspection.refuse(path, f"{shown(value)} is no label's value", wanted)
 
 
-def _mapping(inspection: Inspection, path: str, value: Any, known: tuple[str, ...]) -> bool:
+def inspect_mapping(inspection: Inspection, path: str, value: Any, known: tuple[str, ...]) -> bool:
+    """Whether it is a mapping; keys that nobody reads are told, too."""
     if not isinstance(value, dict):
-        inspection.refuse(path, _what(value), f"give a mapping with {', '.join(known)}")
+        inspection.refuse(path, shown(value), f"give a mapping with {', '.join(known)}")
         return False
     inspection.unknown(path, map(str, value), known)
     return True
 
 
-def _items(inspection: Inspection, path: str, value: Any) -> list[tuple[str, Any]]:
+def inspect_items(inspection: Inspection, path: str, value: Any) -> list[tuple[str, Any]]:
+    """A list's entries with their paths; nothing is an empty one."""
     if value is None:
         return []
     if not isinstance(value, list):
-        inspection.refuse(path, _what(value), "give a list")
+        inspection.refuse(path, shown(value), "give a list")
         return []
     return [(f"{path}[{position}]", item) for position, item in enumerate(value)]
 
 
-def _what(value: Any) -> str:
+def shown(value: Any) -> str:
+    """What was found, for a finding."""
     return "nothing" if value is None else repr(value)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
@@ -14,6 +13,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows imp
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import unseen
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import attached, denials, documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.evaluation import Flow, Judge
@@ -131,22 +131,7 @@ def _denied(judges: Sequence[Judge], host: Host) -> dict[Hashable, TrackedFlow]:
 def _unseen(judges: Sequence[Judge]) -> list[str]:
     """What is bridged, and passes the rules by, unless br_netfilter hands it over."""
     guarded = {family for judge in judges for family, _address in judge.addresses}
-    blind = [
-        f"net.bridge.bridge-nf-call-{tool}"
-        for family, tool in iptables_tools.PROGRAMS.items()
-        if family in guarded and _setting(f"/proc/sys/net/bridge/bridge-nf-call-{tool}") != "1"
-    ]
-    return [
-        f"{' and '.join(blind)}: not 1, so policies would not hold between pods of this node; load the module "
-        "br_netfilter (modprobe, and a line in /etc/modules-load.d) and set it to 1"
-    ] * bool(blind)
-
-
-def _setting(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return ""
+    return unseen(guarded, "policies would not hold between pods of this node")
 
 
 def _backend(params: Mapping[str, Any], former: Mapping[str, Any] | None) -> str:

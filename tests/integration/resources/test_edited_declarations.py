@@ -16,7 +16,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.errors import Declar
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.kinds import KINDS as ALL_KINDS
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
-from ansible_collections.podnet.fabric.plugins.module_utils.resources import bridge, cni_network, pod, vxlan
+from ansible_collections.podnet.fabric.plugins.module_utils.resources import bridge, cni_network, pod, service, vxlan
 
 from .test_kinds import BRIDGE, KINDS
 
@@ -40,11 +40,37 @@ NETWORK = {
     "verify_plugins": False,
 }
 POD = {"name": "web", "network": "podnet", "conf_dir": "/nowhere", "bin_dir": "/nowhere", "labels": {"app": "web"}}
+SERVICE: dict[str, Any] = {
+    "node": "a",
+    "pods": ["10.244.0.0/16"],
+    "ranges": [],
+    "services": [
+        {
+            "metadata": {"name": "web"},
+            "spec": {
+                "type": "NodePort",
+                "clusterIP": "10.96.0.9",
+                "sessionAffinity": "ClientIP",
+                "ports": [{"port": 80, "nodePort": 30080}],
+            },
+        }
+    ],
+    "slices": [
+        {
+            "metadata": {"labels": {"kubernetes.io/service-name": "web"}, "name": "web"},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": ["10.244.1.2"]}],
+            "ports": [{"port": 8080}],
+        }
+    ],
+    "endpoints": [],
+}
 EVERY_KIND: list[tuple[Kind, str, dict[str, Any]]] = [
     *KINDS,
     (vxlan.KIND, "podnet-vx", VXLAN),
     (cni_network.KIND, "podnet", NETWORK),
     (pod.Pod(predict=True), "podnet/default/web", POD),
+    (service.KIND, "podnet", SERVICE),
 ]
 STRANGE: list[Any] = [None, -5, 2**40, "x", [], [None], {}, {"": [1]}]
 GONE = object()

@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Network policies of an inventory, on a lab: who reaches whom, as pods come and policies change.
+"""Network policies and services of an inventory, on a lab: who reaches whom, as pods come and documents change.
 
 node1: web   node2: db, side   node3: other   node4: late
 """
@@ -37,6 +37,16 @@ POLICY: dict[str, Any] = {
 }
 # The attachment of db tells no ports.
 STATED = [{"namespace": "shop", "name": "db", "ports": [{"name": "postgres", "port": PORT}]}]
+SERVICE: dict[str, Any] = {
+    "metadata": {"name": "db", "namespace": "shop"},
+    "spec": {
+        "type": "NodePort",
+        "ipFamilyPolicy": "RequireDualStack",
+        "selector": {"app": "database"},
+        "ports": [{"port": 80, "targetPort": "postgres"}],
+    },
+}
+RANGES = ["10.96.0.0/16", "fd00:10:96::/112"]
 PODS = {
     "web": ("node1", "web"),
     "db": ("node2", "database"),
@@ -81,11 +91,11 @@ class Cluster:
         self.listening.append(subprocess.Popen(argv))
 
     def reaches(self, source: str, name: str = "db", port: int = PORT) -> set[bool]:
-        """Whether a pod, or a node by its name, reaches a pod over each family."""
+        """Whether a pod, or a node by its name, reaches a pod over each family, or an address."""
         inside = [] if source in NODES else ["ip", "netns", "exec", source]
         node = source if source in NODES else PODS[source][0]
         found = set()
-        for address in self.addresses[name]:
+        for address in self.addresses.get(name, [name]):
             script = f"python3 -c '{TRY}' {address} {port} 2>/dev/null && echo yes || echo no"
             found.add(self.site.inside(node, *inside, "sh", "-c", script).strip() == "yes")
         return found
@@ -94,6 +104,11 @@ class Cluster:
         """Bring policies to the nodes."""
         given = {"podnet_policies": policies, "podnet_endpoints": STATED}
         return self.site.play("policy", "-e", json.dumps(given), *arguments, check=check)
+
+    def serve(self, services: list[dict[str, Any]], *arguments: str, check: bool = True) -> Any:
+        """Bring services to the nodes."""
+        given = {"podnet_services": services, "podnet_service_cidrs": RANGES, "podnet_endpoints": STATED}
+        return self.site.play("services", "-e", json.dumps(given), *arguments, check=check)
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +213,45 @@ def test_policies_that_are_taken_away_leave_nothing(cluster: Cluster) -> None:
     for node in NODES:
         assert "policy-" not in cluster.site.inside(node, "nft", "list", "table", "inet", "podnet")
         assert "policy.json" not in cluster.site.inside(node, "ls", "/etc/podnet/node.d")
+
+
+def test_a_service_gets_addresses_and_leads_to_its_pods(cluster: Cluster) -> None:
+    before = cluster.site.pictures()
+    shown = cluster.serve([SERVICE], "--check", "--diff")
+    # The ledger is written on behalf of the first.
+    first = {**dict.fromkeys(NODES, 1), "node1": 2}
+    assert shown.changed() == first
+    assert "10.96.1.1 . tcp . 80 : goto service-frontends4-1" in shown.output
+    assert differences(before, cluster.site.pictures()) == {}
+    assert cluster.reaches("web", "10.96.1.1", 80) == {False}
+
+    assert cluster.serve([SERVICE]).changed() == first
+    # The addresses come out of the ledger, and are the same on all nodes.
+    for address in ("10.96.1.1", "fd00:10:96::101"):
+        assert cluster.reaches("web", address, 80) == {True}
+        assert cluster.reaches("side", address, 80) == {True}  # over the bridge
+        assert cluster.reaches("db", address, 80) == {True}  # itself
+        assert cluster.reaches("web", address, 81) == {False}
+    assert cluster.reaches("node3", "192.168.101.11", 30086) == {True}
+    again = cluster.serve([SERVICE])
+    assert again.changed() == dict.fromkeys(NODES, 0)
+
+
+def test_bad_services_are_refused_as_a_whole(cluster: Cluster) -> None:
+    before = cluster.site.pictures()
+    bad = json.loads(json.dumps(SERVICE))
+    bad["spec"].update(type="Port", ports=[{"port": 0}])
+    run = cluster.serve([SERVICE, bad], check=False)
+    assert run.status != 0
+    assert "podnet_services[1].spec.type: 'Port'; give ClusterIP" in run.output
+    assert "podnet_services[1].spec.ports[0].port: 0 is not allowed; give a whole number from 1" in run.output
+    assert "podnet_services[1].metadata: shop/db again; podnet_services[0] is that already" in run.output
+    assert differences(before, cluster.site.pictures()) == {}
+
+
+def test_services_that_are_taken_away_leave_nothing(cluster: Cluster) -> None:
+    assert cluster.serve([]).changed() == {**dict.fromkeys(NODES, 1), "node1": 2}
+    assert cluster.reaches("web", "10.96.1.1", 80) == {False}
+    for node in NODES:
+        assert "service-" not in cluster.site.inside(node, "nft", "list", "table", "inet", "podnet")
+        assert "service.json" not in cluster.site.inside(node, "ls", "/etc/podnet/node.d")

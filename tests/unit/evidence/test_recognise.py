@@ -44,6 +44,13 @@ def test_ipvs_wins_over_the_chain_that_it_keeps_and_iptables_over_none() -> None
     assert services.recognise(Traces()).implementation == "none"
 
 
+def test_our_services_are_told_and_policies_are_none() -> None:
+    ours = {Chain("nft", "inet", "podnet", name) for name in ("policy-forward", "podnet.fabric")}
+    assert services.recognise(Traces(chains=frozenset(ours))).implementation == "none"
+    found = services.recognise(Traces(chains=frozenset({*ours, Chain("nft", "inet", "podnet", "service-forward")})))
+    assert found == ("nftables", ("chains service-* of podnet.fabric in nft table inet podnet",), ())
+
+
 @pytest.mark.parametrize(
     ("found", "name", "dataplane"),
     [

@@ -19,6 +19,9 @@ from ansible_collections.podnet.fabric.plugins.module_utils.errors import Podnet
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection import inspect_policies
+from ansible_collections.podnet.fabric.plugins.module_utils.service import documents as services
+from ansible_collections.podnet.fabric.plugins.module_utils.service.inspection import inspect_services
+from ansible_collections.podnet.fabric.plugins.module_utils.service.slices import inspect_slices
 from ansible_collections.podnet.fabric.plugins.plugin_utils import hostvars, ledger_text, planning
 from ansible_collections.podnet.fabric.plugins.plugin_utils.etcd_gateway import Access
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_etcd import EtcdStore
@@ -54,12 +57,46 @@ POD: dict[str, Any] = {
     "addresses": ["10.0.0.1"],
     "ports": [{"name": "http", "port": 80, "protocol": "TCP"}],
 }
+SERVICE: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "one", "namespace": "x"},
+    "spec": {
+        "type": "LoadBalancer",
+        "clusterIP": "10.96.0.9",
+        "clusterIPs": ["10.96.0.9", "fd00:96::9"],
+        "ipFamilies": ["IPv4", "IPv6"],
+        "ipFamilyPolicy": "PreferDualStack",
+        "selector": {"a": "b"},
+        "ports": [
+            {"name": "http", "port": 80, "targetPort": "http", "nodePort": 30080},
+            {"name": "dns", "port": 53, "protocol": "UDP"},
+        ],
+        "sessionAffinity": "ClientIP",
+        "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}},
+        "externalIPs": ["198.51.100.1"],
+        "loadBalancerIP": "203.0.113.1",
+        "loadBalancerSourceRanges": ["10.0.0.0/8"],
+        "externalTrafficPolicy": "Local",
+    },
+    "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.2", "ipMode": "VIP"}]}},
+}
+SLICE: dict[str, Any] = {
+    "metadata": {"name": "one-1", "namespace": "x", "labels": {"kubernetes.io/service-name": "one"}},
+    "addressType": "IPv4",
+    "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}, "nodeName": "node1", "weight": 2}],
+    "ports": [{"name": "http", "port": 80, "protocol": "TCP"}],
+}
 LEDGER: dict[str, Any] = {
-    "format": 1,
+    "format": 2,
     "cluster": "podnet",
     "blocks": {
         "10.244.0.0/24": {"pool": "default", "node": "node1", "order": 0},
         "10.244.1.0/24": {"pool": "default", "node": "node2", "order": 0, "released": "2026-01-01T00:00:00Z"},
+    },
+    "services": {
+        "10.96.0.9": {"service": "x/one"},
+        "tcp/30080": {"service": "x/one", "port": "http", "released": "2026-01-01T00:00:00Z"},
     },
 }
 INVENTORY: dict[str, Any] = {
@@ -70,6 +107,10 @@ INVENTORY: dict[str, Any] = {
     "podnet_policies": [POLICY],
     "podnet_namespaces": {"x": {"a": "b"}},
     "podnet_endpoints": [POD],
+    "podnet_service_cidrs": ["10.96.0.0/16", "fd00:96::/112"],
+    "podnet_services": [SERVICE],
+    "podnet_endpoint_slices": [SLICE],
+    "podnet_service_node_ports": "30000-32767",
     "podnet_bgp": {"asn": 64512},
 }
 REPORT: dict[str, Any] = {
@@ -104,6 +145,21 @@ def test_policies(given_policies: Any) -> None:
         if isinstance(document, dict):
             with contextlib.suppress(PodnetError):
                 documents.read(document)
+
+
+@given(damaged([SERVICE, SERVICE]), damaged([SLICE]))
+def test_services(given_services: Any, given_slices: Any) -> None:
+    for found, inspect, read in (
+        (given_services, inspect_services, services.services),
+        (given_slices, inspect_slices, services.slices),
+    ):
+        inspection = Inspection()
+        inspect(inspection, "given", found)
+        if not inspection.findings:
+            read(found)
+        if isinstance(found, list):
+            with contextlib.suppress(PodnetError):
+                read(found)
 
 
 @given(damaged([POD]))

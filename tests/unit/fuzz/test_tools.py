@@ -53,6 +53,20 @@ RULES: dict[str, Any] = {
             }
         },
         {
+            "map": {
+                "name": "n",
+                "type": {
+                    "typeof": {"concat": [{"meta": {"key": "l4proto"}}, {"numgen": {"mode": "random", "mod": 2}}]}
+                },
+                "map": "ipv4_addr . inet_service",
+                "flags": ["timeout"],
+                "elem": [
+                    [{"elem": {"val": {"concat": ["tcp", 0]}, "timeout": 9}}, {"concat": ["10.0.0.1", 80]}],
+                    [{"concat": [6, 1]}, {"concat": ["10.0.0.1", 80]}],
+                ],
+            }
+        },
+        {
             "rule": {
                 **CHAIN,
                 "chain": "forward",

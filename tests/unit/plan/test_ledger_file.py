@@ -17,7 +17,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.podnet.fabric.plugins.plugin_utils import ledger_file, ledger_store, ledger_text, planning
+from ansible_collections.podnet.fabric.plugins.plugin_utils import (
+    ledger_file,
+    ledger_services,
+    ledger_store,
+    planning,
+)
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger import Ledger
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_file import FileStore
 from ansible_collections.podnet.fabric.plugins.plugin_utils.ledger_text import LedgerError
@@ -209,7 +214,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     with pytest.raises(LedgerError) as caught:
         FileStore(path, "test").read()
     assert str(caught.value) == (
-        f"{path}: found bytes that are no text, wanted a ledger of podnet.fabric; {ledger_text.RESTORE}"
+        f"{path}: found bytes that are no text, wanted a ledger of podnet.fabric; {ledger_services.RESTORE}"
     )
 
 

@@ -59,9 +59,9 @@ DAMAGED = {
     ),
     "another file": ("[1]", [f"L: found JSON without the key format, wanted a ledger of podnet.fabric; {RESTORE}"]),
     "newer": (
-        GOOD.replace('"format": 1', '"format": 2, "kind": "new"'),
+        GOOD.replace('"format": 1', '"format": 3, "kind": "new"'),
         [
-            "L: found format 2, of a newer version, wanted format 1; run a podnet.fabric at least as new as the one "
+            "L: found format 3, of a newer version, wanted format 2; run a podnet.fabric at least as new as the one "
             "that wrote the file"
         ],
     ),

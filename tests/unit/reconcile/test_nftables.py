@@ -6,7 +6,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import MARK, NftSet, parse
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
+    MARK,
+    NftChain,
+    NftMap,
+    NftSet,
+    parse,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_script import in_turn
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import CREATE, RECREATE, REPLACE, Operation
 
@@ -51,3 +58,76 @@ def test_a_set_changes_by_elements_and_is_made_anew_only_for_another_type() -> N
     prefixes = NftSet("a", "ipv4_addr", frozenset({"10.0.0.0/8"}))
     assert NFTABLES.immutable(prefixes, after)
     assert script(RECREATE, prefixes, after) == ["delete set inet podnet a", *made]
+
+
+def read_map(entry: dict[str, Any]) -> NftMap:
+    found, conflicts = parse([{"chain": {"name": MARK}}, {"map": entry}])
+    assert not conflicts
+    found_map = found["map", entry["name"]]
+    assert isinstance(found_map, NftMap)
+    return found_map
+
+
+def test_maps_are_read_by_the_types_of_their_parts() -> None:
+    # Where there is no /etc/protocols nft tells their numbers; 6 as a port is one.
+    key: dict[str, Any] = {"concat": ["10.96.0.1", 6, 6, 17]}
+    types = ["ipv4_addr", "inet_proto", "inet_service", "integer"]
+    entry = {
+        "name": "m",
+        "type": types,
+        "map": "ipv4_addr . inet_service",
+        "elem": [[key, {"concat": ["10.0.0.1", 6]}]],
+    }
+    sort, value = " . ".join(types), "ipv4_addr . inet_service"
+    elements = frozenset({("10.96.0.1 . tcp . 6 . 17", "10.0.0.1 . 6")})
+    assert read_map(entry) == NftMap("m", sort, elements, value)
+    # As nft 1.1 prints the types of such maps.
+    payload = [{"payload": {"protocol": "ip", "field": "daddr"}}, {"payload": {"protocol": "tcp", "field": "dport"}}]
+    numgen = {"numgen": {"mode": "random", "mod": 2, "offset": 0}}
+    told = {"typeof": {"concat": [payload[0], {"meta": {"key": "l4proto"}}, payload[1], numgen]}}
+    assert read_map({**entry, "type": told}) == read_map(entry)
+    assert read_map({**entry, "type": told, "map": {"typeof": {"concat": payload}}}) == read_map(entry)
+    timed = {"elem": {"val": {"concat": ["10.0.0.9", "udp", 53]}, "timeout": 10, "expires": 3}}
+    sticky = {"name": "s", "type": types[:3], "map": "ipv4_addr", "flags": ["timeout"], "elem": [[timed, "10.0.0.1"]]}
+    kept = frozenset({("10.0.0.9 . udp . 53", "10.0.0.1")})
+    assert read_map(sticky) == NftMap("s", " . ".join(types[:3]), kept, "ipv4_addr", dynamic=True)
+    verdicts = [
+        ["10.0.0.1", {"jump": {"target": "a"}}],
+        ["10.0.0.2", {"goto": {"target": "b"}}],
+        ["10.0.0.3", {"drop": None}],
+    ]
+    said = {("10.0.0.1", "jump a"), ("10.0.0.2", "goto b"), ("10.0.0.3", "drop")}
+    assert read_map({"name": "v", "type": "ipv4_addr", "map": "verdict", "elem": verdicts}) == NftMap(
+        "v", "ipv4_addr", frozenset(said)
+    )
+
+
+def test_prefixes_within_joined_elements() -> None:
+    element = {"concat": ["10.96.0.1", "tcp", 80, {"prefix": {"addr": "10.0.0.0", "len": 8}}]}
+    entry = {"name": "s", "type": ["ipv4_addr", "inet_proto", "inet_service", "ipv4_addr"], "flags": ["interval"]}
+    assert read({**entry, "elem": [element]}).elements == {"10.96.0.1 . tcp . 80 . 10.0.0.0/8"}
+
+
+def test_what_a_map_leads_to_is_there_before_it() -> None:
+    sort = "ipv4_addr . integer"
+    values = NftMap("values", sort, frozenset({("10.96.0.1 . 0", "10.0.0.1")}), "ipv4_addr")
+    chain = NftChain("three", "", "", 0, (NFTABLES.rule("dnat ip to ip daddr . numgen random mod 1 map @values"),))
+    leads = NftMap("leads", "ipv4_addr", frozenset({("10.96.0.1", "goto three")}))
+    hooked = NftChain("hook", "nat", "prerouting", -100, (NFTABLES.rule("ip daddr vmap @leads"),))
+    made = [Operation("nftables", CREATE, None, obj) for obj in (hooked, leads, chain, values)]
+    first, second = (NFTABLES.script(part).splitlines()[2:] for part in in_turn(made))
+    assert first[0] == "add chain inet podnet three"
+    assert "add map inet podnet values { typeof ip daddr . numgen random mod 2 : ip daddr; }" in first
+    assert "add element inet podnet values { 10.96.0.1 . 0 : 10.0.0.1 }" in first
+    assert "add element inet podnet leads { 10.96.0.1 : goto three }" in first
+    assert [line.partition(" comment")[0] for line in second] == [
+        "add chain inet podnet hook { type nat hook prerouting priority -100; policy accept; }",
+        "add rule inet podnet hook ip daddr vmap @leads",
+    ]
+    # A client whose backend has gone: it may be forgotten in the same moment, which is no reason to fail.
+    sticky = NftMap("sticky", "ipv4_addr", frozenset({("10.0.0.9", "10.0.0.1")}), "ipv4_addr", dynamic=True)
+    gone = [Operation("nftables", REPLACE, sticky, sticky._replace(elements=frozenset()))]
+    assert NFTABLES.script(gone).splitlines()[2:] == [
+        "add element inet podnet sticky { 10.0.0.9 : 10.0.0.1 }",
+        "delete element inet podnet sticky { 10.0.0.9 }",
+    ]

@@ -1,0 +1,297 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compiled services as sets, maps and chains of the table ``inet podnet``.
+
+A new connection is looked up by its destination, protocol and port in a verdict map, which leads to the chain for as
+many backends as the service has: there are as many chains as there are such numbers, however many services there are.
+The chain draws a number and looks the backend up by that and the same three. So the time that a connection takes
+depends neither on the number of services nor on that of backends, and a change of a service is one of elements.
+
+What has to be known of the connection after that, whether its source is hidden and whether its client comes back to
+the same backend, is looked up by its original destination. No mark is set on packets.
+
+Where the chain draws a number that a change, in force since its first look, has taken away, it takes the first backend.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
+    PROTOCOLS,
+    NftChain,
+    NftMap,
+    NftSet,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_words import (
+    ADDRESSES,
+    FAMILIES,
+    KEYS,
+    NODE_PORTS,
+    ORIGINALS,
+    SORTS,
+    key_of,
+    text_of,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import prefixes
+from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
+    DROP,
+    EVERYBODY,
+    FORWARD,
+    STRANGERS,
+    THE_NODE,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import Objects
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
+    from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
+        Answer,
+        Frontend,
+        Handling,
+        Table,
+    )
+
+PREFIX = "service-"
+
+# Before destinations are translated; when they are (NF_IP_PRI_NAT_DST); before network policies, which would drop what
+# is to be rejected; and before what translates the sources of pods that leave the pod network (resources/ipam_pool.py).
+BEFORE_NAT, NAT, FILTER, AFTER_NAT = -110, -100, -10, 90
+
+REJECTION = PREFIX + "reject"
+HIDING = {EVERYBODY: PREFIX + "hide-all", STRANGERS: PREFIX + "hide-strangers", THE_NODE: PREFIX + "hide-node"}
+STICKY = PREFIX + "sticky"
+
+
+def render(
+    table: Table,
+    blocks: Mapping[int, Ranges],
+    pods: Mapping[int, Ranges],
+    ranges: Mapping[int, Ranges],
+    sticky: Mapping[int, frozenset[tuple[str, str]]],
+) -> Objects:
+    """The objects by (sort, name); none when there is no service.
+
+    :param blocks: the addresses of this node's pods
+    :param pods: the addresses of all pods
+    :param ranges: those from which services get theirs; what none has is dropped
+    :param sticky: what the maps of clients and their backends hold by family, as far as it still counts
+    """
+    found: Objects = {}
+    if not table.frontends:
+        return found
+    rendering = _Rendering(found)
+    for family, words in FAMILIES.items():
+        frontends = {each: handling for each, handling in table.frontends.items() if each.family == family}
+        if frontends:
+            cluster = frozenset(text_of(family, address) for version, address in table.cluster if version == family)
+            for name, networks in (("blocks", blocks), ("pods", pods), ("ranges", ranges)):
+                texts = frozenset(prefixes(family, networks.get(family, ())))
+                _put(found, NftSet(f"{PREFIX}{name}{family}", words.sort, texts))
+            _put(found, NftSet(f"{PREFIX}addresses{family}", words.sort, cluster, interval=False))
+            rendering.family(family, frontends, sticky.get(family, frozenset()))
+    rendering.conclude()
+    return found
+
+
+class _Rendering:
+    """Gathers the rules of the hooks, family by family."""
+
+    def __init__(self, found: Objects) -> None:
+        self._found = found
+        self._limits: list[str] = []
+        self._looks: list[str] = []
+        self._rejects: list[str] = []
+        self._input: list[str] = []
+        self._remember: list[str] = []
+        self._hide: list[str] = []
+        self._strangers: list[str] = []
+
+    def family(self, family: int, frontends: Mapping[Frontend, Handling], sticky: frozenset[tuple[str, str]]) -> None:
+        """All of a family's frontends."""
+        ip, sort, loopback = FAMILIES[family]
+        self._strangers.append(f"{ip} saddr != @{PREFIX}pods{family} masquerade fully-random")
+        self._limit(family, frontends)
+        pairs = {
+            f"{text} . {text}"
+            for handling in frontends.values()
+            for backend in (*handling.inside.backends, *handling.outside.backends)
+            for text in (text_of(family, backend.address),)
+        }
+        _put(self._found, NftSet(f"{PREFIX}hairpin{family}", f"{sort} . {sort}", frozenset(pairs), interval=False))
+        self._hide.append(f"{ip} saddr . {ip} daddr @{PREFIX}hairpin{family} masquerade fully-random")
+        if any(handling.affinity for handling in frontends.values()):
+            key, value = f"{sort} . {sort} . inet_proto . inet_service", f"{sort} . inet_service"
+            _put(self._found, NftMap(f"{STICKY}{family}", key, sticky, value, dynamic=True))
+        local = f"fib daddr type local {ip} daddr != {loopback} "
+        for where, before in ((ADDRESSES, ""), (NODE_PORTS, local)):
+            mine = {each: handling for each, handling in frontends.items() if (each.address is None) == bool(before)}
+            if mine:
+                self._look(family, where, before, mine)
+                self._unserved(family, where, before, mine)
+                self._after(family, where, mine)
+        self._rejects.append(f"{ip} daddr @{PREFIX}addresses{family} goto {REJECTION}")
+        self._rejects.append(f"{ip} daddr @{PREFIX}ranges{family} counter drop")
+
+    def conclude(self) -> None:
+        """The chains of the hooks, and those that all services share."""
+        new = "ct state != new accept"
+        if self._limits:
+            self._chain("limit", "filter", "prerouting", BEFORE_NAT, [new, *self._limits])
+            self._chain("limit-output", "filter", "output", BEFORE_NAT, [new, *self._limits])
+        self._chain("prerouting", "nat", "prerouting", NAT, self._looks)
+        self._chain("output", "nat", "output", NAT, self._looks)
+        after = ["ct status & dnat == 0 accept", *self._remember]
+        self._chain("postrouting", "nat", "postrouting", AFTER_NAT, [*after, *self._hide])
+        if self._remember:
+            self._chain("input", "nat", "input", AFTER_NAT, after)
+        self._chain("forward", "filter", "forward", FILTER, [new, *self._rejects])
+        self._chain("leaving", "filter", "output", FILTER, [new, *self._rejects])
+        self._chain("arriving", "filter", "input", FILTER, [new, *self._input, *self._rejects])
+        _chain(self._found, REJECTION, ["meta l4proto tcp reject with tcp reset", "reject"])
+        _chain(self._found, HIDING[EVERYBODY], ["masquerade fully-random"])
+        _chain(self._found, HIDING[STRANGERS], self._strangers)
+        _chain(self._found, HIDING[THE_NODE], ["fib saddr type local masquerade fully-random"])
+
+    def _chain(self, name: str, sort: str, hook: str, priority: int, rules: Iterable[str]) -> None:
+        _put(self._found, NftChain(PREFIX + name, sort, hook, priority, tuple(map(NFTABLES.rule, rules))))
+
+    def _limit(self, family: int, frontends: Mapping[Frontend, Handling]) -> None:
+        """Load balancers' addresses that let only some sources in."""
+        ip, sort, _loopback = FAMILIES[family]
+        limited = {
+            key_of(each): handling.sources for each, handling in frontends.items() if handling.sources is not None
+        }
+        if not limited:
+            return
+        bits = f"/{32 if family == 4 else 128}"
+        sources = {
+            f"{key} . {prefix.removesuffix(bits)}"
+            for key, ranges in limited.items()
+            for prefix in prefixes(family, ranges)
+        }
+        key, of = KEYS[ADDRESSES].format(ip=ip), SORTS[ADDRESSES].format(sort=sort)
+        _put(self._found, NftSet(f"{PREFIX}limited{family}", of, frozenset(limited), interval=False))
+        _put(self._found, NftSet(f"{PREFIX}sources{family}", f"{of} . {sort}", frozenset(sources)))
+        self._limits.append(
+            f"{key} @{PREFIX}limited{family} {key} . {ip} saddr != @{PREFIX}sources{family} counter drop"
+        )
+
+    def _look(self, family: int, where: str, before: str, frontends: Mapping[Frontend, Handling]) -> None:
+        """Where new connections go: first those from inside that fare otherwise than all others, then all."""
+        ip = FAMILIES[family].ip
+        key = KEYS[where].format(ip=ip)
+        inside = {each: handling for each, handling in frontends.items() if handling.inside != handling.outside}
+        if inside:
+            answers = {each: handling.inside for each, handling in inside.items()}
+            name = self._lead(family, where, "-inside", answers, inside)
+            self._looks.append(f"{ip} saddr @{PREFIX}blocks{family} {before}{key} vmap @{name}")
+            self._looks.append(f"fib saddr type local {before}{key} vmap @{name}")
+        answers = {each: handling.outside for each, handling in frontends.items()}
+        name = self._lead(family, where, "", answers, frontends)
+        self._looks.append(f"{before}{key} vmap @{name}")
+
+    def _lead(
+        self,
+        family: int,
+        where: str,
+        which: str,
+        answers: Mapping[Frontend, Answer],
+        handlings: Mapping[Frontend, Handling],
+    ) -> str:
+        """The verdict map, its chains and the map of their backends; the name of the first."""
+        ip, sort, _loopback = FAMILIES[family]
+        name = f"{PREFIX}{where}{which}{family}"
+        backends_name = f"{PREFIX}backends-{where}{which}{family}"
+        chains: set[tuple[int, bool]] = set()
+        leads: set[tuple[str, str]] = set()
+        backends: set[tuple[str, str]] = set()
+        for frontend, answer in answers.items():
+            if answer.verdict != FORWARD:
+                continue
+            number, affine, key = len(answer.backends), bool(handlings[frontend].affinity), key_of(frontend)
+            chains.add((number, affine))
+            leads.add((key, f"goto {_lead_name(name, number, affine)}"))
+            backends.update(
+                (f"{key} . {place}", f"{text_of(family, backend.address)} . {backend.port}")
+                for place, backend in enumerate(answer.backends)
+            )
+        of = SORTS[where].format(sort=sort)
+        _put(self._found, NftMap(name, of, frozenset(leads)))
+        _put(self._found, NftMap(backends_name, f"{of} . integer", frozenset(backends), f"{sort} . inet_service"))
+        key = KEYS[where].format(ip=ip)
+        for number, affine in chains:
+            # The first rule that a run of nft 1.0.6 adds to use such a map holds for TCP only, as the declared type of
+            # the port would have it (facilities/nftables.py); so each stands there twice.
+            rules = [
+                f"dnat {ip} to {key} . numgen random mod {modulus} map @{backends_name}"
+                for modulus in dict.fromkeys((number, 1))
+                for _again in range(2)
+            ]
+            if affine:
+                rules.insert(0, f"dnat {ip} to {ip} saddr . {KEYS[ADDRESSES].format(ip=ip)} map @{STICKY}{family}")
+            _chain(self._found, _lead_name(name, number, affine), rules)
+        return name
+
+    def _unserved(self, family: int, where: str, before: str, frontends: Mapping[Frontend, Handling]) -> None:
+        """What has been sent nowhere, and is to be told so or not."""
+        ip, sort, _loopback = FAMILIES[family]
+        verdicts = {
+            (key_of(each), "drop" if handling.outside.verdict == DROP else f"goto {REJECTION}")
+            for each, handling in frontends.items()
+            if handling.outside.verdict != FORWARD
+        }
+        name = f"{PREFIX}unserved-{where}{family}"
+        _put(self._found, NftMap(name, SORTS[where].format(sort=sort), frozenset(verdicts)))
+        (self._input if before else self._rejects).append(f"{before}{KEYS[where].format(ip=ip)} vmap @{name}")
+
+    def _after(self, family: int, where: str, frontends: Mapping[Frontend, Handling]) -> None:
+        """What is looked up by the original destination."""
+        ip, sort, _loopback = FAMILIES[family]
+        of, original = SORTS[where].format(sort=sort), ORIGINALS[where].format(ip=ip)
+        served = [
+            (each, handling)
+            for each, handling in frontends.items()
+            if FORWARD in (handling.inside.verdict, handling.outside.verdict)
+        ]
+        hidden = frozenset((key_of(each), f"goto {HIDING[handling.masquerade]}") for each, handling in served)
+        _put(self._found, NftMap(f"{PREFIX}hidden-{where}{family}", of, hidden))
+        self._hide += _by_protocol(family, f"{original} vmap @{PREFIX}hidden-{where}{family}")
+        seconds: dict[int, list[str]] = defaultdict(list)
+        for each, handling in served:
+            if handling.affinity:
+                seconds[handling.affinity].append(key_of(each))
+        if not seconds:
+            return
+        remembered: set[tuple[str, str]] = set()
+        for timeout, keys in seconds.items():
+            name = f"{STICKY}{family}-{timeout}"
+            remembered.update((key, f"jump {name}") for key in keys)
+            rules = [
+                NFTABLES.remember(family, protocol, f"{STICKY}{family}", timeout) for protocol in PROTOCOLS.values()
+            ]
+            _put(self._found, NftChain(name, "", "", 0, tuple(rules)))
+        _put(self._found, NftMap(f"{STICKY}-{where}{family}", of, frozenset(remembered)))
+        self._remember += _by_protocol(family, f"{original} vmap @{STICKY}-{where}{family}")
+
+
+def _by_protocol(family: int, text: str) -> list[str]:
+    """A rule for each protocol: nft 1.0.6 knows the type of a connection's port only after that of its protocol."""
+    return [f"meta nfproto ipv{family} meta l4proto {protocol} {text}" for protocol in PROTOCOLS.values()]
+
+
+def _lead_name(name: str, backends: int, affine: bool) -> str:
+    return f"{name}-{backends}{'-sticky' if affine else ''}"
+
+
+def _chain(found: Objects, name: str, rules: Iterable[str]) -> None:
+    _put(found, NftChain(name, "", "", 0, tuple(map(NFTABLES.rule, rules))))
+
+
+def _put(found: Objects, obj: NftSet | NftMap | NftChain) -> None:
+    sort = "set" if isinstance(obj, NftSet) else "map" if isinstance(obj, NftMap) else "chain"
+    found[sort, obj.name] = obj

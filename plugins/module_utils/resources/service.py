@@ -1,0 +1,177 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Services on a node: where connections to their addresses and ports are sent."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_reading
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, observe_datagrams
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, part
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, declared_network
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_clients, service_nftables
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import unseen
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import of_networks
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
+from ansible_collections.podnet.fabric.plugins.module_utils.service import documents
+from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
+    Backend,
+    Frontend,
+    Handling,
+    Table,
+    World,
+    compile_services,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.service.inspection import inspect_services
+from ansible_collections.podnet.fabric.plugins.module_utils.service.slices import inspect_slices
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
+    from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+    from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import Entry
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
+    from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
+
+DEFAULT = "nftables"
+
+
+class Declared(NamedTuple):
+    """What an item comes to on this node."""
+
+    table: Table
+    blocks: Mapping[int, Ranges]
+    pods: Mapping[int, Ranges]
+    ranges: Mapping[int, Ranges]
+
+
+class ServiceKind:
+    """See the module's documentation for the parameters."""
+
+    name = "service"
+    # Pods find them when they are attached.
+    rank = 62
+    # Flows that lead where nobody is any more are forgotten after new ones lead elsewhere.
+    facilities: Sequence[Facility] = (NFTABLES, FLOWS)
+
+    def __init__(self) -> None:
+        # A run asks twice, before and after its changes, with the same items.
+        self._compiled: list[tuple[Mapping[str, Any], Declared]] = []
+
+    def normalise(
+        self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
+    ) -> dict[str, Any]:
+        inspection = Inspection()
+        services, slices = params["services"], params["slices"]
+        inspect_services(inspection, "services", services)
+        inspect_slices(inspection, "slices", slices)
+        known = endpoints.inspect_endpoints(inspection, "endpoints", params["endpoints"])
+        prefixes = {
+            **{each: params[each] for each in ("pods", "ranges")},
+            "blocks": params.get("blocks") or params["pods"],
+        }
+        for each, texts in prefixes.items():
+            for position, text in enumerate(texts):
+                inspection.network(f"{each}[{position}]", text)
+        inspection.conclude()
+        for position, document in enumerate(services):
+            spec = document["spec"]
+            if documents.programmed(spec) and not documents.given_addresses(spec):
+                inspection.refuse(f"services[{position}].spec.clusterIP", "nothing", "give an address, or None")
+        inspection.conclude()
+        return {
+            "node": params["node"],
+            "backend": params.get("backend") or DEFAULT,
+            **{each: sorted(texts) for each, texts in prefixes.items()},
+            "services": services,
+            "slices": slices,
+            "endpoints": sorted(
+                known + endpoints.of_others(former, params.get("asked"), known),
+                key=lambda each: (each["namespace"], each["name"]),
+            ),
+        }
+
+    def target(self, items: Items, former: Items, host: Host) -> Target:
+        self._compiled = [(item, self._made(item) or _declared(item)) for item in items.values()]
+        declared = _merged([each for _item, each in self._compiled])
+        own = frozenset(address.address for address in dump_addresses(host.netlink, host.names))
+        seen = nft_reading.observe()
+        sticky = {family: _sticky(declared, seen[0], family, own) for family in (4, 6)}
+        desired = service_nftables.render(*declared, sticky)
+        target = part(lambda key: key[1].startswith(service_nftables.PREFIX), desired, seen=seen)
+        flows = observe_datagrams(_Stray(declared.table, former, own)) if items or former else {}
+        families = {frontend.family for frontend in declared.table.frontends}
+        conflicts = unseen(families, "answers from pods of this node would not come from the services that were asked")
+        return Target(
+            {**target.current, FLOWS.name: flows},
+            {**target.desired, FLOWS.name: {}},
+            [*target.conflicts, *conflicts],
+            target.notes,
+        )
+
+    def _made(self, item: Mapping[str, Any]) -> Declared | None:
+        return next((each for known, each in self._compiled if known is item), None)
+
+
+class _Stray:
+    """Whether a flow goes where its service no longer has a backend, or past a service that has come since."""
+
+    def __init__(self, table: Table, former: Items, own: frozenset[bytes]) -> None:
+        self._frontends, self._items, self._own = table.frontends, former, own
+        self._former: Mapping[Frontend, Handling] | None = None
+
+    def __call__(self, entry: Entry) -> bool:
+        original, reply = entry.original, entry.reply
+        family = 4 if len(original.destination) == 4 else 6
+        asked = Frontend(family, int.from_bytes(original.destination, "big"), "udp", original.destination_port)
+        target = Backend(int.from_bytes(reply.source, "big"), reply.source_port)
+        possible = [asked, asked._replace(address=None)] if original.destination in self._own else [asked]
+        translated = target != (asked.address, asked.port)
+        handling = next((self._frontends[each] for each in possible if each in self._frontends), None)
+        if handling is None:
+            return translated and any(each in self._before() for each in possible)
+        allowed = {*handling.inside.backends, *handling.outside.backends}
+        return target not in allowed and (translated or bool(allowed))
+
+    def _before(self) -> Mapping[Frontend, Handling]:
+        """What was declared before, which is seldom asked for. What somebody has edited since counts for nothing."""
+        if self._former is None:
+            self._former = {}
+            with suppress(DeclarationError):
+                self._former = _merged([_declared(item) for item in self._items.values()]).table.frontends
+        return self._former
+
+
+def _declared(item: Mapping[str, Any]) -> Declared:
+    """:raises DeclarationError: somebody has edited it since."""
+    pods = [(entry["node"], endpoints.read(entry)) for entry in item["endpoints"]]
+    world = World(pods, documents.slices(item["slices"]))
+    table = compile_services(documents.services(item["services"]), world, item["node"])
+    for text in (*item["blocks"], *item["pods"], *item["ranges"]):
+        declared_network(text)
+    return Declared(table, *(of_networks(item[each]) for each in ("blocks", "pods", "ranges")))
+
+
+def _merged(several: Sequence[Declared]) -> Declared:
+    """One declaration's, or none; the module takes others back."""
+    return several[0] if several else Declared(Table({}, frozenset()), {}, {}, {})
+
+
+def _sticky(
+    declared: Declared, objects: Mapping[tuple[str, str], Any], family: int, own: frozenset[bytes]
+) -> frozenset[tuple[str, str]]:
+    """Which clients the kernel remembers, without those whose backend is no longer one of theirs."""
+    known = objects.get(("map", f"{service_nftables.STICKY}{family}"))
+    if known is None:
+        return frozenset()
+    clients = service_clients.Clients(declared.table, declared.blocks.get(family, ()), own, family)
+    return frozenset((key, value) for key, value in known.elements if clients.may_stay(key, value))
+
+
+KIND = ServiceKind()

@@ -1,0 +1,167 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What services do with a new connection on one node, in a form that no packet filter's words are part of.
+
+The meaning is that of kube-proxy's nftables mode (KEP-3866), its choice of backends that of CategorizeEndpoints()
+(pkg/proxy/topology.go of Kubernetes, KEP-1669 for those that terminate).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import reduce
+from math import gcd
+from typing import TYPE_CHECKING, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.module_utils.service.documents import Listed, Service, ServicePort
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Endpoint
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
+    from ansible_collections.podnet.fabric.plugins.module_utils.service.documents import Address
+
+FORWARD, REJECT, DROP = "forward", "reject", "drop"
+
+STRANGERS, EVERYBODY, THE_NODE = "strangers", "everybody", "the node"
+"""Whose address is hidden from the backend: that of all but pods, of all, or of the node that programs it alone."""
+
+
+class Frontend(NamedTuple):
+    """Where clients connect to; without an address, any address of the node."""
+
+    family: int
+    address: int | None
+    protocol: str
+    port: int
+
+
+class Backend(NamedTuple):
+    """Where a connection may be sent to."""
+
+    address: int
+    port: int
+
+
+class Answer(NamedTuple):
+    """What happens to a new connection. A backend that stands there twice gets twice as many."""
+
+    verdict: str
+    backends: tuple[Backend, ...] = ()
+
+
+class Handling(NamedTuple):
+    """What a service does at a frontend: to those ``inside``, this node and its pods, and to those ``outside``.
+
+    ``affinity`` in seconds, 0 for none; ``sources`` are the only ones let in, None for everybody.
+    """
+
+    service: str
+    inside: Answer
+    outside: Answer
+    masquerade: str
+    affinity: int
+    sources: Ranges | None = None
+
+
+class Table(NamedTuple):
+    """All of it. A connection to one of the ``cluster`` addresses at no frontend is rejected."""
+
+    frontends: Mapping[Frontend, Handling]
+    cluster: frozenset[Address]
+
+
+class World:
+    """The backends that there are: pods by their labels, and what slices list."""
+
+    def __init__(
+        self, pods: Iterable[tuple[str, Endpoint]], listed: Mapping[tuple[str, str], Sequence[Listed]]
+    ) -> None:
+        """:param pods: with the name of their node."""
+        self._listed = listed
+        self._labelled: dict[tuple[str, str, str], list[tuple[str, Endpoint]]] = defaultdict(list)
+        for node, pod in pods:
+            for key, value in pod.labels.items():
+                self._labelled[pod.namespace, key, value].append((node, pod))
+
+    def candidates(self, service: Service, port: ServicePort, family: int) -> Iterator[tuple[Backend, Listed]]:
+        """The backends of a port, whatever their condition."""
+        for node, pod in self._selected(service):
+            number = _number(port, pod)
+            if number:
+                for address in pod.addresses.get(family, ()):
+                    yield Backend(address, number), Listed((family, address), node, True, True, False, 1, ())
+        for each in self._listed.get((service.namespace, service.name), ()):
+            for name, protocol, number in each.ports:
+                if each.address[0] == family and (name, protocol) == (port.name, port.protocol):
+                    yield Backend(each.address[1], number), each
+
+    def _selected(self, service: Service) -> list[tuple[str, Endpoint]]:
+        if not service.selector:
+            return []
+        wanted = service.selector.items()
+        # Of the labels that it asks for, the one that the fewest pods have.
+        fewest = min((self._labelled.get((service.namespace, key, value), []) for key, value in wanted), key=len)
+        return [(node, pod) for node, pod in fewest if wanted <= pod.labels.items()]
+
+
+def compile_services(services: Iterable[Service], world: World, node: str) -> Table:
+    """Compile for a node."""
+    frontends: dict[Frontend, Handling] = {}
+    cluster: set[Address] = set()
+    for service in services:
+        cluster.update(service.cluster)
+        for port in service.ports:
+            for family in {*service.families, *(family for family, _number in service.external + service.balancers)}:
+                found = list(world.candidates(service, port, family))
+                frontends.update(_port(service, port, family, found, node))
+    return Table(frontends, frozenset(cluster))
+
+
+def _port(
+    service: Service, port: ServicePort, family: int, found: Sequence[tuple[Backend, Listed]], node: str
+) -> Iterator[tuple[Frontend, Handling]]:
+    anywhere = _usable(service, found)
+    here = _usable(service, [(backend, each) for backend, each in found if each.node == node])
+    everything = Answer(FORWARD, anywhere) if anywhere else Answer(REJECT)
+    # Where there are others but none here, somebody else may answer: no reason to tell the client that nobody does.
+    local = Answer(FORWARD, here) if here else Answer(DROP if anywhere else REJECT)
+    name = f"{service.namespace}/{service.name}{':' if port.name else ''}{port.name}"
+    internal = local if service.internal_local else everything
+    handling = Handling(name, internal, internal, STRANGERS, service.affinity)
+    for address in _of(service.cluster, family):
+        yield Frontend(family, address, port.protocol, port.port), handling
+    if service.external_local:
+        # From inside it is as if the connection went out, to a balancer, and in again at a node that has backends.
+        handling = Handling(name, everything, local, THE_NODE, service.affinity)
+    else:
+        handling = Handling(name, everything, everything, EVERYBODY, service.affinity)
+    if port.node_port and family in service.families:
+        yield Frontend(family, None, port.protocol, port.node_port), handling
+    for address in _of(service.external, family):
+        yield Frontend(family, address, port.protocol, port.port), handling
+    limited = handling._replace(sources=service.sources.get(family)) if service.sources else handling
+    for address in _of(service.balancers, family):
+        yield Frontend(family, address, port.protocol, port.port), limited
+
+
+def _usable(service: Service, found: Sequence[tuple[Backend, Listed]]) -> tuple[Backend, ...]:
+    """Those that are ready; where none is, those that still serve while they terminate."""
+    ready = [(backend, each.weight) for backend, each in found if each.ready or service.not_ready_too]
+    if not ready:
+        ready = [(backend, each.weight) for backend, each in found if each.serving and each.terminating]
+    weights = {backend: weight for backend, weight in ready if weight}
+    shared = reduce(gcd, weights.values(), 0) or 1
+    return tuple(backend for backend in sorted(weights) for _turn in range(weights[backend] // shared))
+
+
+def _number(port: ServicePort, pod: Endpoint) -> int:
+    if isinstance(port.target, int):
+        return port.target
+    wanted = (port.target, port.protocol)
+    return next((number for name, protocol, number in pod.ports if (name, protocol) == wanted), 0)
+
+
+def _of(addresses: Iterable[Address], family: int) -> Iterator[int]:
+    return (address for version, address in addresses if version == family)

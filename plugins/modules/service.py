@@ -1,0 +1,197 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Module podnet.fabric.service."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: service
+short_description: Give pods virtual addresses with load balancing by Kubernetes Service documents
+version_added: "0.2.0"
+author: podnet.fabric authors (@podnet)
+description:
+  - Declares the services of a cluster on a node, which sends connections to their addresses and ports on to their
+    backends.
+  - The documents are those of Kubernetes (C(v1) Service), and mean what kube-proxy in its nftables mode makes of them
+    (KEP-3866). Connections are shared out evenly at random. A service without backends, and a port that a cluster
+    address does not have, are rejected at once (TCP reset, ICMP unreachable); what nobody has in O(ranges) is dropped.
+    With C(externalTrafficPolicy) or C(internalTrafficPolicy) V(Local) connections go to backends of this node, and are
+    dropped where it has none but others do; C(externalTrafficPolicy) does not count for this node and its own pods.
+    Backends that terminate get connections where none is ready.
+  - Backends see the address of a pod that connects, but where it reaches itself, or comes over a node port, an external
+    address or a load balancer's with C(externalTrafficPolicy) V(Cluster). They see this node's address instead of those
+    that are not in O(pods).
+  - A connection that stands goes on as long as its backend does, whatever changes. UDP flows to a backend that has gone
+    are forgotten, so that the next datagram goes to another one.
+  - It lives in the nftables table C(inet podnet), which is ours, in chains, sets and maps C(service-*). Services and
+    backends are elements of maps, so that a connection costs the same at any number of them, and a change is one
+    transaction that touches what differs only. No mark is set on packets.
+  - Headless services and those of C(type=ExternalName) are taken and come to nothing.
+extends_documentation_fragment:
+  - podnet.fabric.attributes
+requirements:
+  - nftables 1.0.6 or newer, Linux 5.6 or newer
+options:
+  name:
+    description: A name for this declaration. There is one on a node; declaring another one takes it back.
+    type: str
+    default: podnet
+  node:
+    description: The name of this node; backends with this name in C(node) or C(nodeName) are local.
+    type: str
+    required: true
+  pods:
+    description: The prefixes that pods of all nodes have their addresses from.
+    type: list
+    elements: str
+    default: []
+  blocks:
+    description: The prefixes that this node's own pods have their addresses from. Left out, those in O(pods).
+    type: list
+    elements: str
+  ranges:
+    description: The prefixes that cluster addresses are from.
+    type: list
+    elements: str
+    default: []
+  services:
+    description:
+      - The documents, each with C(metadata), C(spec) and, for addresses of load balancers, C(status). All that is wrong
+        is reported at once, with its path.
+      - Cluster addresses and node ports have to be in them; the role C(podnet.fabric.services) gives them out.
+    type: raw
+    default: []
+  slices:
+    description:
+      - EndpointSlice documents (C(discovery.k8s.io/v1)) that list backends besides the pods that a service's selector
+        selects, each with the label C(kubernetes.io/service-name). An endpoint may have a C(weight) from 0 to 100, by
+        default 1.
+    type: raw
+    default: []
+  endpoints:
+    description:
+      - The pods of the whole cluster, as M(podnet.fabric.policy) takes them. Those that a service's selector selects
+        are its backends, at the port C(targetPort), or that of their C(ports) which has its name.
+    type: raw
+    default: []
+  asked:
+    description: >-
+      The nodes of which O(endpoints) tells all; endpoints that have been declared before on other nodes stay as they
+      are. Left out, O(endpoints) tells all of every node.
+    type: list
+    elements: str
+  backend:
+    description: What sends the connections on.
+    type: str
+    choices: [nftables]
+    default: nftables
+  state:
+    description: V(present) declares and applies, V(absent) takes back what was declared.
+    type: str
+    choices: [present, absent]
+    default: present
+seealso:
+  - module: podnet.fabric.policy
+  - module: podnet.fabric.endpoint_info
+"""
+
+EXAMPLES = r"""
+- name: One address for all pods of the shop
+  podnet.fabric.service:
+    node: node1
+    pods: [10.244.0.0/16]
+    blocks: [10.244.1.0/24]
+    ranges: [10.96.0.0/16]
+    services:
+      - metadata: {name: web, namespace: shop}
+        spec:
+          clusterIP: 10.96.0.10
+          selector: {app: web}
+          ports:
+            - {port: 80, targetPort: 8080}
+    endpoints:
+      - {name: web-1, namespace: shop, node: node1, labels: {app: web}, addresses: [10.244.1.2]}
+      - {name: web-2, namespace: shop, node: node2, labels: {app: web}, addresses: [10.244.2.2]}
+
+- name: A database outside, under an address of the cluster
+  podnet.fabric.service:
+    node: node1
+    pods: [10.244.0.0/16]
+    services:
+      - metadata: {name: db}
+        spec:
+          clusterIP: 10.96.0.11
+          ports:
+            - {port: 5432}
+    slices:
+      - metadata: {name: db-1, labels: {kubernetes.io/service-name: db}}
+        addressType: IPv4
+        endpoints:
+          - addresses: [192.0.2.50]
+        ports:
+          - {port: 5432}
+
+- name: Take them back
+  podnet.fabric.service:
+    node: node1
+    state: absent
+"""
+
+RETURN = r"""
+before:
+  description: What was in the charge of this module on the node, facility (C(nftables), C(flows)) to a list of objects.
+  returned: success
+  type: dict
+  sample:
+    nftables: []
+    flows: []
+after:
+  description: The same after the change; in check mode as predicted.
+  returned: success
+  type: dict
+  sample:
+    nftables:
+      - map: map service-frontends4
+        type: ipv4_addr . inet_proto . inet_service
+        elements: "10.96.0.10 . tcp . 80 : goto service-frontends4-2"
+operations:
+  description: How many objects were changed, facility to verb to count.
+  returned: success
+  type: dict
+  sample:
+    nftables: {replace: 3}
+    flows: {delete: 1}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import run
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
+
+
+def main() -> None:
+    """Parse, call the resource, exit."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "default": "podnet"},
+            "node": {"type": "str", "required": True},
+            "pods": {"type": "list", "elements": "str", "default": []},
+            "blocks": {"type": "list", "elements": "str"},
+            "ranges": {"type": "list", "elements": "str", "default": []},
+            "services": {"type": "raw", "default": []},
+            "slices": {"type": "raw", "default": []},
+            "endpoints": {"type": "raw", "default": []},
+            "asked": {"type": "list", "elements": "str"},
+            "backend": {"type": "str", "choices": ["nftables"], "default": "nftables"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params if module.params["state"] == "present" else None
+    run(module, KIND, module.params["name"], wanted, exclusive=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every line of the table of services holds for packets, with real clients and servers, on both families."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conformance import service_cases as scene
+from tests.integration.services.clients import Attempt, Clients, Outcome
+from tests.integration.services.ground import gateway
+
+if TYPE_CHECKING:
+    from tests.integration.services.conftest import Declarer
+
+TURNS = 60
+"""Rounds in which every backend has to have been seen: one of three is missed by all 180 connections never."""
+AT_ONCE = 3
+
+
+def wrong(family: int, line: scene.Connection, outcomes: set[Outcome]) -> str:
+    """What is not as the table says."""
+    if {outcome.verdict for outcome in outcomes} != {line.verdict}:
+        return f"found {sorted(outcomes)}"
+    own = scene.client_address(line.client, family)
+    nodes = {scene.NODES["a"][family], gateway("a", family)}
+    for outcome in outcomes:
+        if outcome.backend not in {"", *line.backends}:
+            return f"{outcome.backend} answered"
+        if outcome.backend and outcome.seen not in (nodes if outcome.backend in line.hidden else {own}):
+            return f"{outcome.backend} saw {outcome.seen}"
+    return ""
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+@pytest.mark.parametrize("family", [4, 6])
+def test_every_line_of_the_table_holds(declarer: Declarer, clients: Clients, family: int, protocol: str) -> None:
+    documents = [case.documents("TCP", "UDP") for case in scene.cases()]
+    declarer.declare(
+        [service for service, _slices in documents], [each for _service, found in documents for each in found]
+    )
+    lines = [(case, line) for case in scene.cases() for line in case.connections]
+    seen: dict[int, set[Outcome]] = {place: set() for place in range(len(lines))}
+    pending = list(seen)
+    for _turn in range(TURNS):
+        places = [place for place in pending for _more in range(AT_ONCE)]
+        attempts = [
+            Attempt(line.client, family, protocol, case.address(line.to, family), case.port(line.to))
+            for case, line in (lines[place] for place in places)
+        ]
+        for place, outcome in zip(places, clients.attempt(attempts), strict=True):
+            seen[place].add(outcome)
+        pending = [
+            place
+            for place in pending
+            if not wrong(family, lines[place][1], seen[place])
+            and lines[place][1].backends - {outcome.backend for outcome in seen[place]}
+        ]
+        if not pending:
+            break
+    assert not pending, [f"{lines[place][0].name}: {lines[place][1]}: only {seen[place]}" for place in pending]
+    found = [
+        f"{case.name}: {line}: {text}"
+        for place, (case, line) in enumerate(lines)
+        if (text := wrong(family, line, seen[place]))
+    ]
+    assert not found, "\n".join(found)
