@@ -119,15 +119,13 @@ INLINE int judge(struct __sk_buff *skb, u32 hook)
 		}
 		if (flow && packet.question && key.protocol == TCP && flow->state & (RESET | FIN_THERE | FIN_BACK))
 			flow = 0; /* another connection with the same ports */
-		/* One that was denied may be allowed by now, and if not, an answer to one that was allowed. */
-		if (!packet.question &&
-		    (!flow || (flow->state & DENIED &&
-			       (stands(flow, own, era) || !allows(policy, own, &key, port))))) {
+		if (!packet.question && (!flow || flow->state & DENIED)) {
 			struct flow *back;
 
 			turn(&other, &key);
 			back = find(&other, now);
-			if (back) {
+			/* What was denied may be an answer to what was not. */
+			if (back && !(flow && back->state & DENIED)) {
 				flow = back;
 				reply = 1;
 				guard = guard_of(policy, &key, !hook);
