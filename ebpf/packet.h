@@ -36,6 +36,10 @@
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
+/* What becomes of a packet. */
+#define PASS -1 /* TCX_NEXT, TC_ACT_UNSPEC: whoever comes next may look at it */
+#define DROP 2	/* TCX_DROP, TC_ACT_SHOT */
+
 /* Where a packet is looked at, and so which of its ends is the pod. */
 #define SENDS 0	   /* the pod is the source: policies of egress */
 #define RECEIVES 1 /* the pod is the destination: policies of ingress */

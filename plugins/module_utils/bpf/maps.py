@@ -7,6 +7,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import syscall
@@ -131,12 +132,15 @@ def _batches(handle: Handle, shape: Shape) -> Iterator[tuple[bytes, bytes]]:
                 raise
             ended = True
         (count,) = _COUNT.unpack_from(attributes.raw, 32)
-        found, told = keys.raw, values.raw
-        for nth in range(min(count, _BATCH)):
-            key = found[nth * shape.key_size : (nth + 1) * shape.key_size]
-            yield key, told[nth * shape.value_size : (nth + 1) * shape.value_size]
+        count = min(count, _BATCH)
+        yield from zip(_apart(keys, shape.key_size, count), _apart(values, shape.value_size, count))
         position, following = following, position
         started = pointer(position)
+
+
+def _apart(held: ctypes.Array[ctypes.c_char], size: int, count: int) -> Iterator[bytes]:
+    content = memoryview(held)[: size * count]
+    return chain.from_iterable(struct.iter_unpack(f"{size}s", content))
 
 
 def _one_by_one(handle: Handle, shape: Shape) -> Iterator[tuple[bytes, bytes]]:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Programs, their maps and the links to interfaces, changed so that no packet meets a half of anything.
 
-Another table is made beside the one that stands, filled, and put into its slot: one step for all interfaces. Another
-program takes the place of the one at a hook between two packets. Flows that are remembered move along.
+What the programs go by is changed as ebpf_tables.py says. Another program takes the place of the one at a hook between
+two packets. Flows that are remembered move along.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.bpf import elf, maps
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError, Handle
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import remove_empty
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_hooks
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_hooks, ebpf_tables
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import HOOKS, Attachment
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_objects import (
     Datapath,
@@ -32,6 +32,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins
     FLOWS,
     FOLDER,
     FRAGMENTS,
+    GENERATION,
     LINKS,
     MAKING,
     NAME,
@@ -85,7 +86,8 @@ class EbpfFacility:
         if isinstance(obj, Datapath):
             return {"datapath": f"datapath {obj.name}", "flows": obj.flows, "fragments": obj.fragments}
         if isinstance(obj, PolicyTable):
-            return {"table": f"table of {obj.datapath}", "elements": "; ".join(renderer.describe(obj.elements))}
+            told = {"table": f"table of {obj.datapath}", "elements": "; ".join(renderer.describe(obj.elements))}
+            return told if obj.settled else {**told, "unfinished": True}
         where = obj.device or f"no interface (link {obj.pin})"
         return {"attachment": f"{obj.hook} at {where}", "datapath": obj.datapath, "by": "tcx" if obj.pin else "clsact"}
 
@@ -121,7 +123,7 @@ def _carry_out(operation: Operation, host: Host) -> None:
     if isinstance(after, Datapath):
         _make(after)
     elif isinstance(after, PolicyTable):
-        _put(after)
+        ebpf_tables.put(after.datapath, after.elements, before and before.elements, host)
     elif isinstance(after, Attachment):
         ebpf_hooks.attach(after, host)
     elif isinstance(before, Datapath):
@@ -139,11 +141,11 @@ def _make(made: Datapath) -> None:
     folder.mkdir(parents=True, mode=0o700)
     held: dict[str, Handle] = {}
     try:
-        with _trie({}) as inner:
+        with ebpf_tables.trie({}) as inner:
             held[TABLE] = maps.create(NAME + TABLE, read.maps[TABLE], inner)
         for name, size in ((FLOWS, made.flows), (FRAGMENTS, made.fragments)):
             held[name] = _kept(name, read.maps[name]._replace(max_entries=size))
-        for name in (COUNTS, DENIALS):
+        for name in (COUNTS, DENIALS, GENERATION):
             held[name] = _kept(name, read.maps[name])
         for hook in HOOKS:
             held[hook] = programs.load(NAME + hook, read.programs[hook], held, read.licence)
@@ -171,24 +173,6 @@ def _kept(name: str, shape: maps.Shape) -> Handle:
                 maps.fill(fresh, maps.elements(other))
                 return fresh
     return maps.create(NAME + name, shape)
-
-
-def _put(table: PolicyTable) -> None:
-    with syscall.pinned(str(FOLDER / table.datapath / TABLE)) as outer, _trie(table.elements) as inner:
-        maps.put(outer, bytes(4), inner.descriptor.to_bytes(4, "little"))
-
-
-def _trie(elements: Any) -> Handle:
-    size = max(1, len(elements))
-    made = maps.create(
-        NAME + "rules", maps.Shape(maps.LPM_TRIE, renderer.KEY.size, renderer.VALUE.size, size, maps.NO_PREALLOC)
-    )
-    try:
-        maps.fill(made, elements)
-    except BaseException:
-        made.close()
-        raise
-    return made
 
 
 def _remove(folder: Path) -> None:

@@ -9,19 +9,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs, syscall
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_hooks
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_hooks, ebpf_tables
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import (
     FLOWS,
     FOLDER,
     FRAGMENTS,
-    TABLE,
+    GENERATION,
     datapaths,
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 
@@ -34,10 +32,13 @@ class Datapath(NamedTuple):
 
 
 class PolicyTable(NamedTuple):
-    """What the programs of a datapath go by."""
+    """What the programs of a datapath go by. It is not ``settled`` when whoever changed it last did not come to an end:
+    until then no verdict is remembered.
+    """
 
     datapath: str
     elements: Mapping[bytes, bytes]
+    settled: bool = True
 
 
 Object = Union[Datapath, PolicyTable, Attachment]
@@ -70,20 +71,12 @@ def observe(host: Host) -> Objects:
         for pin in (FLOWS, FRAGMENTS):
             with syscall.pinned(str(folder / pin)) as handle:
                 sizes.append(maps.shape_of(handle).max_entries)
-        found.append(Datapath(folder.name, *sizes))
-        found.append(PolicyTable(folder.name, read_table(folder)))
+        # One of an earlier version, or a damaged one, is none that is wanted.
+        counts = (folder / GENERATION).exists()
+        found.append(Datapath(folder.name, *(sizes if counts else (0, 0))))
+        found.append(PolicyTable(folder.name, *ebpf_tables.read(folder, host)))
         for hook in ebpf_hooks.HOOKS:
             with syscall.pinned(str(folder / hook)) as handle:
                 known[programs.program_info(handle).id] = folder.name
     found += ebpf_hooks.observe(known, host)
     return {key_of(obj): obj for obj in found}
-
-
-def read_table(folder: Path) -> dict[bytes, bytes]:
-    """The elements of the table that is in the slot."""
-    with syscall.pinned(str(folder / TABLE)) as outer:
-        slot = maps.get(outer, bytes(4), 4)
-    if slot is None:
-        return {}
-    with maps.by_id(int.from_bytes(slot, "little")) as inner:
-        return maps.elements(inner)

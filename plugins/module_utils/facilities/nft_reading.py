@@ -147,9 +147,11 @@ def forget() -> None:
 
 
 def _read(nl: Netlink) -> Objects:
+    if not nf_tables.has_table(nl, nf_tables.INET, NAME):
+        return {}
     chains = nf_tables.dump_chains(nl, NAME)
     if not any(chain.name == MARK for chain in chains) or nf_tables.has_objects(nl, NAME):
-        # Not there, not ours, or more in it than we make.
+        # Not ours, or more in it than we make.
         raise UnknownForm(NAME)
     found: Objects = {("table", TABLE): NftTable(TABLE)}
     for each in nf_tables.dump_sets(nl, NAME):

@@ -4,9 +4,9 @@
 
 The first packet of a flow leads from the pod's address to its guard; from the peer's address, in the guard, to the
 set of ports that is allowed to it; and from there to whether its own port is in it. So the time that a packet takes
-depends on neither the number of policies nor that of pods. Guards and sets of ports are called by digests of all that
-they allow: the same policies make the same elements, and the programs see by the name that a flow was judged by
-another guard than the one that stands now.
+depends on neither the number of policies nor that of pods. A guard is called by a digest of the policies that it stands
+for, so one peer more is an element more (ebpf_change.py); a set of ports by a digest of all of them. The same policies
+and peers make the same elements.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ _BITS = {4: 32, 6: 128}
 _PORT_BITS = 16
 _ORIGINS = {4: 4, 6: 5}  # ORIGINS, and + 1 for IPv6
 _KNOWN = 6
-_DIGEST = 1 << 63  # so that none is one of the small numbers
-_IPV6 = 1  # a guard's digest is even: its peers by IPv6 are in the space behind it
+DIGEST = 1 << 63  # so that none is one of the small numbers
+GUARD = 1 << 62  # of a guard's, not of a set of ports'
+IPV6 = 1  # a guard's digest is even: its peers by IPv6 are in the space behind it
 
 Prefix = tuple[int, int]
 """First address and length."""
@@ -61,14 +62,15 @@ Prefix = tuple[int, int]
 def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Elements:
     """The elements for the pods of a node: all of them are named, also those that no policy selects."""
     found: Elements = {}
-    digests = {identity: _add_guard(found, guard) for identity, guard in sorted(compiled.guards.items())}
+    for guard in compiled.guards.values():
+        _add_guard(found, guard)
     for endpoint in guarded:
         for direction, hook in HOOKS.items():
             identity = compiled.before[direction].get((endpoint.namespace, endpoint.name))
-            digest = OPEN if identity is None else digests[identity]
+            space = OPEN if identity is None else _named(identity)
             for family, addresses in endpoint.addresses.items():
                 for address in addresses:
-                    _put(found, hook * 2 + (family == 6), family, (address, _BITS[family]), digest)
+                    _put(found, hook * 2 + (family == 6), family, (address, _BITS[family]), space)
     return found
 
 
@@ -93,7 +95,7 @@ def _space(sort: int, index: int) -> int:
 
 def guards_by_digest(compiled: Compiled) -> dict[int, Guard]:
     """What the programs know each guard by."""
-    return {_add_guard({}, guard): guard for guard in compiled.guards.values()}
+    return {_named(identity): guard for identity, guard in compiled.guards.items()}
 
 
 def describe(elements: Mapping[bytes, bytes]) -> list[str]:
@@ -102,22 +104,22 @@ def describe(elements: Mapping[bytes, bytes]) -> list[str]:
     if odd is not None:
         raise PodnetError(f"a policy's BPF map holds a key of {len(odd)} bytes, so it is none of ours; remove its pin")
     told = [(*KEY.unpack(key), VALUE.unpack(value)[0]) for key, value in elements.items()]
-    guards = {value for _length, space, _data, value in told if space < _DIGEST}
-    return sorted(_line(guards, *each) for each in told)
+    return sorted(_line(*each) for each in told)
 
 
-def _add_guard(found: Elements, guard: Guard) -> int:
-    """Add what a guard allows and give its digest."""
-    peers = {family: dict(_classes(guard, family)) for family in _BITS}
-    wanted = {ports for by_prefix in peers.values() for ports in by_prefix.values()}
-    sets = {ports: _add_ports(found, ports) for ports in wanted}
-    text = repr([[sorted((prefix, sets[ports]) for prefix, ports in peers[each].items()) for each in peers]])
-    # With the names, so that what is counted is told apart.
-    digest = _digest(" ".join((guard.direction, *guard.policies, text))) & ~_IPV6
-    for family, by_prefix in peers.items():
-        for prefix, ports in by_prefix.items():
-            _put(found, digest + (family == 6), family, prefix, sets[ports])
-    return digest
+def _named(identity: str) -> int:
+    return (_digest(identity) | GUARD) & ~IPV6
+
+
+def _add_guard(found: Elements, guard: Guard) -> None:
+    """Add what a guard allows."""
+    space = _named(guard.identity)
+    sets: dict[Ports, int] = {}
+    for family in _BITS:
+        for prefix, ports in _classes(guard, family):
+            if ports not in sets:
+                sets[ports] = _add_ports(found, ports)
+            _put(found, space + (family == 6), family, prefix, sets[ports])
 
 
 def _classes(guard: Guard, family: int) -> Iterator[tuple[Prefix, Ports]]:
@@ -155,7 +157,7 @@ def _add_ports(found: Elements, ports: Ports) -> int:
     """Add a set of ports and give its digest."""
     if ports is None:
         return EVERY
-    digest = _digest(repr([tuple(port) for port in ports]))
+    digest = _digest(repr([tuple(port) for port in ports])) & ~GUARD
     for port in ports:
         for first, length in _of_port(port):
             data = struct.pack(">BxH12x", PROTOCOLS[port.protocol], first)
@@ -168,7 +170,7 @@ def _of_port(port: PortRange) -> Iterator[Prefix]:
 
 
 def _digest(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") | _DIGEST
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") | DIGEST
 
 
 def _put(found: Elements, space: int, family: int, prefix: Prefix, value: int) -> None:
@@ -176,9 +178,9 @@ def _put(found: Elements, space: int, family: int, prefix: Prefix, value: int) -
     found[KEY.pack(SPACE_BITS + length, space, first.to_bytes(_SIZES[family], "big"))] = VALUE.pack(value)
 
 
-def _line(guards: set[int], length: int, space: int, data: bytes, value: int) -> str:
+def _line(length: int, space: int, data: bytes, value: int) -> str:
     length -= SPACE_BITS
-    if space < _DIGEST:
+    if space < DIGEST:
         sort, index = struct.unpack("=II", space.to_bytes(8, sys.byteorder))
         if sort == _KNOWN:
             return f"interface {index} sends from its own addresses only"
@@ -186,10 +188,10 @@ def _line(guards: set[int], length: int, space: int, data: bytes, value: int) ->
             return f"interface {index} sends from {_text(6 if sort == _ORIGINS[6] else 4, data)}/{length}"
         guard = "nothing" if value == OPEN else f"guard {value:016x}"
         return f"pod {_text(6 if space & 1 else 4, data)} {'receives' if space & 2 else 'sends'} by {guard}"
-    if space & ~_IPV6 in guards:
+    if space & GUARD:
         ports = "everything" if value == EVERY else f"ports {value:016x}"
-        prefix = f"{_text(6 if space & _IPV6 else 4, data)}/{length}"
-        return f"guard {space & ~_IPV6:016x} allows {prefix} {ports}"
+        prefix = f"{_text(6 if space & IPV6 else 4, data)}/{length}"
+        return f"guard {space & ~IPV6:016x} allows {prefix} {ports}"
     first = int.from_bytes(data[2:4], "big")
     last = first + (1 << max(2 * _PORT_BITS - length, 0)) - 1
     numbers = str(first) if first == last else f"{first}-{last}"

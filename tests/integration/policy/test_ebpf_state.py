@@ -8,9 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import threading
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,7 +28,9 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from tests.integration.evidence.programs import attached_by_tcx, pin_map
 from tests.integration.policy.conftest import apply, isolate
+from tests.integration.policy.killed import killed_after
 from tests.integration.policy.node_thread import NodeThread
+from tests.integration.policy.streams import streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,38 +40,6 @@ if TYPE_CHECKING:
 
 DGRAM = socket.SOCK_DGRAM
 REPLACEMENTS = 1000
-
-
-@contextmanager
-def streams(ground: Ground) -> Iterator[tuple[list[int], list[int]]]:
-    """Pods 2 and 4 send to pod 0 while the body runs; what each has sent, and what has arrived of it by the end."""
-    sent, heard, done = [0, 0], [0, 0], threading.Event()
-    with ground.socket(2, DGRAM) as one, ground.socket(4, DGRAM) as other, ground.socket(0, DGRAM) as hearing:
-        hearing.settimeout(2)
-
-        def stream() -> None:
-            while not done.is_set():
-                for nth, each in enumerate((one, other)):
-                    each.sendto(bytes([nth]), hearing.getsockname())
-                    sent[nth] += 1
-                time.sleep(0.001)
-
-        def hear() -> None:
-            while not done.is_set() or sum(heard) < sent[0]:
-                try:
-                    heard[hearing.recv(1)[0]] += 1
-                except TimeoutError:
-                    return
-
-        both = [threading.Thread(target=each) for each in (stream, hear)]
-        for each in both:
-            each.start()
-        try:
-            yield sent, heard
-        finally:
-            done.set()
-            for each in both:
-                each.join()
 
 
 def test_a_thousand_replacements_lose_nothing_allowed_and_let_nothing_denied_through(ground: Ground) -> None:
@@ -133,7 +100,7 @@ def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(
         apply(None if former is None else ground.parameters(first, isolate(0, [4]), **former), folder)
         child = os.fork()
         if child == 0:  # the same thread, on the same node
-            _killed_after(calls)
+            killed_after(calls)
             apply(parameters, folder)
             os._exit(0)
         status = os.waitpid(child, 0)[1]
@@ -149,20 +116,6 @@ def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(
         done += 1
     assert small.run(attempt) == 0
     assert done > 4
-
-
-def _killed_after(calls: int) -> None:
-    """Let this process be killed at one of its system calls for BPF."""
-    left = [calls]
-    carry_out = syscall.call_with
-
-    def call_with(command: int, attributes: Any, doing: str) -> int:
-        left[0] -= 1
-        if not left[0]:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return carry_out(command, attributes, doing)
-
-    syscall.call_with = call_with
 
 
 def _detach(folder: Path) -> None:
