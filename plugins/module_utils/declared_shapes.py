@@ -29,6 +29,14 @@ _DATAPLANE = {
     "peers": list,  # there may be many thousands, which are checked while they are packed (resources/peers.py)
 }
 _ETHERNET = {**_DATAPLANE, "vni": range(1, 2**24), "port": range(1, 65536), "mac": str, "addresses": [str]}
+_ENDPOINT = {
+    "namespace": str,
+    "name": str,
+    "node": str,
+    "labels": _TEXTS,
+    "addresses": [str],
+    "ports": [{"name": str, "protocol": str, "port": range(1, 65536)}],
+}
 
 SHAPES: dict[str, dict[str, Any]] = {
     "bgp": {
@@ -71,6 +79,17 @@ SHAPES: dict[str, dict[str, Any]] = {
         "made": [str],
     },
     "forward_accept": {"mode": str, "pools": [str]},
+    "host_policy": {
+        "node": str,
+        "bridge": str,
+        "interfaces": [str],
+        "failsafe": {"inbound": [str], "outbound": [str]},
+        "needs": [str],
+        "policies": list,  # documents, which are taken apart by policy/hosts.py
+        "namespaces": {str: _TEXTS},
+        "nodes": [{"name": str, "labels": _TEXTS, "addresses": [str]}],
+        "endpoints": [_ENDPOINT],
+    },
     "ipam_block": {"blocks": [str], "made": [str]},
     "ipam_pool": {"pools": [{"name": str, "cidr": str, "nat_outgoing": bool}]},
     "persist": {
@@ -88,16 +107,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "fragments": range(1, 2**24 + 1),
         "policies": list,  # documents, which are taken apart by policy/documents.py
         "namespaces": {str: _TEXTS},
-        "endpoints": [
-            {
-                "namespace": str,
-                "name": str,
-                "node": str,
-                "labels": _TEXTS,
-                "addresses": [str],
-                "ports": [{"name": str, "protocol": str, "port": range(1, 65536)}],
-            }
-        ],
+        "endpoints": [_ENDPOINT],
     },
     "pod": {
         "name": str,
