@@ -77,7 +77,7 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     problems += crosscheck.outside_problems(cluster.get("podnet_verify_outside", []), pools)
     problems += crosscheck.device_problems(cluster, nodes)
     problems += dataplane_check.problems(cluster, nodes, pools)
-    problems += policy_check.problems(cluster)
+    problems += policy_check.problems(cluster, settings.node)
     speakers = bgp_check.speakers(cluster, settings.node)
     problems += bgp_check.problems(cluster, speakers, nodes, pools)
     problems += node_check.identity_problems(str(cluster.get("podnet_cluster", "")), nodes)
@@ -94,7 +94,11 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     short["pools"] = [{key: pool.as_dict()[key] for key in pool.as_dict() if key != "family"} for pool in pools]
     growth = _of_nodes(settings.node, "podnet_growth")
     reports = {host.name: ledger_growth.read(host.facts, growth[host.name]) for host in hosts}
-    drawn = Draft(short["cluster"], short, pools, tuple(nodes), mtu, overhead, speakers, wants, pins, reports)
+    ends = {
+        "labels": _of_nodes(settings.node, "podnet_node_labels"),
+        "host_interfaces": _of_nodes(settings.node, "podnet_host_interfaces"),
+    }
+    drawn = Draft(short["cluster"], short, pools, tuple(nodes), mtu, overhead, speakers, wants, pins, reports, ends)
     return Drafted(drawn, cluster, [], warnings)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftChain, NftSet
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.nftables import (
     FAMILIES,
     NEIGHBOURS,
@@ -19,7 +20,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.nftable
     rules,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS
-from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import BITS, IP_TEXTS
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import BITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
