@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, TrackedFlow, observe
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, part
-from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS, Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import nftables_hosts
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints, failsafe, hosts
@@ -19,6 +19,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection im
     inspect_namespaces,
     inspect_policies,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import BITS, holds, of_networks
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target, line
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 """Flows that a note names."""
+IP_IN_IP = ("4", "41")
+"""The protocols as flows have them, IPPROTO_IPIP and IPPROTO_IPV6 (linux/in.h)."""
 
 
 class HostPolicyKind:
@@ -107,22 +110,34 @@ def _surroundings(item: Mapping[str, Any], nodes: Sequence[Endpoint]) -> nftable
 
 def _denied(compiled: Compiled, name: str, around: nftables_hosts.Surroundings, host: Host) -> list[str]:
     """What now stands and could not begin any more. It goes on: among it may be what the operator is here by."""
-    own: dict[int, list[int]] = {4: [], 6: []}
-    packed = {address.address for address in dump_addresses(host.netlink, host.names)}
-    for address in packed:
-        own[4 if len(address) == 4 else 6].append(int.from_bytes(address, "big"))
+    addresses = dump_addresses(host.netlink, host.names)
+    packed = {each.address for each in addresses}
+    # What policies do not hold for: other interfaces than the named ones, and the way to the node's own pods.
+    spared = {each.address for each in addresses if around.interfaces and each.dev not in around.interfaces}
+    pods = of_networks(f"{IP_TEXTS[each.address]}/{each.prefixlen}" for each in addresses if each.dev == around.bridge)
+    others = {(family, each) for node in around.nodes for family, found in node.addresses.items() for each in found}
     whole = hosts.read_node({"name": name, "labels": {}, "addresses": []})
-    judge = Judge(compiled, [whole._replace(addresses={family: tuple(each) for family, each in own.items()})])
+    held = {
+        family: tuple(int.from_bytes(each, "big") for each in packed - spared if len(each) == bits // 8)
+        for family, bits in BITS.items()
+    }
+    judge = Judge(compiled, [whole._replace(addresses=held)])
 
     def unwanted(tracked: TrackedFlow) -> bool:
         inbound, outbound = tracked.destination in packed, tracked.source in packed
         if inbound == outbound:
             return False
-        always = (*around.failsafe["inbound" if inbound else "outbound"], *around.needs.ports)
-        if any((tracked.protocol, tracked.destination_port) == (port.protocol, port.first) for port in always):
-            return False
         source, destination = (int.from_bytes(end, "big") for end in (tracked.source, tracked.destination))
         family = 4 if len(tracked.source) == 4 else 6
+        if outbound and holds(pods.get(family, ()), destination):
+            return False
+        always = around.failsafe["inbound" if inbound else "outbound"]
+        if (family, source if inbound else destination) in others:
+            always = (*always, *around.needs.ports)
+            if around.needs.ipip and tracked.protocol in IP_IN_IP:
+                return False
+        if any((tracked.protocol, tracked.destination_port) == (port.protocol, port.first) for port in always):
+            return False
         return not judge.allows(Flow(family, source, destination, tracked.protocol, tracked.destination_port))
 
     found = sorted(line(FLOWS, flow) for flow in observe(packed, unwanted).values())

@@ -146,15 +146,25 @@ def test_peers_are_nodes_and_prefixes_on_the_named_interfaces(talk: Talk) -> Non
     by_pod = allow(**{"from": [{"namespaceSelector": {}}]})
     by_pod["metadata"] = {"name": "pods"}
     standing = talk.connect(PEER, NODE, WEB)
-    wanted = {**BASE, "policies": [by_prefix, by_pod]}
+    talk.serve(POD, WEB)
+    to_pod = talk.connect(NODE, POD, WEB)
+    assert talk.is_heard(PEER, NODE, VXLAN)
+    # Towards pods, which a node always reaches.
+    mute = {"metadata": {"name": "mute"}, "spec": {"podSelector": {}, "policyTypes": ["Egress"]}}
+    wanted = {**BASE, "policies": [by_prefix, by_pod, mute]}
     note = node.declare(KIND, "podnet", wanted, check=True).notes[0]
     assert f"tcp {ADDRESSES[talk.family][PEER]}" in note
+    # Not what always passes, or at another interface.
+    assert f"dport {VXLAN}" not in note
+    assert f"to {ADDRESSES[talk.family][POD]}" not in note
+    assert not node.declare(KIND, "podnet", {**wanted, "interfaces": ["podnet0"]}, check=True).notes
     assert f"dport {WEB}" in note
     node.declare(KIND, "podnet", wanted)
     assert talk.reaches(STRANGER, NODE, WEB)
     # A namespaceSelector selects pods and never nodes.
     assert not talk.reaches(PEER, NODE, WEB)
     standing.close()
+    to_pod.close()
 
     node.declare(KIND, "podnet", {**wanted, "interfaces": ["elsewhere0"]})
     assert talk.reaches(PEER, NODE, WEB)
