@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.plugin_utils import endpoint_view, policy_table
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.podnet.fabric.plugins.plugin_utils import (
+    endpoint_view,
+    host_policy_view,
+    plan_view,
+    policy_table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,9 +40,17 @@ def policy_report(hostvars: Mapping[str, Any], hosts: Sequence[str], variable: s
     return policy_table.lines(found, missing)
 
 
+def host_policy(plan: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return what a node has to know for policies of its own."""
+    try:
+        return host_policy_view.host_policy(plan, name)
+    except plan_view.NotInPlan as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
 class FilterModule:
     """The filters by name."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters."""
-        return {"endpoints": endpoints, "policy_report": policy_report}
+        return {"endpoints": endpoints, "host_policy": host_policy, "policy_report": policy_report}

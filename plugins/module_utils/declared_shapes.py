@@ -28,17 +28,15 @@ _DATAPLANE = {
     "nexthop_objects": str,
     "peers": list,  # there may be many thousands, which are checked while they are packed (resources/peers.py)
 }
-_ENDPOINTS = [
-    {
-        "namespace": str,
-        "name": str,
-        "node": str,
-        "labels": _TEXTS,
-        "addresses": [str],
-        "ports": [{"name": str, "protocol": str, "port": range(1, 65536)}],
-    }
-]
 _ETHERNET = {**_DATAPLANE, "vni": range(1, 2**24), "port": range(1, 65536), "mac": str, "addresses": [str]}
+_ENDPOINT = {
+    "namespace": str,
+    "name": str,
+    "node": str,
+    "labels": _TEXTS,
+    "addresses": [str],
+    "ports": [{"name": str, "protocol": str, "port": range(1, 65536)}],
+}
 
 SHAPES: dict[str, dict[str, Any]] = {
     "bgp": {
@@ -81,6 +79,17 @@ SHAPES: dict[str, dict[str, Any]] = {
         "made": [str],
     },
     "forward_accept": {"mode": str, "pools": [str]},
+    "host_policy": {
+        "node": str,
+        "bridge": str,
+        "interfaces": [str],
+        "failsafe": {"inbound": [str], "outbound": [str]},
+        "needs": [str],
+        "policies": list,  # documents, which are taken apart by policy/hosts.py
+        "namespaces": {str: _TEXTS},
+        "nodes": [{"name": str, "labels": _TEXTS, "addresses": [str]}],
+        "endpoints": [_ENDPOINT],
+    },
     "ipam_block": {"blocks": [str], "made": [str]},
     "ipam_pool": {"pools": [{"name": str, "cidr": str, "nat_outgoing": bool}]},
     "persist": {
@@ -98,7 +107,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "fragments": range(1, 2**24 + 1),
         "policies": list,  # documents, which are taken apart by policy/documents.py
         "namespaces": {str: _TEXTS},
-        "endpoints": _ENDPOINTS,
+        "endpoints": [_ENDPOINT],
     },
     "pod": {
         "name": str,
@@ -126,7 +135,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "ranges": [str],
         "services": list,  # documents, which are taken apart by service/documents.py
         "slices": list,
-        "endpoints": _ENDPOINTS,
+        "endpoints": [_ENDPOINT],
     },
     "sysctl": {"settings": _TEXTS, "former": _TEXTS, "made": [str]},
     "tunnel_filter": {"protocol": str, "port": (range(1, 65536), type(None)), "bridge": str, "peers": [str]},

@@ -14,6 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
     forward_accept,
     geneve,
     host_gw,
+    host_policy,
     ipam_block,
     ipam_pool,
     ipip,
@@ -31,7 +32,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
 _MODULES = (
     *(bridge, cni_network, forward_accept, ipam_block, ipam_pool, persist, pod, policy, route, service),
     *(sysctl, tunnel_filter),
-    *(bgp, geneve, host_gw, ipip, vxlan, wireguard),
+    *(bgp, geneve, host_gw, host_policy, ipip, vxlan, wireguard),
 )
 KINDS: Sequence[Kind] = sorted((module.KIND for module in _MODULES), key=lambda kind: -kind.rank)
 """In the order in which they are taken down."""

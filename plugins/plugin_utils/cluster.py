@@ -183,6 +183,7 @@ class Draft:
     pins: Mapping[str, tuple[Network, ...]] = field(default_factory=dict)  # podnet_node_blocks, by node
     reports: Mapping[str, Any] = field(default_factory=dict)  # how full nodes are: ledger_growth.Reported, by node
     documents: Documents = Documents()
+    ends: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of host policies: labels, interfaces, by node
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,7 @@ class Plan:
             "bridge_mac": bridge_mac(self.draft.cluster, identity),
             "blocks": [block.as_dict() for block in self.blocks.get(node.name, ())],
             **({"bgp": dict(self.draft.speakers[node.name])} if node.name in self.draft.speakers else {}),
+            **{key: found[node.name] for key, found in self.draft.ends.items() if found.get(node.name)},
         }
 
 

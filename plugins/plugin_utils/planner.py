@@ -90,7 +90,7 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     problems += crosscheck.outside_problems(cluster.get("podnet_verify_outside", []), pools)
     problems += crosscheck.device_problems(cluster, nodes)
     problems += dataplane_check.problems(cluster, nodes, pools)
-    problems += policy_check.problems(cluster)
+    problems += policy_check.problems(cluster, settings.node)
     problems += service_check.problems(cluster, services)
     speakers = bgp_check.speakers(cluster, settings.node)
     problems += bgp_check.problems(cluster, speakers, nodes, pools)
@@ -111,9 +111,12 @@ def draft(hosts: Sequence[Host]) -> Drafted:
     documents = Documents(tuple(cluster[SERVICES]), tuple(cluster[SLICES]), services)
     growth = _of_nodes(settings.node, "podnet_growth")
     reports = {host.name: ledger_growth.read(host.facts, growth[host.name]) for host in hosts}
-    drawn = Draft(
-        short["cluster"], short, pools, tuple(nodes), mtu, overhead, speakers, wants, pins, reports, documents
-    )
+    ends = {
+        "labels": _of_nodes(settings.node, "podnet_node_labels"),
+        "host_interfaces": _of_nodes(settings.node, "podnet_host_interfaces"),
+    }
+    base = (short["cluster"], short, pools, tuple(nodes), mtu, overhead)
+    drawn = Draft(*base, speakers, wants, pins, reports, documents, ends)
     return Drafted(drawn, cluster, [], warnings)
 
 

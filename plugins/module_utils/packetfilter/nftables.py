@@ -102,9 +102,9 @@ def render(compiled: Compiled, guarded: Iterable[Endpoint], log: Log | None = No
     return found
 
 
-def rules(guard: Guard) -> list[Rule]:
-    """The rules of a guard's chain but the last ones."""
-    name = PREFIX + guard.identity
+def rules(guard: Guard, prefix: str = PREFIX) -> list[Rule]:
+    """The rules of a guard's chain but the last ones; the names of their sets begin with the prefix."""
+    name = prefix + guard.identity
     found: list[Rule] = []
     for allowance in guard.allowances:
         match = _match(allowance.ports)

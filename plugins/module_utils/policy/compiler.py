@@ -95,7 +95,8 @@ class World:
 
     def __init__(self, namespaces: Mapping[str, Mapping[str, str]], endpoints: Iterable[Endpoint]) -> None:
         self.endpoints = list(endpoints)
-        names = {*namespaces, *(endpoint.namespace for endpoint in self.endpoints)}
+        # Nodes are endpoints in the namespace "", which is none that a selector could select (see policy/hosts.py).
+        names = {*namespaces, *(endpoint.namespace for endpoint in self.endpoints)} - {""}
         self.namespaces = {name: {**namespaces.get(name, {}), NAMESPACE_NAME: name} for name in names}
         self._inside: dict[str, list[Endpoint]] = defaultdict(list)
         for endpoint in self.endpoints:

@@ -30,8 +30,11 @@ VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?\Z")
 PORT_NAME = re.compile(r"(?=.{1,15}\Z)(?=.*[a-z])(?!.*--)[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
 
 
-def inspect_policies(inspection: Inspection, path: str, policies: Any) -> None:
-    """A list of documents; no two may have the same namespace and name."""
+def inspect_policies(inspection: Inspection, path: str, policies: Any, *, hosts: bool = False) -> None:
+    """A list of documents; no two may have the same namespace and name.
+
+    :param hosts: they are about nodes: in no namespace, with nodeSelector besides, see policy/hosts.py
+    """
     if not isinstance(policies, list):
         inspection.refuse(path, shown(policies), "give a list of NetworkPolicy documents")
         return
@@ -44,12 +47,13 @@ def inspect_policies(inspection: Inspection, path: str, policies: Any) -> None:
         for key, wanted in (("apiVersion", API), ("kind", "NetworkPolicy")):
             if document.get(key, wanted) != wanted:
                 inspection.refuse(f"{here}.{key}", shown(document[key]), f"give {wanted}")
-        whose = inspect_metadata(inspection, f"{here}.metadata", document.get("metadata"))
+        whose = inspect_metadata(inspection, f"{here}.metadata", document.get("metadata"), hosts=hosts)
         if whose in seen:
-            inspection.refuse(f"{here}.metadata", f"{'/'.join(whose)} again", f"{path}[{seen[whose]}] is that already")
+            again = whose[1] if hosts else "/".join(whose)
+            inspection.refuse(f"{here}.metadata", f"{again} again", f"{path}[{seen[whose]}] is that already")
         elif whose is not None:
             seen[whose] = position
-        _inspect_spec(inspection, f"{here}.spec", document.get("spec"))
+        _inspect_spec(inspection, f"{here}.spec", document.get("spec"), hosts)
 
 
 def inspect_namespaces(inspection: Inspection, path: str, namespaces: Any) -> None:
@@ -75,20 +79,24 @@ def inspect_labels(inspection: Inspection, path: str, labels: Any) -> None:
         _inspect_value(inspection, f"{path}[{key!r}]", value)
 
 
-def inspect_metadata(inspection: Inspection, path: str, metadata: Any) -> tuple[str, str] | None:
-    """Namespace and name; None when there is none."""
+def inspect_metadata(
+    inspection: Inspection, path: str, metadata: Any, *, hosts: bool = False
+) -> tuple[str, str] | None:
+    """Namespace and name; None when there is none. What is about nodes (hosts) is in no namespace."""
     if not isinstance(metadata, dict):
         inspection.refuse(path, shown(metadata), "give a mapping with name and namespace")
         return None
     name, namespace = metadata.get("name"), metadata.get("namespace") or "default"
     if not isinstance(name, str) or not SUBDOMAIN.match(name):
         inspection.refuse(f"{path}.name", shown(name), "give lower-case letters, digits, '-' and '.'")
-    if not isinstance(namespace, str) or not LABEL.match(namespace):
+    if hosts and metadata.get("namespace") is not None:
+        inspection.refuse(f"{path}.namespace", shown(metadata["namespace"]), "leave it out: nodes are in no namespace")
+    elif not isinstance(namespace, str) or not LABEL.match(namespace):
         inspection.refuse(f"{path}.namespace", shown(namespace), "give at most 63 lower-case letters, digits and '-'")
     return (str(namespace), str(name))
 
 
-def _inspect_spec(inspection: Inspection, path: str, spec: Any) -> None:
+def _inspect_spec(inspection: Inspection, path: str, spec: Any, hosts: bool) -> None:
     if not inspect_mapping(inspection, path, spec, ("podSelector", "ingress", "egress", "policyTypes")):
         return
     _inspect_selector(inspection, f"{path}.podSelector", spec.get("podSelector"))
@@ -105,21 +113,32 @@ def _inspect_spec(inspection: Inspection, path: str, spec: Any) -> None:
         for here, rule in inspect_items(inspection, f"{path}.{direction}", spec.get(direction)):
             if inspect_mapping(inspection, here, rule, ("ports", peers)):
                 for where, peer in inspect_items(inspection, f"{here}.{peers}", rule.get(peers)):
-                    _inspect_peer(inspection, where, peer)
+                    _inspect_peer(inspection, where, peer, hosts)
                 for where, port in inspect_items(inspection, f"{here}.ports", rule.get("ports")):
                     _inspect_port(inspection, where, port)
+                    if hosts and peers == "from" and isinstance(port, dict) and isinstance(port.get("port"), str):
+                        inspection.refuse(
+                            f"{where}.port", _what(port["port"]), "give a number: no port of a node has a name"
+                        )
 
 
-def _inspect_peer(inspection: Inspection, path: str, peer: Any) -> None:
-    known = ("podSelector", "namespaceSelector", "ipBlock")
+def _inspect_peer(inspection: Inspection, path: str, peer: Any, hosts: bool) -> None:
+    alone = ("ipBlock", *(["nodeSelector"] if hosts else []))
+    known = ("podSelector", "namespaceSelector", *alone)
     if not inspect_mapping(inspection, path, peer, known):
         return
     given = [key for key in known if peer.get(key) is not None]
     if not given:
-        inspection.refuse(path, "nothing in it", f"give {', '.join(known[:2])} or both, or {known[2]}")
-    if "ipBlock" in given and len(given) > 1:
-        inspection.refuse(path, " and ".join(given), "an ipBlock stands alone")
-    for key in known[:2]:
+        inspection.refuse(path, "nothing in it", f"give {', '.join(known[:2])} or both, or {' or '.join(alone)}")
+    lonely = [key for key in alone if key in given]
+    if lonely and len(given) > 1:
+        inspection.refuse(
+            path, " and ".join(given), f"{'an' if lonely[0] == 'ipBlock' else 'a'} {lonely[0]} stands alone"
+        )
+    if hosts and given == ["podSelector"]:
+        wanted = "add a namespaceSelector, {} for all: a policy of nodes has no namespace of its own"
+        inspection.refuse(path, "podSelector alone", wanted)
+    for key in (*known[:2], *alone[1:]):
         _inspect_selector(inspection, f"{path}.{key}", peer.get(key))
     if "ipBlock" in given and inspect_mapping(inspection, f"{path}.ipBlock", peer["ipBlock"], ("cidr", "except")):
         _inspect_block(inspection, f"{path}.ipBlock", peer["ipBlock"])

@@ -14,6 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyE
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
     bridge,
+    host_policy,
     ipam_block,
     ipam_pool,
     route,
@@ -48,8 +49,31 @@ ROUTES: dict[str, Any] = {
 TUNNEL = {"protocol": "udp", "port": 4789, "bridge": "podnet0", "peers": ["192.0.2.2", "192.0.2.3", "2001:db8::2"]}
 SETTINGS = {"settings": {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1}}
 
+HOST_POLICY: dict[str, Any] = {
+    "node": "here",
+    "bridge": "podnet0",
+    "interfaces": ["eth0"],
+    "needs": ["udp/4789", "ipip"],
+    "nodes": [
+        {"name": "here", "labels": {"role": "worker"}, "addresses": ["192.0.2.1", "2001:db8::1"]},
+        {"name": "there", "labels": {}, "addresses": ["192.0.2.2"]},
+    ],
+    "endpoints": [{"name": "web", "node": "there", "labels": {"app": "web"}, "addresses": ["10.244.2.2"]}],
+    "policies": [
+        {
+            "metadata": {"name": "workers"},
+            "spec": {
+                "podSelector": {"matchLabels": {"role": "worker"}},
+                "policyTypes": ["Ingress", "Egress"],
+                "ingress": [{"from": [{"nodeSelector": {}}, {"namespaceSelector": {}}], "ports": [{"port": 9100}]}],
+                "egress": [{"to": [{"ipBlock": {"cidr": "198.51.100.0/24"}}, {"ipBlock": {"cidr": "2001:db8::/32"}}]}],
+            },
+        }
+    ],
+}
 KINDS: list[tuple[Kind, str, dict[str, Any]]] = [
     (bridge.KIND, "podnet0", BRIDGE),
+    (host_policy.KIND, "podnet", HOST_POLICY),
     (ipam_pool.KIND, "node", POOLS),
     (ipam_block.KIND, "node", BLOCKS),
     (route.KIND, "peers", ROUTES),
@@ -104,6 +128,9 @@ DRIFTS: list[tuple[Kind, str, dict[str, Any], str]] = [
     (bridge.KIND, "podnet0", BRIDGE, "ip address del 10.244.1.1/24 dev podnet0"),
     (bridge.KIND, "podnet0", BRIDGE, "ip address add 10.9.9.9/24 dev podnet0"),
     (bridge.KIND, "podnet0", BRIDGE, "ip link set podnet0 mtu 1400 down"),
+    (host_policy.KIND, "podnet", HOST_POLICY, "nft delete element inet podnet host-nodes4 { 192.0.2.2 }"),
+    (host_policy.KIND, "podnet", HOST_POLICY, "nft insert rule inet podnet host-input accept"),
+    (host_policy.KIND, "podnet", HOST_POLICY, "nft flush chain inet podnet host-output"),
     (ipam_pool.KIND, "node", POOLS, "nft delete table inet podnet"),
     (ipam_pool.KIND, "node", POOLS, "nft flush chain inet podnet nat-postrouting"),
     (ipam_pool.KIND, "node", POOLS, "nft add rule inet podnet nat-postrouting accept"),

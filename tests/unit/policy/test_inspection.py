@@ -137,10 +137,10 @@ def test_pods_and_namespaces_are_inspected_too() -> None:
 
 
 def test_the_plan_tells_them_by_its_variables() -> None:
-    (problem,) = policy_check.problems({"podnet_policies": [policy(ingress=7)]})
+    (problem,) = policy_check.problems({"podnet_policies": [policy(ingress=7)]}, {})
     assert str(problem) == "podnet_policies[0].spec.ingress: 7; give a list"
     wrong = {"rate": "10/fortnight", "burst": 0, "group": 70000, "level": "info"}
-    found = [problem.path for problem in policy_check.problems({"podnet_policy_log": wrong})]
+    found = [problem.path for problem in policy_check.problems({"podnet_policy_log": wrong}, {})]
     assert found == [f"podnet_policy_log.{key}" for key in ("level", "rate", "burst", "group")]
 
 
