@@ -26,6 +26,9 @@ BRIDGE_TABLE = "bridge podnet"
 MARK = "podnet.fabric"
 """Our table's comment, for people, and the name of an empty chain in it: nft 1.0.6 leaves comments out of JSON."""
 
+ADVERTISED = "ifname . integer"
+"""The type of a set of interfaces with targets of advertisements, of 128 bits, which nft 1.0.6 has no name for."""
+
 
 class NftTable(NamedTuple):
     """The table itself. It comes with the first object and goes with the last, whichever kinds they belong to; only one
@@ -37,6 +40,9 @@ class NftTable(NamedTuple):
 
 class NftSet(NamedTuple):
     """A set of prefixes in CIDR notation or, not ``interval``, of plain addresses. ``type`` is ipv4_addr or ipv6_addr.
+
+    It may be ``ifname`` too, or ``ifname . ipv4_addr`` and the like: then an element is an interface's name, or that
+    and an address with `` . `` between.
 
     Plain addresses are looked up by hash: at any number of them a packet and a change cost the same.
     """
@@ -121,8 +127,16 @@ def _set(entry: dict[str, Any]) -> NftSet:
     # An element with a comment is {"elem": {"val": ...}}. Plain addresses, of which there may be many, are as printed.
     elements = [_value(element) for element in entry.get("elem", ())]
     interval = "interval" in entry.get("flags", ())
-    texts = map(_prefix, elements) if interval else map(str, elements)
-    return NftSet(entry["name"], str(entry["type"]), frozenset(texts), interval)
+    texts = map(_prefix if interval else _text, elements)
+    sort = entry["type"] if isinstance(entry["type"], str) else " . ".join(map(str, entry["type"]))
+    return NftSet(entry["name"], sort, frozenset(texts), interval)
+
+
+def _text(element: Any) -> str:
+    if not isinstance(element, dict) or not isinstance(element.get("concat"), list):
+        return str(element)
+    words = map(str, element["concat"])
+    return " . ".join(f"0x{int(word, 16):032x}" if word.startswith("0x") else word for word in words)
 
 
 def _map(entry: dict[str, Any]) -> NftMap:

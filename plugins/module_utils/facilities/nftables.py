@@ -10,6 +10,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolE
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
+    ADVERTISED,
     BRIDGE_TABLE,
     MARK,
     TABLE,
@@ -182,7 +183,7 @@ def _map_losses(table: str, operation: Operation) -> list[str]:
     if had is None:
         return []
     kept = operation.after.elements if operation.verb == REPLACE else frozenset()
-    words = _elements(table, "delete", had.name, [_key(had, key) for key, _chain in had.elements - kept])
+    words = _elements(table, "delete", had.name, [_key(had.type, key) for key, _chain in had.elements - kept])
     return words if operation.verb == REPLACE else [*words, f"delete map {table} {had.name}"]
 
 
@@ -192,13 +193,16 @@ def _map_gains(table: str, operation: Operation) -> list[str]:
         return []
     had = operation.before.elements if operation.verb == REPLACE else frozenset()
     words = [] if operation.verb == REPLACE else [f"add map {table} {wanted.name} {{ type {wanted.type} : verdict; }}"]
-    new = [f"{_key(wanted, key)} : jump {chain}" for key, chain in wanted.elements - had]
+    new = [f"{_key(wanted.type, key)} : jump {chain}" for key, chain in wanted.elements - had]
     return words + _elements(table, "add", wanted.name, new)
 
 
-def _key(of: NftMap, key: str) -> str:
+def _key(sort: str, key: str) -> str:
     """An interface may be called as a word of nft's language is."""
-    return f'"{key}"' if of.type == "ifname" else key
+    if not sort.startswith("ifname"):
+        return key
+    name, *more = key.split(" ", 1)
+    return " ".join((f'"{name}"', *more))
 
 
 def _set_changes(table: str, operation: Operation) -> list[str]:
@@ -213,9 +217,11 @@ def _set_changes(table: str, operation: Operation) -> list[str]:
         return words
     if operation.verb != REPLACE:
         flags = " flags interval;" if wanted.interval else ""
-        words.append(f"add set {table} {wanted.name} {{ type {wanted.type};{flags} }}")
-    words += _elements(table, "delete", wanted.name, had - wanted.elements)
-    return words + _elements(table, "add", wanted.name, wanted.elements - had)
+        sort = "typeof iifname . @th,64,128" if wanted.type == ADVERTISED else f"type {wanted.type}"
+        words.append(f"add set {table} {wanted.name} {{ {sort};{flags} }}")
+    for verb, texts in (("delete", had - wanted.elements), ("add", wanted.elements - had)):
+        words += _elements(table, verb, wanted.name, [_key(wanted.type, text) for text in texts])
+    return words
 
 
 def _elements(table: str, verb: str, name: str, elements: Iterable[str]) -> list[str]:
