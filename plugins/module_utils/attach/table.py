@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PATH = "/run/podnet/policy.table"
 ASIDE = "/run/podnet/policy.table.aside"
-VERSION = 1
+VERSION = 2
 """Of what is in a table."""
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
@@ -58,6 +58,17 @@ def put_aside() -> None:
         return
 
 
+def put_back() -> None:
+    """Put it back: the packet filter is as the declaration says, with what there is by now."""
+    os.rename(ASIDE, PATH)
+
+
+def bridge(table: Mapping[str, Any] | None) -> str | None:
+    """The bridge at whose ports pods send from their own addresses only; None where nothing sees to that."""
+    found = table["senders"] if table is not None else None
+    return found if isinstance(found, str) else None
+
+
 def is_nobody(table: Mapping[str, Any] | None, pod: record.Attached) -> bool:
     """Whether a pod is certainly known to no policy, neither as one that it selects nor as a peer."""
     try:
@@ -72,6 +83,9 @@ def _is_nobody(table: Mapping[str, Any], pod: record.Attached) -> bool:
     stated = table["stated"].get(whose, {})
     held = table["held"]
     if whose in held.values() or any(address in held for address in pod.addresses) or record.rivals(pod):
+        return False
+    # The inventory may say whose an interface is, too.
+    if any(each.get("name") in table["claimed"] for each in pod.wiring if not each.get("sandbox")):
         return False
     labels = {**pod.labels, **stated.get("labels", {})}
     namespaces = {**table["namespaces"].get(pod.namespace, {}), NAMESPACE_NAME: pod.namespace}

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.table import stamp
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.backends import DEFAULT
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import documents
 
 if TYPE_CHECKING:
@@ -18,13 +19,19 @@ if TYPE_CHECKING:
 def tabulated(item: Mapping[str, Any]) -> dict[str, Any] | None:
     """The table for a declaration's item; None where every pod takes a reconcile.
 
-    With eBPF programs come before each interface of a pod, and with antispoofing rules for each.
+    With eBPF programs come before each interface of a pod, and with antispoofing by iptables rules for each; nftables
+    has elements for it.
     """
-    if item["backend"] == "ebpf" or item.get("antispoofing"):
+    if item["backend"] == "ebpf" or (item.get("antispoofing") and item["backend"] != DEFAULT):
         return None
     policies = [documents.read(document) for document in item["policies"]]
     return {
         "stamp": stamp(),
+        "senders": item["bridge"] if item.get("antispoofing") else None,
+        "claimed": sorted(
+            {name for each in item["endpoints"] if each["node"] == item["node"] for name in each.get("interfaces", ())}
+            - {item["bridge"]}
+        ),
         "namespaces": item["namespaces"],
         "stated": {
             f"{each['namespace']}/{each['name']}": {"labels": each.get("stated", {}), "ports": bool(each["ports"])}
