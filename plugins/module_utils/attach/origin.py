@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.attach.record import Attached
 
-PORTS, ANY_LINK_LOCAL = "senders-ports", "senders-any-link-local"
+PORTS, ANY_LINK_LOCAL = "senders-known", "senders-any-link-local"
 ADDRESSES4, ADDRESSES6, ADVERTISE = "senders-addresses4", "senders-addresses6", "senders-advertised6"
 NAME_BYTES = 16  # IFNAMSIZ
 GET_LINK, MASTER = 18, 10  # RTM_GETLINK, IFLA_MASTER

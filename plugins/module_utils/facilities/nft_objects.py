@@ -128,8 +128,20 @@ def _set(entry: dict[str, Any]) -> NftSet:
     elements = [_value(element) for element in entry.get("elem", ())]
     interval = "interval" in entry.get("flags", ())
     texts = map(_prefix if interval else _text, elements)
-    sort = entry["type"] if isinstance(entry["type"], str) else " . ".join(map(str, entry["type"]))
-    return NftSet(entry["name"], sort, frozenset(texts), interval)
+    return NftSet(entry["name"], _type(entry["type"]), frozenset(texts), interval)
+
+
+def _type(told: Any) -> str:
+    """The type of a set's keys. Since nft 1.1.2 one that was made with typeof tells the expressions."""
+    if isinstance(told, dict) and isinstance(told.get("typeof"), dict):
+        told = [_TYPEOF.get(json.dumps(each, sort_keys=True), each) for each in told["typeof"].get("concat", ())]
+    return told if isinstance(told, str) else " . ".join(map(str, told))
+
+
+_TYPEOF = {
+    '{"meta": {"key": "iifname"}}': "ifname",
+    '{"payload": {"base": "th", "len": 128, "offset": 64}}': "integer",
+}
 
 
 def _text(element: Any) -> str:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import Sender
 
 PREFIX = "senders-"
-PORTS = f"{PREFIX}ports"
+# Not senders-ports: so was a map called once, and there is no going from one to the other by a name.
+PORTS = f"{PREFIX}known"
 # Ports with the addresses that they may have as a source, by family, and with those that they may advertise.
 ADDRESSES = {4: f"{PREFIX}addresses4", 6: f"{PREFIX}addresses6"}
 ADVERTISE = f"{PREFIX}advertised6"
