@@ -86,20 +86,20 @@ def _add(conf: Mapping[str, Any], environment: Mapping[str, str]) -> str:
 
 
 def _quickly(whom: record.Attached) -> bool:
-    """Attach a pod that no policy knows; whether that was so, and all went well."""
+    """Attach a pod for which some elements are all there is to do; whether that was so, and all went well."""
     known = table.read()
-    if not table.is_nobody(known, whom):
+    peer, bridge = table.elements(known, whom), table.bridge(known)
+    if peer is None:
         return False
-    bridge = table.bridge(known)
-    if bridge is None:
+    if not peer and bridge is None:
         record.write(whom)
         return True
-    from ansible_collections.podnet.fabric.plugins.module_utils.attach import origin
+    from ansible_collections.podnet.fabric.plugins.module_utils.attach import elements
 
     table.put_aside()
     record.write(whom)
     try:
-        origin.allow(whom, bridge)
+        elements.add(whom, peer, bridge)
     except (OSError, ValueError, AttributeError):
         # The packet filter is not as the table says, or has nothing of this sort yet; the table stays aside.
         return False
@@ -151,7 +151,7 @@ def _is_nobody(container: str, ifname: str) -> bool:
     try:
         (path,) = record.of(container, ifname)
         known = table.read()
-        return table.is_nobody(known, record.read(path)) and table.bridge(known) is None
+        return table.elements(known, record.read(path)) == [] and table.bridge(known) is None
     except (record.Damaged, OSError, ValueError):
         return False
 

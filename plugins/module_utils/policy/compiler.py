@@ -186,7 +186,7 @@ def _allowances(
     gathered = _Gathered()
     for policy in policies:
         for rule in _rules(policy, direction) or ():
-            ports = _resolved(rule.ports, endpoint) if direction == INGRESS else _numbered(rule.ports)
+            ports = _resolved(rule.ports, endpoint) if direction == INGRESS else numbered(rule.ports)
             blocks = any(isinstance(peer, IPBlock) for peer in rule.peers or ())
             gathered.allow(ports, _ranges_of(rule.peers, policy.namespace, world), blocks)
             if direction == INGRESS:
@@ -286,7 +286,8 @@ def _resolved(ports: Sequence[Port] | None, endpoint: Endpoint) -> Ports:
     return _union(plain + named)
 
 
-def _numbered(ports: Sequence[Port] | None) -> Ports:
+def numbered(ports: Sequence[Port] | None) -> Ports:
+    """The ports of a rule but for those that go by names."""
     return None if ports is None else _union([PortRange(*port[:3]) for port in ports if not port.name])
 
 

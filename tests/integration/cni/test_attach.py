@@ -153,10 +153,12 @@ def quick(guarded: Guarded) -> None:
 
 
 def honest(guarded: Guarded) -> None:
-    """Beside others, a pod that no policy knows needs no nft to send from its own addresses only."""
+    """Beside others, a pod that no policy selects needs no nft to send from its own addresses only."""
     node, runtime = guarded.node, guarded.runtime
     node.run("mount", "--bind", "/bin/false", "/usr/sbin/nft")
     quiet = runtime.add("quiet", OTHER)
+    # One that the policies of others mean is besides an element of their sets.
+    runtime.add("beside", WEB)
     node.run("umount", "/usr/sbin/nft")
     assert guarded.differences() == []
     told = node.run("nft", "list", "table", "bridge", "podnet")
@@ -166,6 +168,7 @@ def honest(guarded: Guarded) -> None:
     assert guarded.declare()["operations"] == {}
     assert guarded.state() == before
     runtime.delete("quiet", quiet)
+    runtime.delete("beside")
     assert guarded.differences() == []
     assert port not in guarded.state()
 

@@ -1,8 +1,8 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a new pod adds to the sets of packetfilter/nftables_senders.py: whose addresses come out of its interface.
+"""What a new pod adds to sets: to those of its peers' guards, and to those that say what comes out of its interface.
 
-It is what policy/senders.py and that renderer make of the same pod, without what they import.
+The latter is what policy/senders.py and packetfilter/nftables_senders.py make of the same pod, without their imports.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from ansible_collections.podnet.fabric.plugins.module_utils.attach import transa
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ansible_collections.podnet.fabric.plugins.module_utils.attach.record import Attached
 
 PORTS, ANY_LINK_LOCAL = "senders-known", "senders-any-link-local"
@@ -22,23 +24,31 @@ NAME_BYTES = 16  # IFNAMSIZ
 GET_LINK, MASTER = 18, 10  # RTM_GETLINK, IFLA_MASTER
 
 
-def allow(pod: Attached, bridge: str) -> None:
-    """Have a pod send from its own addresses only, at its ports of the bridge.
+def add(pod: Attached, peer: Sequence[tuple[str, str]], bridge: str | None) -> None:
+    """Add a pod by one transaction.
 
+    :param peer: the sets of peers that it is in, each with an address
+    :param bridge: where it sends from its own addresses only; None where nothing sees to that
     :raises OSError: the kernel has refused, and nothing has changed
     :raises ValueError: something of the pod has no form
     """
-    elements = _elements(pod, bridge)
-    if elements:
-        transaction.add(elements)
+    made = [(transaction.INET, name, _packed(address)) for name, address in peer]
+    if bridge is not None and pod.addresses:
+        made += ((transaction.BRIDGE, name, key) for name, key in _origin(pod, bridge))
+    if made:
+        transaction.add(made)
 
 
-def _elements(pod: Attached, bridge: str) -> list[tuple[str, bytes]]:
+def _packed(address: str) -> bytes:
+    return _socket.inet_pton(_socket.AF_INET6 if ":" in address else _socket.AF_INET, address)
+
+
+def _origin(pod: Attached, bridge: str) -> list[tuple[str, bytes]]:
     names = {str(each["name"]) for each in pod.wiring if each.get("name") and not each.get("sandbox")}
-    ports = [name for name in sorted(names) if name != bridge and _is_on(name, bridge)] if pod.addresses else []
+    ports = [name for name in sorted(names) if name != bridge and _is_on(name, bridge)]
     macs = {str(each["mac"]) for each in pod.wiring if each.get("mac") and each.get("sandbox")}
-    four = {_socket.inet_pton(_socket.AF_INET, each) for each in pod.addresses if ":" not in each}
-    six = {_socket.inet_pton(_socket.AF_INET6, each) for each in pod.addresses if ":" in each}
+    four = {_packed(each) for each in pod.addresses if ":" not in each}
+    six = {_packed(each) for each in pod.addresses if ":" in each}
     if len(macs) == 1:
         six.add(_link_local(macs.pop()))
         unsure = False
