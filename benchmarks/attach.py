@@ -4,8 +4,9 @@
 
     make bench      or      python benchmarks/attach.py [--rounds N] [--pods N] [BACKEND ...]
 
-On a node of its own (namespaces) with policies and a number of pods of other nodes, pods are attached by the reference
-plugins bridge and host-local, as a runtime does, and detached again. A round attaches a pod in each of these ways:
+On a node of its own (namespaces) with policies, a pod and a number of pods of other nodes, pods are attached by the
+reference plugins bridge and host-local, as a runtime does, and detached again. A round attaches a pod in each of
+these ways:
 
     nothing     bridge alone
     no-op       and a plugin in Python that hands the result on, with as little as Python starts with
@@ -139,6 +140,8 @@ def measure(backend: str, rounds: int, pods: int) -> None:
             plugins = {each["type"]: each for each in json.loads(node.read(CONFLIST))["plugins"]}
             plugins[NO_OP] = {"type": NO_OP}
             runtime = Runtime(node, str(fakes.directory))
+            node.run("ip", "netns", "add", "resident")
+            runtime.attach("resident", {"app": "resident"})
             ways = (NOTHING, NO_OP, *LABELS)
             for way in ways:
                 timed(runtime, way, plugins)  # code is compiled once after each boot

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import installed, record, table, tabulation
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
@@ -17,7 +17,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DEL
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
 
@@ -31,12 +31,13 @@ def enforce() -> None:
     items = declarations.read(KIND.name)
     with Host() as host:
         reconcile(KIND, items, host, declarations)
+        made = _tabulated(items, host)
     declared = {(each["namespace"], each["name"]) for item in items.values() for each in item["endpoints"]}
     for whom, addresses in record.gone().items():
         if not addresses or whom not in declared:
             record.dig_up(*whom)
     record.tidy()
-    _tabulate(items)
+    _put(made)
 
 
 def end_flows(addresses: Iterable[str]) -> None:
@@ -57,14 +58,19 @@ def tabulate(declarations: Declarations) -> None:
     """Work the table out that the chained plugin goes by, where there is one and the policies are in force."""
     networks = declarations.read("cni_network")
     if any(map(installed.is_chained, networks.values())):
-        _tabulate(declarations.read(KIND.name))
+        with Host() as host:
+            _put(_tabulated(declarations.read(KIND.name), host))
 
 
-def _tabulate(items: Items) -> None:
+def _tabulated(items: Items, host: Host) -> dict[str, Any] | None:
     # Several items are there only when a run was killed.
-    made = [tabulation.tabulated(item) for item in items.values()]
-    if len(made) == 1 and made[0] is not None:
-        table.write(made[0])
+    made = [tabulation.tabulated(item, KIND.in_force(item, host)) for item in items.values()]
+    return made[0] if len(made) == 1 else None
+
+
+def _put(made: Mapping[str, Any] | None) -> None:
+    if made is not None:
+        table.write(made)
     else:
         table.put_aside()
 

@@ -78,11 +78,33 @@ def _add(conf: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     result = text.dumps(conf.get("prevResult")) + "\n"
     whom = pod.described(conf, environment)
     with NodeLock():
-        if not os.path.exists(DECLARED) or table.is_nobody(table.read(), whom):
+        if not os.path.exists(DECLARED):
             record.write(whom)
-        else:
+        elif not _quickly(whom):
             _thoroughly(whom)
     return result
+
+
+def _quickly(whom: record.Attached) -> bool:
+    """Attach a pod for which some elements are all there is to do; whether that was so, and all went well."""
+    known = table.read()
+    peer, bridge = table.elements(known, whom), table.bridge(known)
+    if peer is None:
+        return False
+    if not peer and bridge is None:
+        record.write(whom)
+        return True
+    from ansible_collections.podnet.fabric.plugins.module_utils.attach import elements
+
+    table.put_aside()
+    record.write(whom)
+    try:
+        elements.add(whom, peer, bridge)
+    except (OSError, ValueError, AttributeError):
+        # The packet filter is not as the table says, or has nothing of this sort yet; the table stays aside.
+        return False
+    table.put_back()
+    return True
 
 
 def _thoroughly(whom: record.Attached) -> None:
@@ -125,10 +147,11 @@ def _delete(environment: Mapping[str, str]) -> None:
 
 
 def _is_nobody(container: str, ifname: str) -> bool:
-    """Whether no policy knows a pod, so that nothing goes with it."""
+    """Whether no policy knows a pod, and nothing else either, so that nothing goes with it."""
     try:
         (path,) = record.of(container, ifname)
-        return table.is_nobody(table.read(), record.read(path))
+        known = table.read()
+        return table.elements(known, record.read(path)) == [] and table.bridge(known) is None
     except (record.Damaged, OSError, ValueError):
         return False
 

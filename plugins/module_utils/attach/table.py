@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which pods no policy of the node knows, worked out beforehand (attach/tabulation.py): nothing is to be done for them.
+"""What a pod that no policy selects is to the policies of the node, worked out beforehand (attach/tabulation.py).
 
 It is there only while the packet filter is as the declaration says: who changes that takes it away first, so that
 after a kill in between nobody goes by it.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PATH = "/run/podnet/policy.table"
 ASIDE = "/run/podnet/policy.table.aside"
-VERSION = 1
+VERSION = 3
 """Of what is in a table."""
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
@@ -58,24 +58,51 @@ def put_aside() -> None:
         return
 
 
-def is_nobody(table: Mapping[str, Any] | None, pod: record.Attached) -> bool:
-    """Whether a pod is certainly known to no policy, neither as one that it selects nor as a peer."""
+def put_back() -> None:
+    """Put it back: the packet filter is as the declaration says, with what there is by now."""
+    os.rename(ASIDE, PATH)
+
+
+def bridge(table: Mapping[str, Any] | None) -> str | None:
+    """The bridge at whose ports pods send from their own addresses only; None where nothing sees to that."""
+    found = table["senders"] if table is not None else None
+    return found if isinstance(found, str) else None
+
+
+def elements(table: Mapping[str, Any] | None, pod: record.Attached) -> list[tuple[str, str]] | None:
+    """The sets of peers that a pod is in, each with an address; none of a pod that no policy knows.
+
+    None where policies select it, or where more than elements would change, or where that is not known.
+    """
     try:
-        return table is not None and _is_nobody(table, pod)
+        return None if table is None else _elements(table, pod)
     except (AttributeError, KeyError, TypeError, ValueError):
         # Somebody has edited it.
-        return False
+        return None
 
 
-def _is_nobody(table: Mapping[str, Any], pod: record.Attached) -> bool:
+def _elements(table: Mapping[str, Any], pod: record.Attached) -> list[tuple[str, str]] | None:
     whose = f"{pod.namespace}/{pod.name}"
     stated = table["stated"].get(whose, {})
     held = table["held"]
     if whose in held.values() or any(address in held for address in pod.addresses) or record.rivals(pod):
-        return False
+        return None
+    # The inventory may say whose an interface is, too.
+    if any(each.get("name") in table["claimed"] for each in pod.wiring if not each.get("sandbox")):
+        return None
     labels = {**pod.labels, **stated.get("labels", {})}
     namespaces = {**table["namespaces"].get(pod.namespace, {}), NAMESPACE_NAME: pod.namespace}
-    return not any(_selects(each, pod.namespace, namespaces, labels) for each in table["members"])
+    if any(_selects(each, pod.namespace, namespaces, labels) for each in table["selecting"]):
+        return None
+    found: set[tuple[str, str]] = set()
+    for member, sets in table["peers"]:
+        if _selects(member, pod.namespace, namespaces, labels):
+            for address in pod.addresses:
+                name = None if sets is None else sets.get("6" if ":" in address else "4")
+                if name is None:
+                    return None
+                found.add((name, address))
+    return sorted(found)
 
 
 def _selects(member: Sequence[Any], namespace: str, namespaces: Mapping[str, str], labels: Mapping[str, str]) -> bool:

@@ -31,6 +31,9 @@ PROTOCOL = "inet_proto"
 PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
 """What nft says by number where the node has no /etc/protocols."""
 
+ADVERTISED = "ifname . integer"
+"""The type of a set of interfaces with targets of advertisements, of 128 bits, which nft 1.0.6 has no name for."""
+
 
 class NftTable(NamedTuple):
     """The table itself. It comes with the first object and goes with the last, whichever kinds they belong to; only one
@@ -45,6 +48,9 @@ class NftSet(NamedTuple):
 
     Plain addresses are looked up by hash: at any number of them a packet and a change cost the same. Where ``type``
     joins several by " . ", so do the elements, and with ``interval`` a prefix of full length stands as its address.
+
+    It may be ``ifname`` too, or ``ifname . ipv4_addr`` and the like: then an element is an interface's name, or that
+    and an address.
     """
 
     name: str
@@ -82,13 +88,16 @@ def digest(rule: str) -> str:
     return "podnet:" + hashlib.sha256(rule.encode()).hexdigest()[:12]
 
 
-def observe(table: str = TABLE) -> tuple[Objects, list[str]]:
-    """A table of ours, its sets and its chains by (sort, name), and a line when it is somebody else's."""
+def observe(table: str = TABLE, *, there: bool = False) -> tuple[Objects, list[str]]:
+    """A table of ours, its sets and its chains by (sort, name), and a line when it is somebody else's.
+
+    :param there: the kernel has told that there is such a table, so that nft is needed
+    """
     try:
         printed = run(["nft", "-j", "list", "table", *table.split()])
     except ToolError as error:
         # Without the tool nobody has made the table either; an apply says that it is missing.
-        if error.missing or "No such file or directory" in error.stderr:
+        if (error.missing and not there) or "No such file or directory" in error.stderr:
             return {}, []
         raise PodnetError(f"nftables cannot be read: {error}") from error
     return read(printed, table)
@@ -155,9 +164,13 @@ def _type(printed: Any) -> str:
 def _type_of(expression: dict[str, Any]) -> str:
     (word, what), *_more = expression.items()
     if word == "payload":
+        if "field" not in what:
+            return NUMBER
         address = what["field"] in ("saddr", "daddr")
         return {"ip": "ipv4_addr", "ip6": "ipv6_addr"}.get(what["protocol"], "") if address else "inet_service"
-    return {"meta": PROTOCOL, "numgen": NUMBER}.get(word, word)
+    if word == "meta":
+        return "ifname" if what["key"] == "iifname" else PROTOCOL
+    return {"numgen": NUMBER}.get(word, word)
 
 
 def _verdict(verdict: Any) -> str:
@@ -173,10 +186,16 @@ def _joined(element: Any, types: Sequence[str]) -> str:
     """An element as it is written: its parts in the order of their types."""
     element = _value(element)
     parts = element["concat"] if isinstance(element, dict) and "concat" in element else [element]
-    return JOINED.join(
-        PROTOCOLS.get(part, str(part)) if sort == PROTOCOL else _prefix(part) if isinstance(part, dict) else str(part)
-        for part, sort in zip(parts, types)
-    )
+    return JOINED.join(map(_part, parts, types))
+
+
+def _part(part: Any, sort: str) -> str:
+    if sort == PROTOCOL:
+        return PROTOCOLS.get(part, str(part))
+    if isinstance(part, dict):
+        return _prefix(part)
+    # An address that has no type of its own is of 128 bits; nft leaves the zeros out that it begins with.
+    return f"0x{int(part, 16):032x}" if sort == NUMBER and str(part).startswith("0x") else str(part)
 
 
 def _value(element: Any) -> Any:

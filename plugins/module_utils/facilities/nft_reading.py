@@ -66,7 +66,7 @@ def observe(table: str = TABLE) -> tuple[Objects, list[str]]:
         with open_netfilter() as nl:
             return dict(read(nl, table)), []
     except UnknownForm:
-        return nft_objects.observe(table)
+        return nft_objects.observe(table, there=True)
     except NetlinkError as error:
         if error.errno not in _NOTHING:
             raise
@@ -100,7 +100,7 @@ def _by_nft(nl: Netlink, table: str) -> Objects:
     family, _space, name = table.partition(" ")
     if not nf_tables.has_table(nl, FAMILIES[family], name):
         return {}
-    found, conflicts = nft_objects.observe(table)
+    found, conflicts = nft_objects.observe(table, there=True)
     if conflicts:
         raise UnknownForm(table)
     return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
+    ADVERTISED,
     JOINED,
     NUMBER,
     VERDICT,
@@ -68,7 +69,7 @@ def map_losses(table: str, operation: Operation) -> list[str]:
         return []
     kept = operation.after.elements if operation.verb == REPLACE else frozenset()
     lost = had.elements - kept if operation.verb == REPLACE or had.value == VERDICT else frozenset()
-    words = _elements(table, "delete", had.name, [_key(had, key) for key, _value in lost])
+    words = _elements(table, "delete", had.name, [_key(had.type, key) for key, _value in lost])
     if had.dynamic:
         # What has gone by itself meanwhile cannot be deleted; what is there is not made again.
         words = _elements(table, "add", had.name, [f"{key} : {value}" for key, value in lost]) + words
@@ -82,7 +83,7 @@ def map_gains(table: str, operation: Operation) -> list[str]:
         return []
     had = operation.before.elements if operation.verb == REPLACE else frozenset()
     words = [] if operation.verb == REPLACE else [f"add map {table} {wanted.name} {{ {_declared(wanted)} }}"]
-    new = [f"{_key(wanted, key)} : {value}" for key, value in wanted.elements - had]
+    new = [f"{_key(wanted.type, key)} : {value}" for key, value in wanted.elements - had]
     return words + _elements(table, "add", wanted.name, new)
 
 
@@ -97,9 +98,12 @@ def _declared(wanted: NftMap) -> str:
     return f"{word} {sort} : {value};{flags}"
 
 
-def _key(of: NftMap, key: str) -> str:
+def _key(sort: str, key: str) -> str:
     """An interface may be called as a word of nft's language is."""
-    return f'"{key}"' if of.type == "ifname" else key
+    if not sort.startswith("ifname"):
+        return key
+    name, *more = key.split(" ", 1)
+    return " ".join((f'"{name}"', *more))
 
 
 def set_changes(table: str, operation: Operation) -> list[str]:
@@ -115,9 +119,11 @@ def set_changes(table: str, operation: Operation) -> list[str]:
         return words
     if operation.verb != REPLACE:
         flags = " flags interval;" if wanted.interval else ""
-        words.append(f"add set {table} {wanted.name} {{ type {wanted.type};{flags} }}")
-    words += _elements(table, "delete", wanted.name, had - wanted.elements)
-    return words + _elements(table, "add", wanted.name, wanted.elements - had)
+        sort = "typeof iifname . @th,64,128" if wanted.type == ADVERTISED else f"type {wanted.type}"
+        words.append(f"add set {table} {wanted.name} {{ {sort};{flags} }}")
+    for verb, texts in (("delete", had - wanted.elements), ("add", wanted.elements - had)):
+        words += _elements(table, verb, wanted.name, [_key(wanted.type, text) for text in texts])
+    return words
 
 
 def _elements(table: str, verb: str, name: str, elements: Iterable[str]) -> list[str]:

@@ -113,12 +113,14 @@ def rules(guard: Guard, prefix: str = PREFIX) -> list[Rule]:
             continue
         for family, ranges in allowance.peers.items():
             nft, sort = FAMILIES[family]
-            peers = frozenset(prefixes(family, ranges))
-            bits = f"/{32 if family == 4 else 128}"
             # Single addresses are found, and changed, by hash. The name says which, for a set cannot change its sort.
-            plain = all(prefix.endswith(bits) for prefix in peers)
+            # Pods whose addresses touch stay single, so that a new one changes nothing but an element.
+            plain = allowance.pods or all(first == last for first, last in ranges)
             if plain:
-                peers = frozenset(prefix[: -len(bits)] for prefix in peers)
+                singles = (each for first, last in ranges for each in range(first, last + 1))
+                peers = frozenset(_text(family, each) for each in singles)
+            else:
+                peers = frozenset(prefixes(family, ranges))
             of_whom = () if allowance.policies == guard.policies else allowance.policies
             signature = hashlib.sha256("".join((match, *of_whom)).encode()).hexdigest()[:6]
             members = NftSet(

@@ -62,12 +62,14 @@ Ports = Optional[tuple[PortRange, ...]]
 class Allowance(NamedTuple):
     """Peers by family that may be spoken to on these ports; a family that is missing has none, None is everybody.
 
-    ``policies`` are those that say so: one, or of a guard of very many all of them.
+    ``policies`` are those that say so: one, or of a guard of very many all of them. With ``pods`` all of the peers are
+    pods, so that they are single addresses, also where these touch.
     """
 
     ports: Ports
     peers: Mapping[int, Ranges] | None
     policies: tuple[str, ...] = ()
+    pods: bool = False
 
 
 class Guard(NamedTuple):
@@ -185,10 +187,11 @@ def _allowances(
     gathered = _Gathered()
     for policy in policies:
         for rule in _rules(policy, direction) or ():
+            ports = _resolved(rule.ports, endpoint) if direction == INGRESS else numbered(rule.ports)
+            blocks = any(isinstance(peer, IPBlock) for peer in rule.peers or ())
+            gathered.allow(ports, _ranges_of(rule.peers, policy.namespace, world), blocks)
             if direction == INGRESS:
-                gathered.allow(_resolved(rule.ports, endpoint), _ranges_of(rule.peers, policy.namespace, world))
                 continue
-            gathered.allow(_numbered(rule.ports), _ranges_of(rule.peers, policy.namespace, world))
             for port in rule.ports or ():
                 if port.name:
                     for number, found in _by_number(port, rule, policy.namespace, world).items():
@@ -201,11 +204,17 @@ class _Gathered:
 
     def __init__(self) -> None:
         self._peers: dict[Ports, dict[int, list[Range]] | None] = {}
+        self._with_blocks: set[Ports] = set()
 
-    def allow(self, ports: Ports, peers: Mapping[int, Iterable[Range]] | None) -> None:
-        """Allow peers, None being everybody, on ports, of which there may be none."""
+    def allow(self, ports: Ports, peers: Mapping[int, Iterable[Range]] | None, blocks: bool = False) -> None:
+        """Allow peers, None being everybody, on ports, of which there may be none.
+
+        :param blocks: whether some of the peers are no pods
+        """
         if ports == ():
             return
+        if blocks:
+            self._with_blocks.add(ports)
         if peers is None:
             self._peers[ports] = None
             return
@@ -219,7 +228,11 @@ class _Gathered:
         if self._peers.get(None, {}) is None:
             return (Allowance(None, None),)
         found = [
-            Allowance(ports, None if peers is None else {each: merged(peers[each]) for each in sorted(peers)})
+            Allowance(
+                ports,
+                None if peers is None else {each: merged(peers[each]) for each in sorted(peers)},
+                pods=peers is not None and ports not in self._with_blocks,
+            )
             for ports, peers in self._peers.items()
             if peers != {}
         ]
@@ -274,7 +287,8 @@ def _resolved(ports: Sequence[Port] | None, endpoint: Endpoint) -> Ports:
     return _union(plain + named)
 
 
-def _numbered(ports: Sequence[Port] | None) -> Ports:
+def numbered(ports: Sequence[Port] | None) -> Ports:
+    """The ports of a rule but for those that go by names."""
     return None if ports is None else _union([PortRange(*port[:3]) for port in ports if not port.name])
 
 

@@ -118,7 +118,7 @@ def _inspect_spec(inspection: Inspection, path: str, spec: Any, hosts: bool) -> 
                     _inspect_port(inspection, where, port)
                     if hosts and peers == "from" and isinstance(port, dict) and isinstance(port.get("port"), str):
                         inspection.refuse(
-                            f"{where}.port", _what(port["port"]), "give a number: no port of a node has a name"
+                            f"{where}.port", shown(port["port"]), "give a number: no port of a node has a name"
                         )
 
 

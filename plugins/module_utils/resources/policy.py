@@ -90,6 +90,10 @@ class PolicyKind:
         conflicts = [*target.conflicts, *_unseen(judges)]
         return Target(current, {**target.desired, "flows": {}}, conflicts, target.notes)
 
+    def in_force(self, item: Mapping[str, Any], host: Host) -> backends.Enforced:
+        """What a declared item means by now: of a run, what that has put in force."""
+        return self._enforced(item, host, True)
+
     def _enforced(self, item: Mapping[str, Any], host: Host, known: bool) -> backends.Enforced:
         made = next((each for former, each in self._compiled if former is item), None)
         return made or enforced(item, host, known)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import select
 import subprocess
 import sys
@@ -151,6 +152,27 @@ def quick(guarded: Guarded) -> None:
     guarded.declare()
 
 
+def honest(guarded: Guarded) -> None:
+    """Beside others, a pod that no policy selects needs no nft to send from its own addresses only."""
+    node, runtime = guarded.node, guarded.runtime
+    node.run("mount", "--bind", "/bin/false", "/usr/sbin/nft")
+    quiet = runtime.add("quiet", OTHER)
+    # One that the policies of others mean is besides an element of their sets.
+    runtime.add("beside", WEB)
+    node.run("umount", "/usr/sbin/nft")
+    assert guarded.differences() == []
+    told = node.run("nft", "list", "table", "bridge", "podnet")
+    port = next(each["name"] for each in quiet["interfaces"] if each["name"].startswith("veth"))
+    assert {f'"{port}" . {address}' for address in addresses(quiet)} <= set(re.findall(r'"\S+" \. [\d.a-f:]+', told))
+    before = guarded.state()
+    assert guarded.declare()["operations"] == {}
+    assert guarded.state() == before
+    runtime.delete("quiet", quiet)
+    runtime.delete("beside")
+    assert guarded.differences() == []
+    assert port not in guarded.state()
+
+
 def prepared(node: Node, fakes: FakePlugins, backend: str) -> Guarded:
     node.run("mkdir", "-p", "/run/local/upper", "/run/local/work")
     overlay = "lowerdir=/usr/local,upperdir=/run/local/upper,workdir=/run/local/work"
@@ -206,6 +228,7 @@ def test_a_new_pod_is_under_its_policies_at_its_first_packet(guarded: Guarded) -
     assert guarded.declare()["operations"] == {}
     assert guarded.state() == before
     if guarded.backend["backend"] == "nftables":
+        honest(guarded)
         quick(guarded)
     assert not guarded.declare()["changed"]
     # Pods that go, declared or not, leave nothing, and those that come with their addresses have what is theirs.

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
+    ADVERTISED,
     MARK,
     NftChain,
     NftMap,
@@ -39,6 +40,18 @@ def test_an_elements_comment_makes_no_difference() -> None:
     noted = {"elem": {"val": "192.0.2.1", "comment": "by hand"}}
     assert read({"name": "a", "type": "ipv4_addr", "elem": [noted]}).elements == {"192.0.2.1"}
     assert read({"name": "p", "type": "ipv4_addr", "flags": ["interval"], "elem": [noted]}).elements == {"192.0.2.1/32"}
+
+
+def test_ports_with_addresses_read_the_same_however_nft_tells_them() -> None:
+    pair = {"name": "s", "type": ["ifname", "ipv4_addr"], "elem": [{"concat": ["veth1", "10.0.0.1"]}]}
+    assert read(pair) == NftSet("s", "ifname . ipv4_addr", frozenset({"veth1 . 10.0.0.1"}), interval=False)
+    # As of nft 1.0.6, and as of 1.1.2 and later; neither writes the zeros that a number begins with.
+    target = {"payload": {"base": "th", "offset": 64, "len": 128}}
+    since = {"typeof": {"concat": [{"meta": {"key": "iifname"}}, target]}}
+    for told in (["ifname", "integer"], since):
+        found = read({"name": "s", "type": told, "elem": [{"concat": ["veth1", "0x64ff9b0000000000000000000000ab"]}]})
+        element = "veth1 . 0x0064ff9b0000000000000000000000ab"
+        assert found == NftSet("s", ADVERTISED, frozenset({element}), interval=False)
 
 
 def test_a_set_changes_by_elements_and_is_made_anew_only_for_another_type() -> None:

@@ -1,0 +1,85 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a new pod adds to sets: to those of its peers' guards, and to those that say what comes out of its interface.
+
+The latter is what policy/senders.py and packetfilter/nftables_senders.py make of the same pod, without their imports.
+"""
+
+from __future__ import annotations
+
+import _socket
+from _struct import pack
+
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import transaction, wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.attach.record import Attached
+
+PORTS, ANY_LINK_LOCAL = "senders-known", "senders-any-link-local"
+ADDRESSES4, ADDRESSES6, ADVERTISE = "senders-addresses4", "senders-addresses6", "senders-advertised6"
+NAME_BYTES = 16  # IFNAMSIZ
+GET_LINK, MASTER = 18, 10  # RTM_GETLINK, IFLA_MASTER
+
+
+def add(pod: Attached, peer: Sequence[tuple[str, str]], bridge: str | None) -> None:
+    """Add a pod by one transaction.
+
+    :param peer: the sets of peers that it is in, each with an address
+    :param bridge: where it sends from its own addresses only; None where nothing sees to that
+    :raises OSError: the kernel has refused, and nothing has changed
+    :raises ValueError: something of the pod has no form
+    """
+    made = [(transaction.INET, name, _packed(address)) for name, address in peer]
+    if bridge is not None and pod.addresses:
+        made += ((transaction.BRIDGE, name, key) for name, key in _origin(pod, bridge))
+    if made:
+        transaction.add(made)
+
+
+def _packed(address: str) -> bytes:
+    return _socket.inet_pton(_socket.AF_INET6 if ":" in address else _socket.AF_INET, address)
+
+
+def _origin(pod: Attached, bridge: str) -> list[tuple[str, bytes]]:
+    names = {str(each["name"]) for each in pod.wiring if each.get("name") and not each.get("sandbox")}
+    ports = [name for name in sorted(names) if name != bridge and _is_on(name, bridge)]
+    macs = {str(each["mac"]) for each in pod.wiring if each.get("mac") and each.get("sandbox")}
+    four = {_packed(each) for each in pod.addresses if ":" not in each}
+    six = {_packed(each) for each in pod.addresses if ":" in each}
+    if len(macs) == 1:
+        six.add(_link_local(macs.pop()))
+        unsure = False
+    else:
+        unsure = True
+    found: list[tuple[str, bytes]] = []
+    for name in ports:
+        port = name.encode().ljust(NAME_BYTES, b"\0")
+        found.append((PORTS, port))
+        if unsure:
+            found.append((ANY_LINK_LOCAL, port))
+        found += [(ADDRESSES4, port + each) for each in sorted(four)]
+        found += [(of, port + each) for each in sorted(six) for of in (ADDRESSES6, ADVERTISE)]
+    return found
+
+
+def _link_local(mac: str) -> bytes:
+    """As link_local of policy/senders.py."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    if len(octets) != 6:
+        raise ValueError(f"{mac!r} is no MAC address")
+    return b"\xfe\x80" + bytes(6) + bytes((octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]))
+
+
+def _is_on(name: str, bridge: str) -> bool:
+    """Whether an interface is on a bridge.
+
+    :raises OSError: there is no such interface, or no such bridge
+    """
+    wanted = pack("=I", _socket.if_nametoindex(bridge))
+    # struct ifinfomsg: family, padding, type, index, flags, change
+    body = pack("=BxHiII", 0, 0, _socket.if_nametoindex(name), 0, 0)
+    answers = wire.exchange(_socket.NETLINK_ROUTE, [wire.message(GET_LINK, wire.REQUEST, 1, body)], {1})
+    return any((MASTER, wanted) in list(wire.attributes(each[16:])) for each in answers)
