@@ -74,10 +74,10 @@ def looked_up(elements: Mapping[bytes, bytes], key: bytes) -> bytes | None:
     return None
 
 
-def _only_grants(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes], peers: Iterable[bytes]) -> bool:
+def _only_grants(former: Mapping[bytes, bytes], latter: Mapping[bytes, bytes], peers: Iterable[bytes]) -> bool:
     """Whether what a peer was allowed it still is. Whether one set of ports holds another is not looked into."""
     for key in peers:
-        had, has = looked_up(before, key), looked_up(after, key)
+        had, has = looked_up(former, key), looked_up(latter, key)
         if had is not None and has not in (had, VALUE.pack(EVERY)):
             return False
     return True
