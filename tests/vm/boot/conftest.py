@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import subprocess
 import time
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 TOP = Path(__file__).resolve().parents[3]
 KEPT = Path("/var/lib/podnet-boot")
-PATIENCE = 600.0
+PATIENCE = 180.0
 NETWORK = (
     *("link: ", "address: ", "route: ", "rule: ", "nexthop: ", "neighbour: ", "fdb: ", "nft: "),
     *("iptables-save: ", "ip6tables-save: ", "sysctl: net.ipv4.ip_forward "),
@@ -61,6 +62,13 @@ class Machine:
         while not condition():
             assert time.monotonic() < limit, f"not so after {PATIENCE:g} s: {what}"
             time.sleep(0.2)
+
+    def becomes(self, wanted: list[str]) -> None:
+        """Wait until the picture is that; fail with the difference when it does not get so."""
+        limit = time.monotonic() + PATIENCE
+        while (found := self.picture("now")) != wanted:
+            difference = "\n".join(difflib.unified_diff(wanted, found, "wanted", "found", n=0, lineterm=""))
+            assert time.monotonic() < limit, f"not so after {PATIENCE:g} s:\n{difference}"
 
     def bird_has_routes(self) -> None:
         """Our BIRD runs under systemd, speaks with the router, and has put what it heard into the kernel."""

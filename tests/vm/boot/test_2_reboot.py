@@ -49,7 +49,7 @@ def test_networkd_leaves_our_links_and_routes_alone(machine: Machine) -> None:
     machine.run("/lib/systemd/systemd-networkd-wait-online", "--interface=uplink", "--timeout=60")
     machine.run("udevadm", "trigger", "--action=add", "--subsystem-match=net", "--settle")
     # The session of BGP may end with that. BIRD's route comes back with the next one; the others nobody brings back.
-    machine.until("all is as before", lambda: machine.picture("after") == before)
+    machine.becomes(before)
     managed = machine.run("networkctl", "--no-pager", "--no-legend", "list")
     assert all("unmanaged" in line for line in managed.splitlines() if any(name in line.split() for name in LINKS))
     # Without the drop-in it would not have.
