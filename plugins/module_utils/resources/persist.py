@@ -36,13 +36,20 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
 
 PROGRAM = "/usr/local/sbin/podnet-node"
-RESTORE, HEAL, TIMER = (f"{SYSTEM}/podnet-{name}" for name in ("restore.service", "heal.service", "heal.timer"))
+RESTORE, RETURN, HEAL, TIMER = (
+    f"{SYSTEM}/podnet-{name}" for name in ("restore.service", "return.service", "heal.service", "heal.timer")
+)
 WAITING = 120
 """Seconds that the restoring at boot waits for the underlay."""
 
 # What starts containers, and has to find the network there; and what empties packet filters when it starts.
 RUNTIMES = "docker.service containerd.service crio.service podman-restart.service kubelet.service nomad.service"
 FILTERS = "nftables.service netfilter-persistent.service iptables.service firewalld.service ufw.service"
+# Before version 256 networkd, when it starts again, takes nexthops away over links that it manages, and for a moment
+# their addresses, with which the kernel drops all routes over them.
+TAKERS = f"systemd-networkd.service {FILTERS}"
+# It has read its links' files by the time that it counts as started, and goes through the links thereafter.
+NETWORKD_DONE = "/lib/systemd/systemd-networkd-wait-online --timeout=30"
 
 UNITS = {
     RESTORE: f"""[Unit]
@@ -61,6 +68,19 @@ ExecStart={PROGRAM} restore --wait {WAITING}
 
 [Install]
 WantedBy=multi-user.target
+""",
+    RETURN: f"""[Unit]
+Description=Bring the pod network of podnet.fabric back when something has started that may take it away
+ConditionDirectoryNotEmpty=/etc/podnet/node.d
+After=podnet-restore.service {TAKERS}
+
+[Service]
+Type=oneshot
+ExecStartPre=-{NETWORKD_DONE}
+ExecStart={PROGRAM} restore
+
+[Install]
+WantedBy={TAKERS}
 """,
     HEAL: f"""[Unit]
 Description=Bring the pod network of podnet.fabric back to what is declared
@@ -136,7 +156,7 @@ def _texts(item: Mapping[str, Any]) -> dict[str, str]:
         raise DeclarationError(f"the declaration holds {names!r} where interfaces should be; run the playbook again")
     found: dict[str, str] = {}
     if item["systemd"]:
-        found.update(UNITS if item["self_heal"] else {RESTORE: UNITS[RESTORE]})
+        found.update(UNITS if item["self_heal"] else {path: UNITS[path] for path in (RESTORE, RETURN)})
         if item["self_heal"]:
             found[TIMER] = (
                 "[Unit]\nDescription=Look after the pod network of podnet.fabric\n\n[Timer]\n"
@@ -169,10 +189,11 @@ def _paths(item: Mapping[str, Any]) -> list[str]:
 
 
 def _links(made: Mapping[str, Sequence[str]]) -> dict[str, Wanted]:
-    """What is started at boot, by the path of its link."""
+    """What is started at boot, or with something else, by the path of its link."""
     found = {
         f"{SYSTEM}/multi-user.target.wants/{Path(RESTORE).name}": RESTORE,
         f"{SYSTEM}/timers.target.wants/{Path(TIMER).name}": TIMER,
+        **{f"{SYSTEM}/{each}.wants/{Path(RETURN).name}": RETURN for each in TAKERS.split()},
     }
     return {path: Wanted(path, unit, tuple(made.get(path, ()))) for path, unit in found.items()}
 

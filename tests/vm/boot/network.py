@@ -31,10 +31,12 @@ PEERS = [
         "blocks": ["10.244.1.0/24", "fd00:10:244:1::/64"],
     }
 ]
-# What systemd-networkd may take for its own to remove: it is over the link that networkd manages. Nexthop objects it
-# removes, unless it is of version 256 and told not to.
+# What systemd-networkd may take for its own to remove: it is over the link that networkd manages.
 FAR = {
-    "routes": [{"dst": "10.244.201.0/24", "via": "192.0.2.12", "dev": "uplink"}],
+    "routes": [
+        {"dst": "10.244.201.0/24", "via": "192.0.2.12", "dev": "uplink"},
+        {"dst": "fd00:10:244:201::/64", "via": "2001:db8::12", "dev": "uplink"},
+    ],
     "nexthop_objects": "never",
 }
 WANTED: tuple[tuple[Kind, str, dict[str, Any]], ...] = (
