@@ -90,6 +90,13 @@ class Cluster:
         argv += ["ip", "netns", "exec", name, "python3", "-c", LISTEN]
         self.listening.append(subprocess.Popen(argv))
 
+    def listen_on(self, node: str) -> None:
+        """Let a node take connections on both ports."""
+        argv = ["nsenter", "--target", str(self.site.process(node)), "--all", "--", "python3", "-c", LISTEN]
+        self.listening.append(subprocess.Popen(argv))
+        waiting = "until ss -Htln | grep -q :5433; do sleep 0.1; done"
+        self.site.inside(node, "timeout", "20", "sh", "-c", waiting)
+
     def reaches(self, source: str, name: str = "db", port: int = PORT) -> set[bool]:
         """Whether a pod, or a node by its name, reaches a pod over each family, or an address."""
         inside = [] if source in NODES else ["ip", "netns", "exec", source]
@@ -188,6 +195,41 @@ def test_the_other_backend_takes_over_and_gives_back(cluster: Cluster) -> None:
     assert cluster.play([POLICY]).changed() == dict.fromkeys(NODES, 1)
     assert "podnet" not in cluster.site.inside("node2", "ls", "/sys/fs/bpf")
     assert cluster.reaches("side") == {False}
+
+
+def test_a_policy_of_a_node_holds_for_nodes_and_pods_and_closes_nobody_out(cluster: Cluster) -> None:
+    """node2 is open on 5432 to node1 and to pods of its own; the network between the nodes goes on."""
+    cluster.listen_on("node2")
+    own = ["192.168.101.12", "fd00:101::12"]
+    assert all(cluster.reaches(source, address) == {True} for source in ("node3", "other") for address in own)
+    select = {"kubernetes.io/hostname": "node2"}
+    allowed: list[dict[str, Any]] = [
+        {"nodeSelector": {"matchLabels": {"kubernetes.io/hostname": "node1"}}},
+        {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "other"}}},
+    ]
+    policy = {
+        "metadata": {"name": "node2"},
+        "spec": {
+            "podSelector": {"matchLabels": select},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"from": allowed, "ports": [{"port": PORT}]}],
+        },
+    }
+    given = ("-e", json.dumps({"podnet_host_policies": [policy]}))
+    assert cluster.play([POLICY], *given).changed() == dict.fromkeys(NODES, 1)
+    # The inventory tells of one address of a node; a pod of another node comes by that node's.
+    assert cluster.reaches("node1", own[0]) == {True}
+    for address in own:
+        assert cluster.reaches("side", address) == {True}
+        assert cluster.reaches("side", address, PORT + 1) == {False}
+        assert cluster.reaches("other", address) == {False}
+        assert cluster.reaches("node3", address) == {False}
+    # What is carried for pods is none of the node's own.
+    assert cluster.reaches("web") == {True}
+    assert cluster.site.play("verify").status == 0
+    assert cluster.play([POLICY], *given).changed() == dict.fromkeys(NODES, 0)
+    assert cluster.play([POLICY]).changed() == dict.fromkeys(NODES, 1)
+    assert cluster.reaches("node3", own[0]) == {True}
 
 
 def test_bad_policies_are_refused_as_a_whole(cluster: Cluster) -> None:
