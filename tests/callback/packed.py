@@ -92,7 +92,7 @@ def state() -> str:
     for source in _SOURCES:
         for path in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
             content = path.read_bytes()
-            digest.update(f"{path} {len(content)}\n".encode() + content)
+            digest.update(f"{path.relative_to(source.parent)} {len(content)}\n".encode() + content)
     return digest.hexdigest()
 
 
