@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
+from ansible_collections.podnet.fabric.plugins.module_utils.difference import WHOLE, Difference
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.kinds import KINDS
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import line, reconcile
@@ -14,20 +15,6 @@ from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import lin
 if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility, Kind, Operation
-
-WHOLE = ""
-"""The field of a difference that is about the whole object: it is missing, or nobody declared it."""
-
-
-class Difference(NamedTuple):
-    """One field of one object. ``declared`` is None where the object should not be, ``found`` where it is not."""
-
-    kind: str
-    facility: str
-    object: str
-    field: str
-    declared: Any
-    found: Any
 
 
 class Drift(NamedTuple):
@@ -64,18 +51,6 @@ def _differences(kind: Kind, facility: Facility, operation: Operation) -> list[D
         for field in {**after, **before}
         if after.get(field) != before.get(field)
     ]
-
-
-def sentence(difference: Difference) -> str:
-    """A difference on one line, for a person."""
-    where = f"{difference.kind}: {difference.facility} {difference.object}"
-    if difference.field:
-        return f"{where}: {difference.field}: declared {_shown(difference.declared)}, found {_shown(difference.found)}"
-    return f"{where}: missing" if difference.found is None else f"{where}: not declared"
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value in (None, "", []) else str(value)
 
 
 def _name(described: dict[str, Any] | None) -> str:

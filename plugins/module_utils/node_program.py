@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.checkpoint import armed, describe
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations, node_lock
-from ansible_collections.podnet.fabric.plugins.module_utils.drift import drift, sentence
+from ansible_collections.podnet.fabric.plugins.module_utils.difference import sentence
+from ansible_collections.podnet.fabric.plugins.module_utils.drift import drift
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.purge import purge

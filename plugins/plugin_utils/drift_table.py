@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.drift import Difference, sentence
+from ansible_collections.podnet.fabric.plugins.module_utils.difference import Difference, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

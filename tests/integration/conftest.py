@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _CLONE_NEWNET = 0x40000000  # linux/sched.h; os.unshare and os.setns came with Python 3.12
 _HERE = Path(__file__).parent
 
+# Playbooks that tests start pack each module once, and not once in each run. See tests/callback/packed.py.
+os.environ["ANSIBLE_CALLBACK_PLUGINS"] = os.fspath(_HERE.parent / "callback")
+os.environ["ANSIBLE_CALLBACKS_ENABLED"] = "packed"
+
 
 class Namespace:
     """The network namespace that the test and every process that it starts are in."""

@@ -71,8 +71,8 @@ class Site(NamedTuple):
         environment = {
             **os.environ,
             "ANSIBLE_CONFIG": str(TOP / "ansible.cfg"),
-            "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback"),
-            "ANSIBLE_CALLBACKS_ENABLED": "results",
+            "ANSIBLE_CALLBACK_PLUGINS": f"{TOP / 'tests/callback'}:{Path(__file__).parent / 'callback'}",
+            "ANSIBLE_CALLBACKS_ENABLED": "packed,results",
             "PODNET_TEST_RESULTS": str(answers),
         }
         command = ["ansible-playbook", "-i", "inventories/lab/hosts.yml", f"playbooks/{playbook}.yml"]
