@@ -9,7 +9,7 @@ nft, which knows all there is; so what somebody else has put there is seen all t
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_joined, nft_objects
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
@@ -20,6 +20,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objec
     NftSet,
     NftTable,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_packed import bundles, head, without_value
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS, packed_ip
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nf_tables
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import open_netfilter
@@ -41,7 +42,9 @@ TYPES = {7: ("ipv4_addr", 4), 8: ("ipv6_addr", 16)}
 HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress")
 _ATTEMPTS = 5
 MANY = 1000
-"""Elements of a change from which on nft is as good."""
+"""Elements of a change from which on to look all up anew is as good as to look each up."""
+MOST_MESSAGES = 500
+"""Of a transaction, which are some 30 million bytes."""
 # The table is not there, or nf_tables is not.
 _NOTHING = {errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL, errno.EPROTONOSUPPORT}
 
@@ -106,38 +109,83 @@ def _by_nft(nl: Netlink, table: str) -> Objects:
     return found
 
 
-def change(before: Sequence[NftSet], after: Sequence[NftSet]) -> bool:
-    """Change the elements of sets of plain addresses, all in one transaction; False when that is left to nft.
+def change(before: Sequence[NftSet | NftMap], after: Sequence[NftSet | NftMap]) -> bool:
+    """Change the elements of sets of plain addresses and of what is packed, all in one transaction.
 
-    What was changed is looked up afterwards. Then, when nobody else had a transaction since the table was read, the
-    rest is known to be as it was, and is not read again.
+    What was changed is looked up afterwards, unless it is much. Then, when nobody else had a transaction since the
+    table was read, the rest is known to be as it was, and is not read again.
 
+    :returns: False when that is left to nft
     :raises NetlinkError: refused; nothing of it holds
     """
     global _known  # noqa: PLW0603
-    had = {obj.name: obj for obj in before}
-    steps = [
-        (obj.name, add, [packed_ip(text) or b"" for text in texts])
-        for obj in after
-        for add, texts in (
-            (False, sorted(had[obj.name].elements - obj.elements)),
-            (True, sorted(obj.elements - had[obj.name].elements)),
-        )
-        if texts
+    steps = [step for had, obj in zip(before, after) for step in _steps(had, obj)]
+    count = sum(len(elements) for _obj, _add, elements in steps)
+    if not steps or not all(isinstance(each, bytes) for _obj, _add, elements in steps for each in elements):
+        return False
+    messages = [
+        each
+        for obj, add, elements in steps
+        for each in nf_tables.encode_elements(NAME, obj.name, bundles(elements), add=add)
     ]
-    if not steps or sum(len(keys) for _name, _add, keys in steps) > MANY:
+    if len(messages) > MOST_MESSAGES:
         return False
     with open_netfilter() as nl:
         former, generation = _known, nf_tables.generation(nl)
-        messages = [each for name, add, keys in steps for each in nf_tables.encode_elements(NAME, name, keys, add=add)]
         for error in nf_tables.transact(nl, messages):
             raise error
-        took = all(nf_tables.holds(nl, NAME, name, key) == add for name, add, keys in steps for key in keys)
-        alone = nf_tables.generation(nl) == generation + 1
-        if former and former[:2] == (nl.namespace(), generation) and TABLE in former.tables and took and alone:
-            objects = {**former.tables[TABLE], **{("set", obj.name): obj for obj in after}}
+        if count > MANY or not former or former[:2] != (nl.namespace(), generation) or TABLE not in former.tables:
+            return True
+        took = all(nf_tables.held(nl, NAME, name, key) == wanted for (name, key), wanted in _outcome(steps).items())
+        if took and nf_tables.generation(nl) == generation + 1:
+            objects = {**former.tables[TABLE], **{_key_of(obj): obj for obj in after}}
             _known = former._replace(generation=generation + 1, tables={**former.tables, TABLE: objects})
     return True
+
+
+def fill(objects: Sequence[NftSet | NftMap]) -> None:
+    """Put their elements into new sets and maps of what is packed, which nothing leads to yet.
+
+    :raises NetlinkError: refused
+    """
+    with open_netfilter() as nl:
+        for obj in objects:
+            messages = nf_tables.encode_elements(NAME, obj.name, bundles(list(obj.elements)), add=True)
+            for first in range(0, len(messages), MOST_MESSAGES):
+                for error in nf_tables.transact(nl, messages[first : first + MOST_MESSAGES]):
+                    raise error
+
+
+def _steps(had: NftSet | NftMap, obj: NftSet | NftMap) -> Iterator[tuple[NftSet | NftMap, bool, list[Any]]]:
+    """What goes from a set or a map and what comes: which, whether it comes, and the elements by which that is told."""
+    lost, new = had.elements - obj.elements, obj.elements - had.elements
+    if not nft_objects.is_packed(obj):
+        lost, new = (frozenset(_element(text) for text in texts) for texts in (lost, new))
+    elif isinstance(obj, NftMap):
+        lost = frozenset(without_value(obj.type, each) if isinstance(each, bytes) else each for each in lost)
+    for add, elements in ((False, lost), (True, new)):
+        if elements:
+            yield obj, add, list(elements)
+
+
+def _element(text: str) -> bytes:
+    packed = packed_ip(text) or b""
+    return head(len(packed)) + packed
+
+
+def _outcome(
+    steps: Iterable[tuple[NftSet | NftMap, bool, list[bytes]]],
+) -> dict[tuple[str, bytes], bytes]:
+    """What is there afterwards under each key, by the name of its set: an element, or nothing."""
+    found: dict[tuple[str, bytes], bytes] = {}
+    for obj, add, elements in steps:
+        for element in elements:
+            found[obj.name, without_value(obj.type, element)] = element if add else b""
+    return found
+
+
+def _key_of(obj: NftSet | NftMap) -> tuple[str, str]:
+    return ("map" if isinstance(obj, NftMap) else "set", obj.name)
 
 
 def forget() -> None:
