@@ -20,7 +20,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_packe
     VERDICT,
     behind_text,
     head,
-    key_text,
+    key_texts,
     split,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nf_tables, nft_pairs
@@ -100,7 +100,7 @@ def _dynamic(nl: Netlink, table: str, told: nf_tables.Set, sort: str) -> NftMap:
     for key, rest in nft_pairs.dump(nl, table, told.name, told.size):
         known = {nft_pairs.DATA, nft_pairs.TIMEOUT, nft_pairs.EXPIRATION}
         data = nft_pairs.fields_of(rest, told.name, known).get(nft_pairs.DATA, b"")
-        pairs.append((key_text(sort, head(len(key)) + key), behind_text(value, nft_pairs.attribute_of(data))))
+        pairs.append((key_texts(sort, [head(len(key)) + key])[0], behind_text(value, nft_pairs.attribute_of(data))))
     return NftMap(told.name, sort, frozenset(pairs), value, dynamic=True)
 
 
@@ -126,4 +126,4 @@ def _range(key: bytes, rest: bytes, sort: Sequence[str], name: str) -> str:
     if span < 1 or span & (span - 1) or begin & (span - 1):
         raise UnknownForm(name)
     bits = span.bit_length() - 1
-    return key_text(JOINED.join(sort), head(len(key)) + key) + (f"/{8 * size - bits}" if bits else "")
+    return key_texts(JOINED.join(sort), [head(len(key)) + key])[0] + (f"/{8 * size - bits}" if bits else "")

@@ -20,9 +20,9 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_packe
     PROTOCOL,
     PROTOCOLS,
     VERDICT,
-    key_text,
+    key_texts,
     pack,
-    value_text,
+    value_texts,
 )
 
 if TYPE_CHECKING:
@@ -90,17 +90,23 @@ def is_packed(obj: Any) -> bool:
 
 def texts(obj: NftSet, elements: Iterable[Any] | None = None) -> list[str]:
     """The elements of a set, or those of them that are given, as nft writes them."""
-    some = obj.elements if elements is None else elements
-    return [key_text(obj.type, each) if isinstance(each, bytes) else each for each in some]
+    of_bytes, others = _apart(obj.elements if elements is None else elements)
+    return key_texts(obj.type, of_bytes) + others if of_bytes else others
 
 
 def pairs(obj: NftMap, elements: Iterable[Any] | None = None) -> list[tuple[str, str]]:
     """The same of a map: keys and what they lead to."""
-    some = obj.elements if elements is None else elements
-    return [
-        (key_text(obj.type, each), value_text(obj.type, obj.value, each)) if isinstance(each, bytes) else each
-        for each in some
-    ]
+    of_bytes, others = _apart(obj.elements if elements is None else elements)
+    if not of_bytes:
+        return others
+    return [*zip(key_texts(obj.type, of_bytes), value_texts(obj.type, obj.value, of_bytes)), *others]
+
+
+def _apart(elements: Iterable[Any]) -> tuple[list[bytes], list[Any]]:
+    """What is packed, and what is not."""
+    some = list(elements)
+    of_bytes = [each for each in some if isinstance(each, bytes)]
+    return of_bytes, [] if len(of_bytes) == len(some) else [each for each in some if not isinstance(each, bytes)]
 
 
 def packed(obj: Any) -> Any:

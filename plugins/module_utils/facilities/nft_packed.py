@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS, packed_ip
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nf_tables
@@ -25,7 +25,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes i
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 VERDICT = "verdict"
 JOINED = " . "
@@ -117,14 +117,26 @@ def pack(sort: str, of: str, value_sort: str = "", what: str = "") -> bytes:
     return head(len(key), len(behind)) + key + behind
 
 
-def key_text(sort: str, element: bytes) -> str:
-    """The key of an element as nft writes it."""
-    return _text(element[12:], sort.split(JOINED))
+def key_texts(sort: str, elements: Sequence[bytes]) -> list[str]:
+    """The keys of elements as nft writes them."""
+    size = size_of(sort)
+    return _texts(sort, [element[12 : 12 + size] for element in elements])
 
 
-def value_text(sort: str, value_sort: str, element: bytes) -> str:
-    """What an element of a map leads to, as nft writes it."""
-    return behind_text(value_sort, element[12 + size_of(sort) :])
+def value_texts(sort: str, value_sort: str, elements: Sequence[bytes]) -> list[str]:
+    """What elements of a map lead to, as nft writes it.
+
+    :raises ValueError: it is nothing that we would put there
+    """
+    at = 12 + size_of(sort)
+    if value_sort == VERDICT:
+        # There are few, that many keys lead to.
+        known = {behind: behind_text(VERDICT, behind) for behind in {element[at:] for element in elements}}
+        return [known[element[at:]] for element in elements]
+    before = value(bytes(size_of(value_sort)))[:8]
+    if {element[at : at + 8] for element in elements} - {before}:
+        raise ValueError("elements with more than a key and a value")
+    return _texts(value_sort, [element[at + 8 :] for element in elements])
 
 
 def behind_text(value_sort: str, behind: bytes) -> str:
@@ -134,7 +146,7 @@ def behind_text(value_sort: str, behind: bytes) -> str:
     """
     data = attributes(attributes(behind).get(nf_tables.DATA, b""))
     if value_sort != VERDICT:
-        found = _text(data.get(1, b""), value_sort.split(JOINED))
+        found = _texts(value_sort, [data.get(1, b"")])[0]
         packed = value(data.get(1, b""))
     else:
         fields = attributes(data.get(nf_tables.VERDICT, b""))
@@ -200,20 +212,35 @@ def _packed(sort: str, of: str) -> bytes:
         raise ValueError(f"{of!r} is no {sort}") from error
 
 
-def _text(key: bytes, sorts: Sequence[str]) -> str:
-    found: list[Any] = []
-    at = 0
-    for each in sorts:
-        of = key[at : at + BYTES[each]]
-        at += BYTES[each]
-        if len(of) != BYTES[each]:
+class _Parts(dict[bytes, str]):
+    """The texts of the parts of one type, each made once."""
+
+    def __init__(self, text_of_part: Callable[[bytes], str]) -> None:
+        super().__init__()
+        self._text = text_of_part
+
+    def __missing__(self, of: bytes) -> str:
+        found = self[of] = self._text(of)
+        return found
+
+
+_PARTS: dict[str, dict[bytes, str]] = {
+    NUMBER: _Parts(lambda of: str(struct.unpack("=I", of)[0])),
+    PROTOCOL: _Parts(lambda of: PROTOCOLS.get(of[0], str(of[0]))),
+    PORT: _Parts(lambda of: str(of[0] << 8 | of[1])),
+    "ipv4_addr": IP_TEXTS,
+    "ipv6_addr": IP_TEXTS,
+}
+
+
+def _texts(sort: str, packed: Sequence[bytes]) -> list[str]:
+    """Keys or values of a type, column by column."""
+    sorts = sort.split(JOINED)
+    form = struct.Struct("".join(f"{BYTES[each]}s" for each in sorts))
+    try:
+        columns = zip(*form.iter_unpack(b"".join(packed)))
+        if {len(each) for each in packed} - {form.size}:
             raise ValueError("a value of another length than its type's")
-        if each == PORT:
-            found.append(str(of[0] << 8 | of[1]))
-        elif each == PROTOCOL:
-            found.append(PROTOCOLS.get(of[0], str(of[0])))
-        elif each == NUMBER:
-            found.append(str(struct.unpack("=I", of)[0]))
-        else:
-            found.append(IP_TEXTS[of])
-    return JOINED.join(found)
+    except struct.error as error:
+        raise ValueError("a value of another length than its type's") from error
+    return list(map(JOINED.join, zip(*(map(_PARTS[each].__getitem__, column) for each, column in zip(sorts, columns)))))

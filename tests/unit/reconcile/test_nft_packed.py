@@ -34,10 +34,11 @@ VERDICTS = st.one_of(
 def test_texts_come_back(key: tuple[str, str], value: tuple[str, str], said: str) -> None:
     (sort, text), (value_sort, what) = key, value
     bare = nft_packed.pack(sort, text)
-    assert nft_packed.key_text(sort, bare) == text
+    assert nft_packed.key_texts(sort, [bare]) == [text]
     for leads_to, target in ((value_sort, what), (nft_packed.VERDICT, said)):
         element = nft_packed.pack(sort, text, leads_to, target)
-        assert (nft_packed.key_text(sort, element), nft_packed.value_text(sort, leads_to, element)) == (text, target)
+        assert nft_packed.key_texts(sort, [element, element]) == [text, text]
+        assert nft_packed.value_texts(sort, leads_to, [element]) == [target]
         assert nft_packed.without_value(sort, element) == bare
         # Netlink's lengths hold padding, so elements stand one behind the other.
         assert struct.unpack_from("=H", element)[0] == len(element)
@@ -87,4 +88,6 @@ def test_more_than_a_key_and_a_value_is_told_apart() -> None:
     element = nft_packed.pack("inet_service", "80", "verdict", "goto a")
     noted = nft_packed.head(4, len(element) - 16 + 8) + element[12:] + struct.pack("=HHI", 8, 6, 1)
     with pytest.raises(ValueError, match="more than"):
-        nft_packed.value_text("inet_service", "verdict", noted)
+        nft_packed.value_texts("inet_service", "verdict", [noted])
+    with pytest.raises(ValueError, match="another length"):
+        nft_packed.key_texts("ipv6_addr", [nft_packed.pack("inet_service", "1")])
