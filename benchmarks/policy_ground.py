@@ -105,10 +105,14 @@ def destroy(ground: Ground) -> None:
 
 def declare(params: dict[str, Any]) -> None:
     """As the module does, with declarations of its own."""
-    folder = Path(tempfile.mkdtemp(dir="/run"))
     with Host() as host:
         item = KIND.normalise("podnet", params, None, host)
-        reconcile(KIND, {"podnet": item}, host, Declarations(folder))
+        reconcile(KIND, {"podnet": item}, host, Declarations(folder()))
+
+
+def folder() -> Path:
+    """For declarations, on the node's own /run."""
+    return Path(tempfile.mkdtemp(dir="/run"))
 
 
 def on_node(netns: str, call: Callable[[], None]) -> int:

@@ -61,7 +61,7 @@ def read(nl: Netlink, table: str, told: nf_tables.Set) -> tuple[str, NftSet | Nf
             return "map", _dynamic(nl, table, told, sort)
         if flags == 0:
             elements = _elements(nl, table, told)
-            if any(len(each) != 12 + told.size for each in elements):
+            if set(map(len, elements)) - {12 + told.size}:
                 raise UnknownForm(name)
             return "set", NftSet(name, sort, frozenset(elements), interval=False)
         if flags == nf_tables.INTERVAL:
@@ -80,7 +80,7 @@ def _elements(nl: Netlink, table: str, told: nf_tables.Set) -> list[bytes]:
     found: list[bytes] = []
     for data in nf_tables.element_lists(nl, table, told.name):
         found += split(data)
-    if {each[4:12] for each in found} - {head(told.size)[4:]} or any(len(each) < 12 + told.size for each in found):
+    if found and (min(map(len, found)) < 12 + told.size or {each[4:12] for each in found} != {head(told.size)[4:]}):
         raise UnknownForm(told.name)
     return found
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
+    from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import Objects
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import Entry
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
@@ -63,6 +64,7 @@ class ServiceKind:
     def __init__(self) -> None:
         # A run asks twice, before and after its changes, with the same items.
         self._compiled: list[tuple[Mapping[str, Any], Declared]] = []
+        self._rendered: tuple[Declared, Mapping[int, Any], Objects] | None = None
 
     def normalise(
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
@@ -103,7 +105,7 @@ class ServiceKind:
         own = frozenset(address.address for address in dump_addresses(host.netlink, host.names))
         seen = nft_reading.observe()
         sticky = {family: _sticky(declared, seen[0], family, own) for family in (4, 6)}
-        desired = service_nftables.render(*declared, sticky)
+        desired = self._rendering(declared, sticky)
         target = part(lambda key: key[1].startswith(service_nftables.PREFIX), desired, seen=seen)
         flows = observe_datagrams(_Stray(declared.table, former, own)) if items or former else {}
         families = {frontend.family for frontend in declared.table.frontends}
@@ -114,6 +116,12 @@ class ServiceKind:
             [*target.conflicts, *conflicts],
             target.notes,
         )
+
+    def _rendering(self, declared: Declared, sticky: Mapping[int, frozenset[tuple[str, str]]]) -> Objects:
+        known = self._rendered
+        if known is None or known[0] is not declared or known[1] != sticky:
+            known = self._rendered = (declared, sticky, service_nftables.render(*declared, sticky))
+        return known[2]
 
     def _made(self, item: Mapping[str, Any]) -> Declared | None:
         return next((each for known, each in self._compiled if known is item), None)
