@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS, packed_ip
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nf_tables
@@ -25,7 +25,9 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes i
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from typing_extensions import Self
 
 VERDICT = "verdict"
 JOINED = " . "
@@ -43,6 +45,22 @@ _NUMBERS = {name: number for number, name in PROTOCOLS.items()}
 _CODES = {word: code for code, word in WORDS.items()}
 _LONGEST = 60_000
 """Bytes of elements in a message: the attribute that holds them has at most 65,535."""
+
+
+class Elements(frozenset[Any]):
+    """Elements that also have an order, the same from run to run, by which it is soon told that they are the same.
+
+    ``told`` are they as bytes; ``digest`` is that of these, once it has been asked for (nft_seen.py).
+    """
+
+    told: Sequence[bytes]
+    digest: str
+
+    def __new__(cls, elements: Iterable[Any], told: Sequence[bytes]) -> Self:
+        """:param told: the elements as bytes, of which one's end is told by what is in it, or all have one length"""
+        made = super().__new__(cls, elements)
+        made.told, made.digest = told, ""
+        return made
 
 
 def part(sort: str, of: str) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_joined, nft_objects
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_joined, nft_objects, nft_seen
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
     MARK,
     TABLE,
@@ -58,16 +58,20 @@ class _Known(NamedTuple):
 
 
 _known: _Known | None = None
+# Whether this run has changed anything, so that what it has come to is worth a note.
+_changed = False
 
 
-def observe(table: str = TABLE) -> tuple[Objects, list[str]]:
+def observe(table: str = TABLE, expected: Objects | None = None) -> tuple[Objects, list[str]]:
     """A table of ours, its sets and its chains by (sort, name), and a line when it is somebody else's.
 
     One other than ``inet podnet`` holds little, and is left to nft where it is there at all.
+
+    :param expected: what is likely to be there; of that not all need be read (nft_seen.py)
     """
     try:
         with open_netfilter() as nl:
-            return dict(read(nl, table)), []
+            return dict(read(nl, table, expected)), []
     except UnknownForm:
         return nft_objects.observe(table)
     except NetlinkError as error:
@@ -76,26 +80,39 @@ def observe(table: str = TABLE) -> tuple[Objects, list[str]]:
     return nft_objects.observe(table)
 
 
-def read(nl: Netlink, table: str = TABLE) -> Objects:
+def read(nl: Netlink, table: str = TABLE, expected: Objects | None = None) -> Objects:
     """What stands in a table of ours, all of one moment.
 
-    As long as there was no other transaction, of whomever, it is what has been read before.
+    As long as there was no other transaction, of whomever, it is what has been read before; but for what packets put
+    into maps, which makes no other generation.
 
     :raises UnknownForm: nft has to be asked
     """
-    global _known  # noqa: PLW0603 - what one run has read
+    global _known, _changed  # noqa: PLW0603 - what one run has read
     for _attempt in range(_ATTEMPTS):
         namespace, generation = nl.namespace(), nf_tables.generation(nl)
         before = _known.tables if _known is not None and _known[:2] == (namespace, generation) else {}
         if table in before:
-            return before[table]
-        found = _read(nl) if table == TABLE else _by_nft(nl, table)
+            found = _refreshed(nl, before[table])
+        elif table == TABLE:
+            found = _read(nl, nft_seen.known(namespace, generation, expected or {}))
+        else:
+            found = _by_nft(nl, table)
         if nf_tables.generation(nl) == generation:
-            kept = namespace and not any(isinstance(obj, NftMap) and obj.dynamic for obj in found.values())
-            # What packets put into a map makes no other generation.
-            _known = _Known(namespace, generation, {**before, table: found}) if kept else None
+            _known = _Known(namespace, generation, {**before, table: found}) if namespace else None
+            if _changed and table == TABLE and expected is not None:
+                nft_seen.note(namespace, generation, expected, found)
+                _changed = False
             return found
     raise UnknownForm(table)
+
+
+def _refreshed(nl: Netlink, objects: Objects) -> Objects:
+    """The same with what packets have put into maps meanwhile."""
+    if not any(isinstance(obj, NftMap) and obj.dynamic for obj in objects.values()):
+        return objects
+    found = [_set(nl, each) for each in nf_tables.dump_sets(nl, NAME) if each.flags & nf_tables.EVAL]
+    return {**objects, **{(sort, obj.name): obj for sort, obj in found}}
 
 
 def _by_nft(nl: Netlink, table: str) -> Objects:
@@ -188,13 +205,19 @@ def _key_of(obj: NftSet | NftMap) -> tuple[str, str]:
     return ("map" if isinstance(obj, NftMap) else "set", obj.name)
 
 
+def changed() -> None:
+    """This run changes something: when it has looked at that, it notes it down."""
+    global _changed  # noqa: PLW0603
+    _changed = True
+
+
 def forget() -> None:
     """Read everything at the next look."""
     global _known  # noqa: PLW0603
     _known = None
 
 
-def _read(nl: Netlink) -> Objects:
+def _read(nl: Netlink, known: Objects) -> Objects:
     if not nf_tables.has_table(nl, nf_tables.INET, NAME):
         return {}
     chains = nf_tables.dump_chains(nl, NAME)
@@ -204,8 +227,8 @@ def _read(nl: Netlink) -> Objects:
     found: Objects = {("table", TABLE): NftTable(TABLE)}
     for each in nf_tables.dump_sets(nl, NAME):
         if not each.flags & nf_tables.ANONYMOUS:
-            sort, obj = _set(nl, each)
-            found[sort, each.name] = obj
+            key = ("map" if each.flags & nf_tables.MAP else "set", each.name)
+            found[key] = known[key] if key in known else _set(nl, each)[1]
     rules = _in_order(nf_tables.dump_rules(nl, NAME))
     for chain in chains:
         if chain.name != MARK:

@@ -128,6 +128,7 @@ class NftFacility:
         return fields
 
     def apply(self, operations: Sequence[Operation], host: Host) -> None:
+        nft_reading.changed()
         if self.table == TABLE and all(map(_changes_elements, operations)) and self._change_elements(operations):
             return
         turns = in_turn(operations)

@@ -7,12 +7,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_packed import (
+    Elements,
     head,
     number,
     protocol,
     value,
     verdict,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,20 +34,27 @@ def key_of(frontend: Frontend) -> bytes:
     return frontend.address.to_bytes(SIZES[frontend.family], "big") + key
 
 
-def members(keys: Iterable[bytes]) -> frozenset[bytes]:
+def addresses(family: int, of: Iterable[int]) -> Elements:
+    """Addresses as elements of a set of these alone, which are texts."""
+    packed = [each.to_bytes(SIZES[family], "big") for each in of]
+    return Elements(map(IP_TEXTS.__getitem__, packed), packed)
+
+
+def members(keys: Iterable[bytes]) -> Elements:
     """Keys as elements of a set."""
-    return frozenset([head(len(key)) + key for key in keys])
+    found = [head(len(key)) + key for key in keys]
+    return Elements(found, found)
 
 
-def leads(said: Mapping[str, Sequence[bytes]]) -> frozenset[bytes]:
+def leads(said: Mapping[str, Sequence[bytes]]) -> Elements:
     """Keys as elements of a verdict map, by what it says of them."""
     found: list[bytes] = []
-    for what, keys in said.items():
+    for what, keys in sorted(said.items()):
         behind = verdict(what)
-        for size in {len(key) for key in keys}:
+        for size in sorted({len(key) for key in keys}):
             before = head(size, len(behind))
             found += [before + key + behind for key in keys if len(key) == size]
-    return frozenset(found)
+    return Elements(found, found)
 
 
 class Places:
@@ -68,6 +77,6 @@ class Places:
                 behind = known[backend] = value(packed)
             self._found.append(head(len(key) + 4, len(behind)) + key + place + behind)
 
-    def elements(self) -> frozenset[bytes]:
+    def elements(self) -> Elements:
         """All of them."""
-        return frozenset(self._found)
+        return Elements(self._found, self._found)

@@ -16,6 +16,7 @@ Where the chain draws a number that a change, in force since its first look, has
 from __future__ import annotations
 
 from collections import defaultdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftChain, NftMap, NftSet
@@ -30,7 +31,6 @@ from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service
     ORIGINALS,
     SORTS,
     key_of,
-    text_of,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import prefixes
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
@@ -69,7 +69,7 @@ def render(
     blocks: Mapping[int, Ranges],
     pods: Mapping[int, Ranges],
     ranges: Mapping[int, Ranges],
-    sticky: Mapping[int, frozenset[tuple[str, str]]],
+    sticky: Mapping[int, frozenset[tuple[str, str]]] = MappingProxyType({}),
 ) -> Objects:
     """The objects by (sort, name); none when there is no service.
 
@@ -85,7 +85,9 @@ def render(
     for family, words in FAMILIES.items():
         frontends = {each: handling for each, handling in table.frontends.items() if each.family == family}
         if frontends:
-            cluster = frozenset(text_of(family, address) for version, address in table.cluster if version == family)
+            cluster = service_elements.addresses(
+                family, sorted(address for version, address in table.cluster if version == family)
+            )
             for name, networks in (("blocks", blocks), ("pods", pods), ("ranges", ranges)):
                 texts = frozenset(prefixes(family, networks.get(family, ())))
                 _put(found, NftSet(f"{PREFIX}{name}{family}", words.sort, texts))
@@ -121,7 +123,9 @@ class _Rendering:
             for answer in ((handling.inside,) if handling.inside is handling.outside else handling[1:3])
             for backend in answer.backends
         }
-        pairs = service_elements.members(2 * host.to_bytes(service_elements.SIZES[family], "big") for host in hosts)
+        pairs = service_elements.members(
+            2 * host.to_bytes(service_elements.SIZES[family], "big") for host in sorted(hosts)
+        )
         _put(self._found, NftSet(f"{PREFIX}hairpin{family}", f"{sort} . {sort}", pairs, interval=False))
         self._hide.append(f"{ip} saddr . {ip} daddr @{PREFIX}hairpin{family} masquerade fully-random")
         if any(handling.affinity for handling in frontends.values()):

@@ -124,6 +124,7 @@ def test_what_somebody_has_done_to_the_maps_is_repaired(declarer: Declarer, clie
     for edit in edits:
         with namespace.inside(netns("a")):
             subprocess.run(["nft", edit], check=True, timeout=60)
+        nft_reading.forget()  # as another run
         repaired = declarer.declare(many, endpoints=endpoints(*PODS))
         assert [operation.verb for operation in repaired.operations] == [REPLACE], edit
         with namespace.inside(netns("a")):
