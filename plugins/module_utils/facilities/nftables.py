@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
@@ -118,11 +119,10 @@ class NftFacility:
         if isinstance(obj, NftTable):
             return {"table": f"table {obj.name}"}
         if isinstance(obj, NftSet):
-            return {"set": f"set {obj.name}", "type": obj.type, "elements": ",".join(sorted(texts(obj)))}
+            return {"set": f"set {obj.name}", "type": obj.type, "elements": _elements_of(obj)}
         if isinstance(obj, NftMap):
-            told = sorted([f"{key} : {value}" for key, value in pairs(obj)])
             sort = obj.type if obj.value == VERDICT else f"{obj.type} : {obj.value}"
-            return {"map": f"map {obj.name}", "type": sort, "elements": ",".join(told)}
+            return {"map": f"map {obj.name}", "type": sort, "elements": _elements_of(obj)}
         fields: dict[str, Any] = {"chain": f"chain {obj.name}", "type": obj.type, "hook": obj.hook}
         fields.update(priority=obj.priority, rules="; ".join(self._texts.get(rule, rule) for rule in obj.rules))
         return fields
@@ -209,6 +209,14 @@ class NftFacility:
         if last:
             words.append(f"delete table {table}")
         return "\n".join(words) + "\n"
+
+
+@lru_cache(maxsize=64)
+def _elements_of(obj: NftSet | NftMap) -> str:
+    """Before a change and after it most are the same."""
+    if isinstance(obj, NftSet):
+        return ",".join(sorted(texts(obj)))
+    return ",".join(sorted([f"{key} : {value}" for key, value in pairs(obj)]))
 
 
 def _changes_elements(operation: Operation) -> bool:
