@@ -15,7 +15,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import signal
+import sys
 import tempfile
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -127,6 +129,8 @@ def on_node(netns: str, call: Callable[[], None]) -> int:
             os.write(writer, b".")
             os.close(writer)
             signal.pause()
+        except BaseException:  # noqa: BLE001
+            print(traceback.format_exc()[:3000], file=sys.stderr)
         finally:
             os._exit(1)
     os.close(writer)

@@ -21,8 +21,10 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,6 +185,8 @@ def apart(call: Callable[[], Times]) -> Times:
         try:
             policy_ground.enter(network.netns("node"))
             os.write(writer, json.dumps(call()).encode())
+        except BaseException:  # noqa: BLE001
+            print(traceback.format_exc()[:3000], file=sys.stderr)
         finally:
             os._exit(0)
     os.close(writer)

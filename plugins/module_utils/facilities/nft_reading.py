@@ -9,7 +9,7 @@ nft, which knows all there is; so what somebody else has put there is seen all t
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_joined, nft_objects, nft_seen
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
@@ -20,8 +20,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objec
     NftSet,
     NftTable,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_packed import bundles, head, without_value
-from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS, packed_ip
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nf_tables
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import open_netfilter
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
@@ -41,10 +40,6 @@ TYPES = {7: ("ipv4_addr", 4), 8: ("ipv6_addr", 16)}
 # enum nf_inet_hooks
 HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress")
 _ATTEMPTS = 5
-MANY = 1000
-"""Elements of a change from which on to look all up anew is as good as to look each up."""
-MOST_MESSAGES = 500
-"""Of a transaction, which are some 30 million bytes."""
 # The table is not there, or nf_tables is not.
 _NOTHING = {errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL, errno.EPROTONOSUPPORT}
 
@@ -111,8 +106,8 @@ def _refreshed(nl: Netlink, objects: Objects) -> Objects:
     """The same with what packets have put into maps meanwhile."""
     if not any(isinstance(obj, NftMap) and obj.dynamic for obj in objects.values()):
         return objects
-    found = [_set(nl, each) for each in nf_tables.dump_sets(nl, NAME) if each.flags & nf_tables.EVAL]
-    return {**objects, **{(sort, obj.name): obj for sort, obj in found}}
+    told = (each for each in nf_tables.dump_sets(nl, NAME) if each.flags & nf_tables.EVAL)
+    return {**objects, **dict(read_set(nl, each) for each in told)}
 
 
 def _by_nft(nl: Netlink, table: str) -> Objects:
@@ -126,89 +121,37 @@ def _by_nft(nl: Netlink, table: str) -> Objects:
     return found
 
 
-def change(before: Sequence[NftSet | NftMap], after: Sequence[NftSet | NftMap]) -> bool:
-    """Change the elements of sets of plain addresses and of what is packed, all in one transaction.
-
-    What was changed is looked up afterwards, unless it is much. Then, when nobody else had a transaction since the
-    table was read, the rest is known to be as it was, and is not read again.
-
-    :returns: False when that is left to nft
-    :raises NetlinkError: refused; nothing of it holds
-    """
-    global _known  # noqa: PLW0603
-    steps = [step for had, obj in zip(before, after) for step in _steps(had, obj)]
-    count = sum(len(elements) for _obj, _add, elements in steps)
-    if not steps or not all(isinstance(each, bytes) for _obj, _add, elements in steps for each in elements):
-        return False
-    messages = [
-        each
-        for obj, add, elements in steps
-        for each in nf_tables.encode_elements(NAME, obj.name, bundles(elements), add=add)
-    ]
-    if len(messages) > MOST_MESSAGES:
-        return False
-    with open_netfilter() as nl:
-        former, generation = _known, nf_tables.generation(nl)
-        for error in nf_tables.transact(nl, messages):
-            raise error
-        if count > MANY or not former or former[:2] != (nl.namespace(), generation) or TABLE not in former.tables:
-            return True
-        took = all(nf_tables.held(nl, NAME, name, key) == wanted for (name, key), wanted in _outcome(steps).items())
-        if took and nf_tables.generation(nl) == generation + 1:
-            objects = {**former.tables[TABLE], **{_key_of(obj): obj for obj in after}}
-            _known = former._replace(generation=generation + 1, tables={**former.tables, TABLE: objects})
-    return True
-
-
-def fill(objects: Sequence[NftSet | NftMap]) -> None:
-    """Put their elements into new sets and maps of what is packed, which nothing leads to yet.
-
-    :raises NetlinkError: refused
-    """
-    with open_netfilter() as nl:
-        for obj in objects:
-            messages = nf_tables.encode_elements(NAME, obj.name, bundles(list(obj.elements)), add=True)
-            for first in range(0, len(messages), MOST_MESSAGES):
-                for error in nf_tables.transact(nl, messages[first : first + MOST_MESSAGES]):
-                    raise error
-
-
-def _steps(had: NftSet | NftMap, obj: NftSet | NftMap) -> Iterator[tuple[NftSet | NftMap, bool, list[Any]]]:
-    """What goes from a set or a map and what comes: which, whether it comes, and the elements by which that is told."""
-    lost, new = had.elements - obj.elements, obj.elements - had.elements
-    if not nft_objects.is_packed(obj):
-        lost, new = (frozenset(_element(text) for text in texts) for texts in (lost, new))
-    elif isinstance(obj, NftMap):
-        lost = frozenset(without_value(obj.type, each) if isinstance(each, bytes) else each for each in lost)
-    for add, elements in ((False, lost), (True, new)):
-        if elements:
-            yield obj, add, list(elements)
-
-
-def _element(text: str) -> bytes:
-    packed = packed_ip(text) or b""
-    return head(len(packed)) + packed
-
-
-def _outcome(
-    steps: Iterable[tuple[NftSet | NftMap, bool, list[bytes]]],
-) -> dict[tuple[str, bytes], bytes]:
-    """What is there afterwards under each key, by the name of its set: an element, or nothing."""
-    found: dict[tuple[str, bytes], bytes] = {}
-    for obj, add, elements in steps:
-        for element in elements:
-            found[obj.name, without_value(obj.type, element)] = element if add else b""
-    return found
-
-
-def _key_of(obj: NftSet | NftMap) -> tuple[str, str]:
-    return ("map" if isinstance(obj, NftMap) else "set", obj.name)
-
-
 def changed() -> None:
     """This run changes something: when it has looked at that, it notes it down."""
     global _changed  # noqa: PLW0603
     _changed = True
+
+
+def learn(nl: Netlink, generation: int, objects: Sequence[NftSet | NftMap]) -> None:
+    """After a transaction of ours, whose outcome has been looked up: the rest is as it was when it was read.
+
+    :param generation: the number of before it; when somebody else had one, too, or nothing was read, nothing is known
+    """
+    global _known  # noqa: PLW0603
+    if _known is None or _known[:2] != (nl.namespace(), generation) or TABLE not in _known.tables:
+        return
+    if nf_tables.generation(nl) == generation + 1:
+        of_table = {**_known.tables[TABLE], **{key_of(obj): obj for obj in objects}}
+        _known = _known._replace(generation=generation + 1, tables={**_known.tables, TABLE: of_table})
+
+
+def key_of(obj: NftSet | NftMap) -> tuple[str, str]:
+    """Under what a set or a map stands among the objects."""
+    return ("map" if isinstance(obj, NftMap) else "set", obj.name)
+
+
+def read_set(nl: Netlink, told: nf_tables.Set) -> tuple[tuple[str, str], NftSet | NftMap]:
+    """A set or a map, and what it stands under.
+
+    :raises UnknownForm: nft has to be asked
+    """
+    sort, obj = _set(nl, told)
+    return (sort, told.name), obj
 
 
 def forget() -> None:

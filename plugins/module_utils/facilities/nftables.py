@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_reading
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_changing, nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
     BRIDGE_TABLE,
     MARK,
@@ -129,10 +129,11 @@ class NftFacility:
 
     def apply(self, operations: Sequence[Operation], host: Host) -> None:
         nft_reading.changed()
-        if self.table == TABLE and all(map(_changes_elements, operations)) and self._change_elements(operations):
-            return
         turns = in_turn(operations)
         for part_of_them in turns:
+            mere_elements = self.table == TABLE and all(map(_changes_elements, part_of_them))
+            if mere_elements and self._change_elements(part_of_them):
+                continue
             # What the next turn is going to lead to.
             ahead = self.table == TABLE and part_of_them is not turns[-1]
             script = self.script(part_of_them, leaves_nothing(part_of_them, self.table), empty=ahead)
@@ -160,7 +161,7 @@ class NftFacility:
 
     def _fill(self, objects: Sequence[NftSet | NftMap]) -> None:
         try:
-            nft_reading.fill(objects)
+            nft_changing.fill(objects)
         except NetlinkError as error:
             names = ", ".join(obj.name for obj in objects)
             raise ApplyError([f"{self.name}: elements of {names}: {error}; nothing leads there yet"]) from error
@@ -168,7 +169,7 @@ class NftFacility:
     def _change_elements(self, operations: Sequence[Operation]) -> bool:
         before, after = ([getattr(operation, end) for operation in operations] for end in ("before", "after"))
         try:
-            return nft_reading.change(before, after)
+            return nft_changing.change(before, after)
         except NetlinkError as error:
             names = ", ".join(f"{'map' if isinstance(obj, NftMap) else 'set'} {obj.name}" for obj in after)
             raise ApplyError([f"{self.name}: replace {names}: {error}; nothing of it holds"]) from error

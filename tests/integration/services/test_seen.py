@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_objects, nft_reading, nft_seen
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_changing import MANY
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nf_tables
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import open_netfilter
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
@@ -74,6 +75,38 @@ def test_a_new_run_reads_what_differs_and_all_after_anybodys_change(declarer: De
     edit("delete table ip somebody")
     declarer.declare([])
     assert not note.exists()
+
+
+def test_thousands_come_change_and_go(declarer: Declarer) -> None:
+    # From where on all is looked up anew, and hash tables grow while that is done.
+    many = [
+        {
+            "metadata": {"name": f"many{number}"},
+            "spec": {
+                "clusterIP": f"10.96.{32 + number // 250}.{1 + number % 250}",
+                "selector": {"app": "web"},
+                "ports": [{"port": scene.PORT, "targetPort": scene.TARGET}],
+            },
+        }
+        for number in range(MANY + 1000)
+    ]
+    pods = endpoints(*PODS)
+    for before in ([], many[:1]):  # made with all their elements, and filled when they stand
+        declarer.declare(before)
+        assert declarer.declare(many, endpoints=pods).changed
+        with namespace.inside(netns("a")):
+            objects = nft_objects.observe()[0]
+        assert len(objects["map", "service-frontends4"].elements) == len(many)
+        assert len(objects["map", "service-backends-frontends4"].elements) == len(PODS) * len(many)
+        nft_reading.forget()
+        assert not declarer.declare(many, endpoints=pods).changed
+    nft_reading.forget()
+    fewer = declarer.declare(many[:-1], endpoints=pods)
+    lost = [operation.before.elements - operation.after.elements for operation in fewer.operations]
+    assert sorted(map(len, lost)) == [1, 1, len(PODS)]
+    assert declarer.declare(many[:1], endpoints=pods).changed
+    with namespace.inside(netns("a")):
+        assert len(nft_objects.observe()[0]["map", "service-frontends4"].elements) == 1
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"at": null}', '{"at": [], "seen": 3}', "\0"])
