@@ -16,7 +16,13 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objec
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_script import in_turn
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
-from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import CREATE, RECREATE, REPLACE, Operation
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import (
+    CREATE,
+    RECREATE,
+    REPLACE,
+    Operation,
+    difference,
+)
 
 
 def read(entry: dict[str, Any]) -> NftSet:
@@ -138,3 +144,15 @@ def test_what_a_map_leads_to_is_there_before_it() -> None:
         "add element inet podnet sticky { 10.0.0.9 : 10.0.0.1 }",
         "delete element inet podnet sticky { 10.0.0.9 }",
     ]
+
+
+def test_an_error_tells_of_thousands_of_elements_what_a_person_reads() -> None:
+    wanted = NftSet("many", "ipv4_addr", frozenset(f"10.0.{each >> 8}.{each & 255}" for each in range(20_000)), False)
+    text = difference(Operation("nftables", REPLACE, wanted._replace(elements=frozenset()), wanted), NFTABLES)
+    assert text.startswith("nftables: desired set many type ipv4_addr elements 10.0.0.0,")
+    assert text.endswith(" characters); found set many type ipv4_addr")
+    assert len(text) < 2200
+    few = wanted._replace(elements=frozenset({"10.0.0.1"}))
+    assert difference(Operation("nftables", REPLACE, None, few), NFTABLES) == (
+        "nftables: desired set many type ipv4_addr elements 10.0.0.1; found nothing"
+    )
