@@ -100,6 +100,7 @@ bench: ready ## The measurements that the documentation quotes
 	python benchmarks/dataplane.py
 	python benchmarks/switching.py
 	python benchmarks/policy.py
+	python benchmarks/services.py
 	python benchmarks/ledger.py
 	python benchmarks/attach.py
 

@@ -26,27 +26,13 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "collections"))
 
 from ansible_collections.podnet.fabric.benchmarks import policy_ground, policy_load, traffic
-from ansible_collections.podnet.fabric.benchmarks.dataplane import interval
+from ansible_collections.podnet.fabric.benchmarks.alternation import Bound, Figure, Key, Slice, one_round, report
 from ansible_collections.podnet.fabric.benchmarks.policy_ground import EBPF, IPSET, LEGACY, NFT, NFTABLES, PLAIN, POD
 
 SIZES = (10, 1000, 10_000, 50_000)
 FEW, MANY = 10, 10_000
 SLICE = 0.03  # seconds
 WAYS = (PLAIN, NFTABLES, EBPF, IPSET, LEGACY, NFT)
-
-Key = tuple[str, int]
-"""How, and with how many rules."""
-
-
-class Figures(NamedTuple):
-    """Of a slice: the median of a handshake in seconds, handshakes and whole connections per second, the median of a
-    round trip.
-    """
-
-    connection: float
-    rate: float
-    whole: float
-    trip: float
 
 
 class Counts(NamedTuple):
@@ -55,16 +41,6 @@ class Counts(NamedTuple):
     handshakes: int
     connections: int
     trips: int
-
-
-class Bound(NamedTuple):
-    """A ratio of one figure of two networks, and what it may be at most; with ``least`` at least."""
-
-    figure: str
-    of: Key
-    against: Key
-    limit: float
-    least: bool = False
 
 
 BOUNDS = (
@@ -77,11 +53,11 @@ BOUNDS = (
     Bound("trip", (NFTABLES, MANY), (PLAIN, FEW), 1.15),
     Bound("trip", (EBPF, MANY), (PLAIN, FEW), 1.15),
 )
-WORDS = {
-    "connection": "new connection p50",
-    "rate": "connections per second",
-    "whole": "connections per second, each with a byte there and back",
-    "trip": "round trip p50",
+FIGURES = {
+    "connection": Figure("new connection p50", 1e6, "us"),
+    "rate": Figure("connections per second", 1, "/s"),
+    "whole": Figure("connections per second, each with a byte there and back", 1, "/s"),
+    "trip": Figure("round trip p50", 1e6, "us"),
 }
 
 
@@ -90,21 +66,20 @@ def keys(sizes: list[int]) -> list[Key]:
     return [(how, size) for size in sizes for how in WAYS if how != PLAIN or size == sizes[0]]
 
 
-def sliced(peer: traffic.Peer, count: Counts) -> Figures:
+def sliced(peer: traffic.Peer, count: Counts) -> Slice:
+    """The median of a handshake in seconds, handshakes and whole connections per second, the median of a round trip."""
     times = traffic.handshakes(peer, count.handshakes)
     whole = traffic.connections(peer, count.connections)
     trips = traffic.round_trips(peer, count.trips)
-    return Figures(statistics.median(times), len(times) / sum(times), whole, statistics.median(trips))
+    return {
+        "connection": statistics.median(times),
+        "rate": len(times) / sum(times),
+        "whole": whole,
+        "trip": statistics.median(trips),
+    }
 
 
-def one_round(peers: dict[Key, traffic.Peer], counts: dict[Key, Counts]) -> dict[Key, Figures]:
-    found: dict[Key, list[Figures]] = {key: [] for key in peers}
-    for key in (*peers, *reversed(peers)):
-        found[key].append(sliced(peers[key], counts[key]))
-    return {key: Figures(*(sum(pair) / 2 for pair in zip(*both, strict=True))) for key, both in found.items()}
-
-
-def measured(wanted: list[Key], rounds: int) -> list[dict[Key, Figures]]:
+def measured(wanted: list[Key], rounds: int) -> list[dict[Key, Slice]]:
     grounds: list[policy_ground.Ground] = []
     peers: dict[Key, traffic.Peer] = {}
     client, *others = sorted(os.sched_getaffinity(0))
@@ -119,48 +94,16 @@ def measured(wanted: list[Key], rounds: int) -> list[dict[Key, Figures]]:
         for key, peer in peers.items():
             warm = sliced(peer, Counts(30, 30, 100))
             counts[key] = Counts(
-                max(int(SLICE / warm.connection), 15),
-                max(int(SLICE * warm.whole), 15),
-                max(int(SLICE / 2 / warm.trip), 100),
+                max(int(SLICE / warm["connection"]), 15),
+                max(int(SLICE * warm["whole"]), 15),
+                max(int(SLICE / 2 / warm["trip"]), 100),
             )
-        return [one_round(peers, counts) for _round in range(rounds)]
+        return [one_round(peers, lambda key: sliced(peers[key], counts[key])) for _round in range(rounds)]
     finally:
         for peer in peers.values():
             traffic.close_peer(peer)
         for ground in grounds:
             policy_ground.destroy(ground)
-
-
-def report(rounds: list[dict[Key, Figures]], sizes: list[int]) -> bool:
-    """Prints a table for each figure, and the bounds; whether they hold."""
-    shows = {"connection": (1e6, "us"), "rate": (1, "/s"), "whole": (1, "/s"), "trip": (1e6, "us")}
-    for figure, (factor, unit) in shows.items():
-        print(f"\n{WORDS[figure]}, {unit}\n  {'rules':<16}" + "".join(f"{size:>10}" for size in sizes))
-        for how in WAYS:
-            cells = []
-            for size in sizes:
-                values = [getattr(entry[how, size], figure) * factor for entry in rounds if (how, size) in entry]
-                cells.append(f"{statistics.median(values):>10.1f}" if values else " " * 10)
-            print(f"  {how:<16}{''.join(cells)}")
-    print()
-    holds = True
-    for bound in BOUNDS:
-        if bound.of not in rounds[0] or bound.against not in rounds[0]:
-            continue
-        each = [
-            getattr(entry[bound.of], bound.figure) / getattr(entry[bound.against], bound.figure) for entry in rounds
-        ]
-        median, low, high = interval(each)
-        good = median >= bound.limit if bound.least else median <= bound.limit
-        holds &= good
-        names = f"{bound.of[0]} at {bound.of[1]:,} / {bound.against[0]}" + (
-            "" if bound.against[0] == PLAIN else f" at {bound.against[1]:,}"
-        )
-        print(
-            f"  {WORDS[bound.figure]}, {names}: {median:.3f} [{low:.3f} {high:.3f}], "
-            f"{'at least' if bound.least else 'at most'} {bound.limit}: {'holds' if good else 'DOES NOT HOLD'}"
-        )
-    return holds
 
 
 def main() -> int:
@@ -180,7 +123,7 @@ def main() -> int:
         rounds = measured(keys(sizes), options.rounds)
         traffic.among_others(everywhere)
         print(f"medians of {len(rounds)} rounds, {time.monotonic() - begin:.0f} s with building")
-        holds = report(rounds, sizes)
+        holds = report(rounds, FIGURES, BOUNDS, "rules", PLAIN)
     if options.loads:
         holds &= policy_load.report(MANY, options.loads)
     return 0 if holds else 1

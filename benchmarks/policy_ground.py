@@ -15,7 +15,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import signal
+import sys
 import tempfile
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -105,10 +107,14 @@ def destroy(ground: Ground) -> None:
 
 def declare(params: dict[str, Any]) -> None:
     """As the module does, with declarations of its own."""
-    folder = Path(tempfile.mkdtemp(dir="/run"))
     with Host() as host:
         item = KIND.normalise("podnet", params, None, host)
-        reconcile(KIND, {"podnet": item}, host, Declarations(folder))
+        reconcile(KIND, {"podnet": item}, host, Declarations(folder()))
+
+
+def folder() -> Path:
+    """For declarations, on the node's own /run."""
+    return Path(tempfile.mkdtemp(dir="/run"))
 
 
 def on_node(netns: str, call: Callable[[], None]) -> int:
@@ -123,6 +129,8 @@ def on_node(netns: str, call: Callable[[], None]) -> int:
             os.write(writer, b".")
             os.close(writer)
             signal.pause()
+        except BaseException:  # noqa: BLE001
+            print(traceback.format_exc()[:3000], file=sys.stderr)
         finally:
             os._exit(1)
     os.close(writer)

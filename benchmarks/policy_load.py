@@ -21,8 +21,10 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +76,7 @@ def report(count: int, times: int) -> bool:
     """Prints the times of each backend, and whether the bounds hold."""
     holds = True
     for backend in (NFTABLES, EBPF):
-        runs = [_apart(lambda backend=backend: loads(backend, count)) for _time in range(times)]  # type: ignore[misc]
+        runs = [apart(lambda backend=backend: loads(backend, count)) for _time in range(times)]  # type: ignore[misc]
         print(f"\nthe module with {backend} and {count:,} rules, medians of {times} runs, ms [95 %]")
         bounds = {
             "all loaded, blocks": FULL[backend],
@@ -123,13 +125,14 @@ def _loaded(
 
 
 def _timed(call: Callable[[], object]) -> float:
-    _as_a_new_process()
+    as_a_new_process()
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
 
 
-def _as_a_new_process() -> None:
+def as_a_new_process() -> None:
+    """Nothing is known of what was read before."""
     nft_reading.forget()
     IP_TEXTS.clear()
 
@@ -172,7 +175,7 @@ def _packet_filter(params: dict[str, Any]) -> Times:
     }
 
 
-def _apart(call: Callable[[], Times]) -> Times:
+def apart(call: Callable[[], Times]) -> Times:
     """What a call gives in a process on a node of its own."""
     network = Network(f"pnl{os.getpid()}-", "")
     run("ip", "netns", "add", network.netns("node"))
@@ -182,6 +185,8 @@ def _apart(call: Callable[[], Times]) -> Times:
         try:
             policy_ground.enter(network.netns("node"))
             os.write(writer, json.dumps(call()).encode())
+        except BaseException:  # noqa: BLE001
+            print(traceback.format_exc()[:3000], file=sys.stderr)
         finally:
             os._exit(0)
     os.close(writer)

@@ -47,6 +47,12 @@ def open_peer(client: str, server: str, address: str, cpu: int) -> Peer:
     return Peer(servers, client, address, stream, echo)
 
 
+def open_connections(client: str, server: str, asked: str, bound: str, cpu: int) -> Peer:
+    """The same for new connections alone, which are asked for at another address than that of the answering side."""
+    servers = [_serve(server, bound, CONNECTIONS, _take_connections, cpu)]
+    return Peer(servers, client, asked, socket.socket(), socket.socket())
+
+
 def close_peer(peer: Peer) -> None:
     """Ends the processes and the sockets."""
     for pid in peer.servers:

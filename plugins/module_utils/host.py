@@ -50,6 +50,8 @@ class Host:
         trace: TracebackType | None,
     ) -> None:
         if self._collecting:
+            # Nor now: what is left is the answer, and the process ends with it.
+            gc.freeze()
             gc.enable()
         if self._netlink is not None:
             self._netlink.close()

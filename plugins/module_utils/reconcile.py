@@ -29,6 +29,9 @@ Objects = Mapping[Any, Any]
 State = Mapping[str, Objects]
 Reference = tuple[str, Hashable]
 
+LONGEST = 2000
+"""Characters of an object in an error."""
+
 CREATE, REPLACE, RECREATE, DELETE = "create", "replace", "recreate", "delete"
 
 
@@ -221,9 +224,15 @@ def _settled(kind: Kind, items: Items, former: Items, host: Host) -> State:
 
 def difference(operation: Operation, facility: Facility) -> str:
     """One line on what is not as declared: ``route 10.0.0.0/24 ...: desired ..., found nothing``."""
-    wanted = line(facility, operation.after) if operation.after is not None else "nothing"
-    found = line(facility, operation.before) if operation.before is not None else "nothing"
+    wanted, found = (
+        "nothing" if obj is None else _cut(line(facility, obj)) for obj in (operation.after, operation.before)
+    )
     return f"{facility.name}: desired {wanted}; found {found}"
+
+
+def _cut(text: str) -> str:
+    """What a person reads of it: a set may have tens of thousands of elements."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} characters)"
 
 
 def line(facility: Facility, obj: Any) -> str:

@@ -27,7 +27,8 @@ description:
     are forgotten, so that the next datagram goes to another one.
   - It lives in the nftables table C(inet podnet), which is ours, in chains, sets and maps C(service-*). Services and
     backends are elements of maps, so that a connection costs the same at any number of them, and a change is one
-    transaction that touches what differs only. No mark is set on packets.
+    transaction that touches what differs only. No mark is set on packets. What it has left there it notes down in
+    C(/run/podnet/nft-seen.json); the next run reads all elements again only when anybody has had a transaction since.
   - Headless services and those of C(type=ExternalName) are taken and come to nothing.
 extends_documentation_fragment:
   - podnet.fabric.attributes

@@ -2,25 +2,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sets and maps whose keys are joined of several, as those of services are, out of what the kernel tells.
 
-As in nft's own registers each part begins at four bytes, addresses and ports in network byte order, a number in that of
-the host.
+Their elements stay as they are told (facilities/nft_packed.py), but for those of intervals, which are few, and of maps
+that packets fill.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftMap, NftSet
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_packed import (
+    BYTES,
     JOINED,
     NUMBER,
+    PORT,
     PROTOCOL,
-    PROTOCOLS,
     VERDICT,
-    NftMap,
-    NftSet,
+    behind_text,
+    head,
+    key_texts,
+    split,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nf_tables, nft_pairs
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nf_tables import UnknownForm
 
@@ -29,13 +31,11 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 
-# nft's numbers of types (enum datatypes in its datatype.h), and the bytes of each in a register.
-TYPES = {4: NUMBER, 7: "ipv4_addr", 8: "ipv6_addr", 12: PROTOCOL, 13: "inet_service"}
-BYTES = {NUMBER: 4, "ipv4_addr": 4, "ipv6_addr": 16, PROTOCOL: 4, "inet_service": 4}
+# nft's numbers of types (enum datatypes in its datatype.h).
+TYPES = {4: NUMBER, 7: "ipv4_addr", 8: "ipv6_addr", 12: PROTOCOL, 13: PORT}
 # Where types are joined, so are their numbers (TYPE_BITS).
 _BITS = 6
 _VERDICT = 0xFFFFFF00  # NFT_DATA_VERDICT
-_WORDS = {nf_tables.JUMP: "jump", nf_tables.GOTO: "goto", nf_tables.DROP: "drop"}
 _DYNAMIC = nf_tables.TIMEOUT | nf_tables.EVAL
 
 
@@ -44,28 +44,64 @@ def read(nl: Netlink, table: str, told: nf_tables.Set) -> tuple[str, NftSet | Nf
 
     :raises UnknownForm: it is none that we would make
     """
-    sort = _types(told.type, told.size)
-    name, flags = told.name, told.flags & ~nf_tables.CONCAT
-    if len(sort) < 2:
+    sorts = _types(told.type, told.size)
+    sort, name, flags = JOINED.join(sorts), told.name, told.flags & ~nf_tables.CONCAT
+    if len(sorts) < 2:
         raise UnknownForm(name)
-    elements = nft_pairs.dump(nl, table, name, told.size)
-    if flags & nf_tables.MAP:
-        if flags & ~nf_tables.MAP not in (0, _DYNAMIC):
-            raise UnknownForm(name)
-        value = [VERDICT] if told.data_type == _VERDICT else _types(told.data_type, told.data_size)
-        # There are few verdicts, and few backends, that many keys lead to.
-        known: dict[bytes, str] = {}
-        pairs = []
-        for key, rest in elements:
-            if rest not in known:
-                known[rest] = _value(rest, value, name)
-            pairs.append((_text(key, sort), known[rest]))
-        dynamic = bool(flags & _DYNAMIC)
-        return "map", NftMap(name, JOINED.join(sort), frozenset(pairs), JOINED.join(value), dynamic)
-    if flags not in (0, nf_tables.INTERVAL):
-        raise UnknownForm(name)
-    texts = (_range(key, rest, sort, name) if rest else _text(key, sort) for key, rest in elements)
-    return "set", NftSet(name, JOINED.join(sort), frozenset(texts), bool(flags))
+    try:
+        if flags == nf_tables.MAP:
+            value = _value_type(told)
+            elements = _elements(nl, table, told)
+            # Of verdicts there are few, and all values have the same form.
+            at = 12 + told.size
+            for behind in {each[at:] for each in elements} if value == VERDICT else _forms(elements, at):
+                behind_text(value, behind)
+            return "map", NftMap(name, sort, frozenset(elements), value)
+        if flags == nf_tables.MAP | _DYNAMIC:
+            return "map", _dynamic(nl, table, told, sort)
+        if flags == 0:
+            elements = _elements(nl, table, told)
+            if set(map(len, elements)) - {12 + told.size}:
+                raise UnknownForm(name)
+            return "set", NftSet(name, sort, frozenset(elements), interval=False)
+        if flags == nf_tables.INTERVAL:
+            texts = (_range(key, rest, sorts, name) for key, rest in nft_pairs.dump(nl, table, name, told.size))
+            return "set", NftSet(name, sort, frozenset(texts))
+    except ValueError as error:
+        raise UnknownForm(name) from error
+    raise UnknownForm(name)
+
+
+def _elements(nl: Netlink, table: str, told: nf_tables.Set) -> list[bytes]:
+    """The elements as they are told, which all begin with a key of the size.
+
+    :raises ValueError: one does not
+    """
+    found: list[bytes] = []
+    for data in nf_tables.element_lists(nl, table, told.name):
+        found += split(data)
+    if found and (min(map(len, found)) < 12 + told.size or {each[4:12] for each in found} != {head(told.size)[4:]}):
+        raise UnknownForm(told.name)
+    return found
+
+
+def _forms(elements: Sequence[bytes], at: int) -> list[bytes]:
+    """Of what is behind the keys one of each form: length, and what is before the value."""
+    return list({(len(each), each[at : at + 8]): each[at:] for each in elements}.values())
+
+
+def _value_type(told: nf_tables.Set) -> str:
+    return VERDICT if told.data_type == _VERDICT else JOINED.join(_types(told.data_type, told.data_size))
+
+
+def _dynamic(nl: Netlink, table: str, told: nf_tables.Set, sort: str) -> NftMap:
+    value = _value_type(told)
+    pairs = []
+    for key, rest in nft_pairs.dump(nl, table, told.name, told.size):
+        known = {nft_pairs.DATA, nft_pairs.TIMEOUT, nft_pairs.EXPIRATION}
+        data = nft_pairs.fields_of(rest, told.name, known).get(nft_pairs.DATA, b"")
+        pairs.append((key_texts(sort, [head(len(key)) + key])[0], behind_text(value, nft_pairs.attribute_of(data))))
+    return NftMap(told.name, sort, frozenset(pairs), value, dynamic=True)
 
 
 def _types(number: int, size: int) -> list[str]:
@@ -78,50 +114,16 @@ def _types(number: int, size: int) -> list[str]:
     return found
 
 
-def _text(key: bytes, sort: Sequence[str]) -> str:
-    if len(key) != sum(map(BYTES.__getitem__, sort)):
-        raise UnknownForm("a value of another length than its type's")
-    found = []
-    at = 0
-    for each in sort:
-        part = key[at : at + BYTES[each]]
-        at += BYTES[each]
-        if each == "inet_service":
-            found.append(str(part[0] << 8 | part[1]))
-        elif each == PROTOCOL:
-            if part[0] not in PROTOCOLS:
-                raise UnknownForm("a protocol that we do not use")
-            found.append(PROTOCOLS[part[0]])
-        elif each == NUMBER:
-            found.append(str(struct.unpack("=I", part)[0]))
-        else:
-            found.append(IP_TEXTS[part])
-    return JOINED.join(found)
-
-
-def _value(rest: bytes, value: Sequence[str], name: str) -> str:
-    fields = nft_pairs.fields_of(rest, name, {nft_pairs.DATA, nft_pairs.TIMEOUT, nft_pairs.EXPIRATION})
-    data = nft_pairs.data_of(fields.get(nft_pairs.DATA, b""))
-    if value == [VERDICT]:
-        code, chain = data if isinstance(data, tuple) else (0, "")
-        if code not in _WORDS:
-            raise UnknownForm(name)
-        return f"{_WORDS[code]} {chain}" if chain else _WORDS[code]
-    if not isinstance(data, bytes):
-        raise UnknownForm(name)
-    return _text(data, value)
-
-
 def _range(key: bytes, rest: bytes, sort: Sequence[str], name: str) -> str:
     """The prefix that an element ends with; all before it is one value."""
     last = nft_pairs.fields_of(rest, name, {nft_pairs.KEY_END}).get(nft_pairs.KEY_END)
     end = key if last is None else nft_pairs.data_of(last)
     size = BYTES[sort[-1]]
-    if not isinstance(end, bytes) or end[:-size] != key[:-size]:
+    if end[:-size] != key[:-size]:
         raise UnknownForm(name)
     begin = int.from_bytes(key[-size:], "big")
     span = int.from_bytes(end[-size:], "big") - begin + 1
     if span < 1 or span & (span - 1) or begin & (span - 1):
         raise UnknownForm(name)
     bits = span.bit_length() - 1
-    return _text(key, sort) + (f"/{8 * size - bits}" if bits else "")
+    return key_texts(JOINED.join(sort), [head(len(key)) + key])[0] + (f"/{8 * size - bits}" if bits else "")

@@ -14,9 +14,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError, taking_apart
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_packed import (
+    BYTES,
+    JOINED,
+    NUMBER,
+    PROTOCOL,
+    PROTOCOLS,
+    VERDICT,
+    key_texts,
+    pack,
+    value_texts,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     Objects = dict[tuple[str, str], Any]
 
@@ -24,12 +35,6 @@ TABLE = "inet podnet"
 BRIDGE_TABLE = "bridge podnet"
 MARK = "podnet.fabric"
 """Our table's comment, for people, and the name of an empty chain in it: nft 1.0.6 leaves comments out of JSON."""
-VERDICT = "verdict"
-JOINED = " . "
-NUMBER = "integer"
-PROTOCOL = "inet_proto"
-PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
-"""What nft says by number where the node has no /etc/protocols."""
 
 ADVERTISED = "ifname . integer"
 """The type of a set of interfaces with targets of advertisements, of 128 bits, which nft 1.0.6 has no name for."""
@@ -47,28 +52,30 @@ class NftSet(NamedTuple):
     """A set of prefixes in CIDR notation or, not ``interval``, of plain addresses. ``type`` is ipv4_addr or ipv6_addr.
 
     Plain addresses are looked up by hash: at any number of them a packet and a change cost the same. Where ``type``
-    joins several by " . ", so do the elements, and with ``interval`` a prefix of full length stands as its address.
+    joins several by " . ", elements are packed (nft_packed.py) or, with ``interval``, texts that join as many, and a
+    prefix of full length stands as its address. `texts` has them all as texts.
 
     It may be ``ifname`` too, or ``ifname . ipv4_addr`` and the like: then an element is an interface's name, or that
-    and an address.
+    and an address, as a text.
     """
 
     name: str
     type: str
-    elements: frozenset[str]
+    elements: frozenset[Any]
     interval: bool = True
 
 
 class NftMap(NamedTuple):
-    """Keys to values, each as a text. ``type`` as of a set that is not ``interval``, or ifname for interfaces.
+    """Keys to values. ``type`` as of a set that is not ``interval``, or ifname for interfaces.
 
     The ``value`` is of a type too, or "verdict": "jump" or "goto" and a chain, "drop". What stands in a ``dynamic`` map
-    packets have put there, and it goes by itself after a while.
+    packets have put there, and it goes by itself after a while. Elements are pairs of texts or, where ``type`` joins
+    several and the map is not ``dynamic``, packed (nft_packed.py). `pairs` has them all as texts.
     """
 
     name: str
     type: str
-    elements: frozenset[tuple[str, str]]
+    elements: frozenset[Any]
     value: str = VERDICT
     dynamic: bool = False
 
@@ -81,6 +88,48 @@ class NftChain(NamedTuple):
     hook: str
     priority: int
     rules: tuple[str, ...]
+
+
+def is_packed(obj: Any) -> bool:
+    """Whether the elements of a set or a map are packed: those that there may be very many of."""
+    if JOINED not in obj.type or (obj.interval if isinstance(obj, NftSet) else obj.dynamic):
+        return False
+    return all(each in BYTES for each in obj.type.split(JOINED))
+
+
+def texts(obj: NftSet, elements: Iterable[Any] | None = None) -> list[str]:
+    """The elements of a set, or those of them that are given, as nft writes them."""
+    of_bytes, others = _apart(obj.elements if elements is None else elements)
+    return key_texts(obj.type, of_bytes) + others if of_bytes else others
+
+
+def pairs(obj: NftMap, elements: Iterable[Any] | None = None) -> list[tuple[str, str]]:
+    """The same of a map: keys and what they lead to."""
+    of_bytes, others = _apart(obj.elements if elements is None else elements)
+    if not of_bytes:
+        return others
+    return [*zip(key_texts(obj.type, of_bytes), value_texts(obj.type, obj.value, of_bytes)), *others]
+
+
+def _apart(elements: Iterable[Any]) -> tuple[list[bytes], list[Any]]:
+    """What is packed, and what is not."""
+    some = list(elements)
+    of_bytes = [each for each in some if isinstance(each, bytes)]
+    return of_bytes, [] if len(of_bytes) == len(some) else [each for each in some if not isinstance(each, bytes)]
+
+
+def packed(obj: Any) -> Any:
+    """A set or a map of texts as it is compared."""
+    if not is_packed(obj):
+        return obj
+    found = []
+    for each in obj.elements:
+        try:
+            found.append(pack(obj.type, *((each,) if isinstance(obj, NftSet) else (each[0], obj.value, each[1]))))
+        except ValueError:
+            # Somebody else's: it is told as it is, and is not what we want in any case.
+            found.append(each)
+    return obj._replace(elements=frozenset(found))
 
 
 def digest(rule: str) -> str:
@@ -118,9 +167,9 @@ def parse(entries: Sequence[dict[str, Any]], table: str = TABLE) -> tuple[Object
     found["table", table] = NftTable(table)
     for entry in entries:
         if "set" in entry:
-            found["set", entry["set"]["name"]] = _set(entry["set"])
+            found["set", entry["set"]["name"]] = packed(_set(entry["set"]))
         elif "map" in entry:
-            found["map", entry["map"]["name"]] = _map(entry["map"])
+            found["map", entry["map"]["name"]] = packed(_map(entry["map"]))
         elif "rule" in entry:
             rules.setdefault(entry["rule"]["chain"], []).append(entry["rule"].get("comment", "(no comment)"))
     for entry in entries:
@@ -136,11 +185,11 @@ def _set(entry: dict[str, Any]) -> NftSet:
     sort = _type(entry["type"])
     elements, interval = entry.get("elem", ()), "interval" in entry.get("flags", ())
     if JOINED in sort:
-        texts = {_joined(element, sort.split(JOINED)) for element in elements}
+        found = {_joined(element, sort.split(JOINED)) for element in elements}
     else:
         # One with a comment is {"elem": {"val": ...}}. Plain addresses, of which there may be many, are as printed.
-        texts = set(map(_prefix if interval else str, map(_value, elements)))
-    return NftSet(entry["name"], sort, frozenset(texts), interval)
+        found = set(map(_prefix if interval else str, map(_value, elements)))
+    return NftSet(entry["name"], sort, frozenset(found), interval)
 
 
 def _map(entry: dict[str, Any]) -> NftMap:

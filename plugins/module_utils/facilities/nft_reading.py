@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_joined, nft_objects
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_joined, nft_objects, nft_seen
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
     MARK,
     TABLE,
@@ -20,7 +20,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objec
     NftSet,
     NftTable,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS, packed_ip
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nf_tables
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import open_netfilter
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
@@ -40,8 +40,6 @@ TYPES = {7: ("ipv4_addr", 4), 8: ("ipv6_addr", 16)}
 # enum nf_inet_hooks
 HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress")
 _ATTEMPTS = 5
-MANY = 1000
-"""Elements of a change from which on nft is as good."""
 # The table is not there, or nf_tables is not.
 _NOTHING = {errno.ENOENT, errno.EOPNOTSUPP, errno.EINVAL, errno.EPROTONOSUPPORT}
 
@@ -55,16 +53,20 @@ class _Known(NamedTuple):
 
 
 _known: _Known | None = None
+# Whether this run has changed anything, so that what it has come to is worth a note.
+_changed = False
 
 
-def observe(table: str = TABLE) -> tuple[Objects, list[str]]:
+def observe(table: str = TABLE, expected: Objects | None = None) -> tuple[Objects, list[str]]:
     """A table of ours, its sets and its chains by (sort, name), and a line when it is somebody else's.
 
     One other than ``inet podnet`` holds little, and is left to nft where it is there at all.
+
+    :param expected: what is likely to be there; of that not all need be read (nft_seen.py)
     """
     try:
         with open_netfilter() as nl:
-            return dict(read(nl, table)), []
+            return dict(read(nl, table, expected)), []
     except UnknownForm:
         return nft_objects.observe(table, there=True)
     except NetlinkError as error:
@@ -73,26 +75,39 @@ def observe(table: str = TABLE) -> tuple[Objects, list[str]]:
     return nft_objects.observe(table)
 
 
-def read(nl: Netlink, table: str = TABLE) -> Objects:
+def read(nl: Netlink, table: str = TABLE, expected: Objects | None = None) -> Objects:
     """What stands in a table of ours, all of one moment.
 
-    As long as there was no other transaction, of whomever, it is what has been read before.
+    As long as there was no other transaction, of whomever, it is what has been read before; but for what packets put
+    into maps, which makes no other generation.
 
     :raises UnknownForm: nft has to be asked
     """
-    global _known  # noqa: PLW0603 - what one run has read
+    global _known, _changed  # noqa: PLW0603 - what one run has read
     for _attempt in range(_ATTEMPTS):
         namespace, generation = nl.namespace(), nf_tables.generation(nl)
         before = _known.tables if _known is not None and _known[:2] == (namespace, generation) else {}
         if table in before:
-            return before[table]
-        found = _read(nl) if table == TABLE else _by_nft(nl, table)
+            found = _refreshed(nl, before[table])
+        elif table == TABLE:
+            found = _read(nl, nft_seen.known(namespace, generation, expected or {}))
+        else:
+            found = _by_nft(nl, table)
         if nf_tables.generation(nl) == generation:
-            kept = namespace and not any(isinstance(obj, NftMap) and obj.dynamic for obj in found.values())
-            # What packets put into a map makes no other generation.
-            _known = _Known(namespace, generation, {**before, table: found}) if kept else None
+            _known = _Known(namespace, generation, {**before, table: found}) if namespace else None
+            if _changed and table == TABLE and expected is not None:
+                nft_seen.note(namespace, generation, expected, found)
+                _changed = False
             return found
     raise UnknownForm(table)
+
+
+def _refreshed(nl: Netlink, objects: Objects) -> Objects:
+    """The same with what packets have put into maps meanwhile."""
+    if not any(isinstance(obj, NftMap) and obj.dynamic for obj in objects.values()):
+        return objects
+    told = (each for each in nf_tables.dump_sets(nl, NAME) if each.flags & nf_tables.EVAL)
+    return {**objects, **dict(read_set(nl, each) for each in told)}
 
 
 def _by_nft(nl: Netlink, table: str) -> Objects:
@@ -106,38 +121,37 @@ def _by_nft(nl: Netlink, table: str) -> Objects:
     return found
 
 
-def change(before: Sequence[NftSet], after: Sequence[NftSet]) -> bool:
-    """Change the elements of sets of plain addresses, all in one transaction; False when that is left to nft.
+def changed() -> None:
+    """This run changes something: when it has looked at that, it notes it down."""
+    global _changed  # noqa: PLW0603
+    _changed = True
 
-    What was changed is looked up afterwards. Then, when nobody else had a transaction since the table was read, the
-    rest is known to be as it was, and is not read again.
 
-    :raises NetlinkError: refused; nothing of it holds
+def learn(nl: Netlink, generation: int, objects: Sequence[NftSet | NftMap]) -> None:
+    """After a transaction of ours, whose outcome has been looked up: the rest is as it was when it was read.
+
+    :param generation: the number of before it; when somebody else had one, too, or nothing was read, nothing is known
     """
     global _known  # noqa: PLW0603
-    had = {obj.name: obj for obj in before}
-    steps = [
-        (obj.name, add, [packed_ip(text) or b"" for text in texts])
-        for obj in after
-        for add, texts in (
-            (False, sorted(had[obj.name].elements - obj.elements)),
-            (True, sorted(obj.elements - had[obj.name].elements)),
-        )
-        if texts
-    ]
-    if not steps or sum(len(keys) for _name, _add, keys in steps) > MANY:
-        return False
-    with open_netfilter() as nl:
-        former, generation = _known, nf_tables.generation(nl)
-        messages = [each for name, add, keys in steps for each in nf_tables.encode_elements(NAME, name, keys, add=add)]
-        for error in nf_tables.transact(nl, messages):
-            raise error
-        took = all(nf_tables.holds(nl, NAME, name, key) == add for name, add, keys in steps for key in keys)
-        alone = nf_tables.generation(nl) == generation + 1
-        if former and former[:2] == (nl.namespace(), generation) and TABLE in former.tables and took and alone:
-            objects = {**former.tables[TABLE], **{("set", obj.name): obj for obj in after}}
-            _known = former._replace(generation=generation + 1, tables={**former.tables, TABLE: objects})
-    return True
+    if _known is None or _known[:2] != (nl.namespace(), generation) or TABLE not in _known.tables:
+        return
+    if nf_tables.generation(nl) == generation + 1:
+        of_table = {**_known.tables[TABLE], **{key_of(obj): obj for obj in objects}}
+        _known = _known._replace(generation=generation + 1, tables={**_known.tables, TABLE: of_table})
+
+
+def key_of(obj: NftSet | NftMap) -> tuple[str, str]:
+    """Under what a set or a map stands among the objects."""
+    return ("map" if isinstance(obj, NftMap) else "set", obj.name)
+
+
+def read_set(nl: Netlink, told: nf_tables.Set) -> tuple[tuple[str, str], NftSet | NftMap]:
+    """A set or a map, and what it stands under.
+
+    :raises UnknownForm: nft has to be asked
+    """
+    sort, obj = _set(nl, told)
+    return (sort, told.name), obj
 
 
 def forget() -> None:
@@ -146,7 +160,7 @@ def forget() -> None:
     _known = None
 
 
-def _read(nl: Netlink) -> Objects:
+def _read(nl: Netlink, known: Objects) -> Objects:
     if not nf_tables.has_table(nl, nf_tables.INET, NAME):
         return {}
     chains = nf_tables.dump_chains(nl, NAME)
@@ -156,8 +170,8 @@ def _read(nl: Netlink) -> Objects:
     found: Objects = {("table", TABLE): NftTable(TABLE)}
     for each in nf_tables.dump_sets(nl, NAME):
         if not each.flags & nf_tables.ANONYMOUS:
-            sort, obj = _set(nl, each)
-            found[sort, each.name] = obj
+            key = ("map" if each.flags & nf_tables.MAP else "set", each.name)
+            found[key] = known[key] if key in known else _set(nl, each)[1]
     rules = _in_order(nf_tables.dump_rules(nl, NAME))
     for chain in chains:
         if chain.name != MARK:

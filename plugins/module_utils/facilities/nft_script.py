@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
     ADVERTISED,
-    JOINED,
-    NUMBER,
-    VERDICT,
     NftChain,
     NftMap,
     NftSet,
+    is_packed,
+    pairs,
+    texts,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_packed import JOINED, NUMBER, VERDICT
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import CREATE, REPLACE, Operation
 
 if TYPE_CHECKING:
@@ -69,21 +70,23 @@ def map_losses(table: str, operation: Operation) -> list[str]:
         return []
     kept = operation.after.elements if operation.verb == REPLACE else frozenset()
     lost = had.elements - kept if operation.verb == REPLACE or had.value == VERDICT else frozenset()
-    words = _elements(table, "delete", had.name, [_key(had.type, key) for key, _value in lost])
+    words = _elements(table, "delete", had.name, [_key(had.type, key) for key, _value in pairs(had, lost)])
     if had.dynamic:
         # What has gone by itself meanwhile cannot be deleted; what is there is not made again.
-        words = _elements(table, "add", had.name, [f"{key} : {value}" for key, value in lost]) + words
+        words = _elements(table, "add", had.name, [f"{key} : {value}" for key, value in pairs(had, lost)]) + words
     return words if operation.verb == REPLACE else [*words, f"delete map {table} {had.name}"]
 
 
-def map_gains(table: str, operation: Operation) -> list[str]:
-    """What a map says from now on."""
+def map_gains(table: str, operation: Operation, empty: bool = False) -> list[str]:
+    """What a map says from now on; nothing yet where a new one is to be ``empty``."""
     wanted: NftMap | None = operation.after
     if wanted is None:
         return []
     had = operation.before.elements if operation.verb == REPLACE else frozenset()
     words = [] if operation.verb == REPLACE else [f"add map {table} {wanted.name} {{ {_declared(wanted)} }}"]
-    new = [f"{_key(wanted.type, key)} : {value}" for key, value in wanted.elements - had]
+    if empty and is_filled_later(operation):
+        return words
+    new = [f"{_key(wanted.type, key)} : {value}" for key, value in pairs(wanted, wanted.elements - had)]
     return words + _elements(table, "add", wanted.name, new)
 
 
@@ -106,10 +109,15 @@ def _key(sort: str, key: str) -> str:
     return " ".join((f'"{name}"', *more))
 
 
-def set_changes(table: str, operation: Operation) -> list[str]:
-    """Everything about a set."""
+def is_filled_later(operation: Operation) -> bool:
+    """Whether it makes a set or a map whose elements may be told to the kernel without nft."""
+    return operation.verb != REPLACE and isinstance(operation.after, (NftSet, NftMap)) and is_packed(operation.after)
+
+
+def set_changes(table: str, operation: Operation, empty: bool = False) -> list[str]:
+    """Everything about a set; ``empty`` as of `map_gains`."""
     wanted: NftSet | None = operation.after
-    had: frozenset[str] = frozenset()
+    had: frozenset[object] = frozenset()
     words: list[str] = []
     if operation.verb == REPLACE:
         had = operation.before.elements
@@ -121,8 +129,10 @@ def set_changes(table: str, operation: Operation) -> list[str]:
         flags = " flags interval;" if wanted.interval else ""
         sort = "typeof iifname . @th,64,128" if wanted.type == ADVERTISED else f"type {wanted.type}"
         words.append(f"add set {table} {wanted.name} {{ {sort};{flags} }}")
-    for verb, texts in (("delete", had - wanted.elements), ("add", wanted.elements - had)):
-        words += _elements(table, verb, wanted.name, [_key(wanted.type, text) for text in texts])
+    if empty and is_filled_later(operation):
+        return words
+    for verb, changed in (("delete", had - wanted.elements), ("add", wanted.elements - had)):
+        words += _elements(table, verb, wanted.name, [_key(wanted.type, text) for text in texts(wanted, changed)])
     return words
 
 

@@ -4,27 +4,31 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_reading
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_changing, nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
     BRIDGE_TABLE,
-    JOINED,
     MARK,
     TABLE,
-    VERDICT,
     NftChain,
     NftMap,
     NftSet,
     NftTable,
     digest,
+    is_packed,
+    pairs,
+    texts,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_packed import VERDICT
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_reading import observe
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_script import (
     hooked,
     in_turn,
+    is_filled_later,
     map_gains,
     map_losses,
     set_changes,
@@ -115,26 +119,33 @@ class NftFacility:
         if isinstance(obj, NftTable):
             return {"table": f"table {obj.name}"}
         if isinstance(obj, NftSet):
-            return {"set": f"set {obj.name}", "type": obj.type, "elements": ",".join(sorted(obj.elements))}
+            return {"set": f"set {obj.name}", "type": obj.type, "elements": _elements_of(obj)}
         if isinstance(obj, NftMap):
-            texts = sorted(f"{key} : {value}" for key, value in obj.elements)
             sort = obj.type if obj.value == VERDICT else f"{obj.type} : {obj.value}"
-            return {"map": f"map {obj.name}", "type": sort, "elements": ",".join(texts)}
+            return {"map": f"map {obj.name}", "type": sort, "elements": _elements_of(obj)}
         fields: dict[str, Any] = {"chain": f"chain {obj.name}", "type": obj.type, "hook": obj.hook}
         fields.update(priority=obj.priority, rules="; ".join(self._texts.get(rule, rule) for rule in obj.rules))
         return fields
 
     def apply(self, operations: Sequence[Operation], host: Host) -> None:
-        if self.table == TABLE and all(map(_changes_addresses, operations)) and self._change_addresses(operations):
-            return
-        for part_of_them in in_turn(operations):
+        nft_reading.changed()
+        turns = in_turn(operations)
+        for part_of_them in turns:
+            mere_elements = self.table == TABLE and all(map(_changes_elements, part_of_them))
+            if mere_elements and self._change_elements(part_of_them):
+                continue
+            # What the next turn is going to lead to.
+            ahead = self.table == TABLE and part_of_them is not turns[-1]
+            script = self.script(part_of_them, leaves_nothing(part_of_them, self.table), empty=ahead)
             try:
-                run(["nft", "-f", "-"], stdin=self.script(part_of_them, leaves_nothing(part_of_them, self.table)))
+                run(["nft", "-f", "-"], stdin=script)
             except ToolError as error:
                 raise ApplyError(
                     [f"{self.name}: the transaction was refused, nothing of it holds: {error.stderr}"]
                 ) from error
             self._learn([operation.after for operation in part_of_them if isinstance(operation.after, NftChain)])
+            if ahead:
+                self._fill([operation.after for operation in part_of_them if is_filled_later(operation)])
 
     def _learn(self, chains: Sequence[NftChain]) -> None:
         """What nft cannot write. Nothing else is in such a chain, and where it is new, nothing leads there yet."""
@@ -148,21 +159,29 @@ class NftFacility:
         if failures:
             raise ApplyError([f"{self.name}: rule that fills a map: {error}" for error in failures])
 
-    def _change_addresses(self, operations: Sequence[Operation]) -> bool:
+    def _fill(self, objects: Sequence[NftSet | NftMap]) -> None:
+        try:
+            nft_changing.fill(objects)
+        except NetlinkError as error:
+            names = ", ".join(obj.name for obj in objects)
+            raise ApplyError([f"{self.name}: elements of {names}: {error}; nothing leads there yet"]) from error
+
+    def _change_elements(self, operations: Sequence[Operation]) -> bool:
         before, after = ([getattr(operation, end) for operation in operations] for end in ("before", "after"))
         try:
-            return nft_reading.change(before, after)
+            return nft_changing.change(before, after)
         except NetlinkError as error:
-            names = ", ".join(obj.name for obj in after)
-            raise ApplyError([f"{self.name}: replace set {names}: {error}; nothing of it holds"]) from error
+            names = ", ".join(f"{'map' if isinstance(obj, NftMap) else 'set'} {obj.name}" for obj in after)
+            raise ApplyError([f"{self.name}: replace {names}: {error}; nothing of it holds"]) from error
 
-    def script(self, operations: Sequence[Operation], last: bool = False) -> str:
+    def script(self, operations: Sequence[Operation], last: bool = False, empty: bool = False) -> str:
         """One transaction, so no packet meets a half of it.
 
         What refers to something goes before it and comes after it: rules to sets and maps, maps to chains. A chain that
         only has other rules stays hooked.
 
         :param last: whether nothing is in the table afterwards, and it goes, too
+        :param empty: whether what has many elements is made without them
         """
         sets, maps, chains = (
             [operation for operation in operations if isinstance(operation.after or operation.before, sort)]
@@ -178,10 +197,10 @@ class NftFacility:
             if operation.before and (not operation.after or operation.before[:4] != operation.after[:4])
         ]
         for operation in sets:
-            words += set_changes(table, operation)
+            words += set_changes(table, operation, empty)
         wanted = [operation.after for operation in chains if operation.after]
         words += [f"add chain {table} {chain.name}{hooked(chain)}" for chain in wanted]
-        words += [line for operation in maps for line in map_gains(table, operation)]
+        words += [line for operation in maps for line in map_gains(table, operation, empty)]
         for chain in wanted:
             words += [
                 f'add rule {table} {chain.name} {self._texts[rule]} comment "{rule}"'
@@ -193,9 +212,20 @@ class NftFacility:
         return "\n".join(words) + "\n"
 
 
-def _changes_addresses(operation: Operation) -> bool:
+@lru_cache(maxsize=64)
+def _elements_of(obj: NftSet | NftMap) -> str:
+    """Before a change and after it most are the same."""
+    if isinstance(obj, NftSet):
+        return ",".join(sorted(texts(obj)))
+    return ",".join(sorted([f"{key} : {value}" for key, value in pairs(obj)]))
+
+
+def _changes_elements(operation: Operation) -> bool:
+    """Whether it changes elements, of a sort that is told to the kernel without nft."""
     after = operation.after
-    return operation.verb == REPLACE and isinstance(after, NftSet) and not after.interval and JOINED not in after.type
+    if operation.verb != REPLACE or not isinstance(after, (NftSet, NftMap)):
+        return False
+    return is_packed(after) or (isinstance(after, NftSet) and not after.interval)
 
 
 NFTABLES = NftFacility("nftables", TABLE)

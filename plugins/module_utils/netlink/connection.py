@@ -160,6 +160,19 @@ class Netlink:
             first = past
         return failures
 
+    def at_once(self, messages: Sequence[bytes]) -> list[tuple[int, NetlinkError]]:
+        """As `batch`, but all in one send, as what is to hold together or not at all has to go.
+
+        :raises NetlinkError: they are more than whose errors could be told apart
+        """
+        if len(messages) > self._messages_per_send:
+            raise NetlinkError(errno.EMSGSIZE, f"{len(messages)} messages in one send")
+        size = sum(map(len, messages))
+        if size > _SEND_BUFFER // 2:
+            # The kernel takes a send of at most what the buffer has.
+            self._enlarge(_SO_SNDBUFFORCE, socket.SO_SNDBUF, size + _SEND_BUFFER)
+        return list(self._exchange(messages))
+
     def _exchange(self, messages: Sequence[bytes]) -> list[tuple[int, NetlinkError]]:
         base = self._sequence + 1
         if base + len(messages) > 0xFFFFFFFF:

@@ -52,8 +52,6 @@ KEY, DATA, _FLAGS = 1, 2, 3  # enum nft_set_elem_attributes
 VERDICT, CODE, CHAIN = 2, 1, 2
 DROP, JUMP, GOTO = 0, -3, -4  # NF_DROP, NFT_JUMP, NFT_GOTO
 _COMMENT = 0  # NFTNL_UDATA_RULE_COMMENT
-_ELEMENTS = 400
-"""Elements of a message: the attribute that holds them has at most 65,535 bytes."""
 
 
 class Chain(NamedTuple):
@@ -215,38 +213,36 @@ def dump_elements(nl: Netlink, table: str, name: str) -> Iterator[Element]:
             )
 
 
-def encode_elements(table: str, name: str, keys: Sequence[bytes], *, add: bool) -> list[bytes]:
-    """Messages that put keys into a set, or take them out: parts of one transaction."""
-    found = []
-    for first in range(0, len(keys), _ELEMENTS):
-        elements = b"".join(map(_encoded, keys[first : first + _ELEMENTS]))
-        body = _named(table, name) + attribute(3 | NLA_F_NESTED, elements)
-        kind, flags = (NEW_ELEMENT, NLM_F_REQUEST | NLM_F_CREATE) if add else (DELETE_ELEMENT, NLM_F_REQUEST)
-        found.append(message(kind, flags, body))
-    return found
+def encode_elements(table: str, name: str, bundles: Sequence[bytes], *, add: bool) -> list[bytes]:
+    """Messages that put elements into a set or a map, or take them out: parts of one transaction.
+
+    :param bundles: elements behind one another, each with its attribute's header, at most 65,000 bytes
+    """
+    kind, flags = (NEW_ELEMENT, NLM_F_REQUEST | NLM_F_CREATE) if add else (DELETE_ELEMENT, NLM_F_REQUEST)
+    named = _named(table, name)
+    return [message(kind, flags, named + attribute(3 | NLA_F_NESTED, bundle)) for bundle in bundles]
 
 
 def transact(nl: Netlink, messages: Sequence[bytes]) -> list[NetlinkError]:
     """Have messages hold all together or not at all; what was wrong with any of them.
 
-    :param messages: at most a hundred, so that all go by one send
+    :raises NetlinkError: they are more than go by one send
     """
     body = _BODY.pack(0, 0, SUBSYSTEM >> 8)
     begin, end = (message(kind, NLM_F_REQUEST, body) for kind in (_BEGIN, _END))
     # Not every kernel acknowledges the end, so it goes along with the last one, which is.
-    return [error for _position, error in nl.batch([begin, *messages[:-1], messages[-1] + end])]
+    return [error for _position, error in nl.at_once([begin, *messages[:-1], messages[-1] + end])]
 
 
-def holds(nl: Netlink, table: str, name: str, key: bytes) -> bool:
-    """Whether a key is in a set."""
-    body = _named(table, name) + attribute(3 | NLA_F_NESTED, _encoded(key))
+def held(nl: Netlink, table: str, name: str, element: bytes) -> bytes:
+    """The element of a set or a map that has the key of another one, as the kernel tells it; nothing when none has."""
     try:
-        nl.get(GET_ELEMENT, body)
+        told = nl.get(GET_ELEMENT, _named(table, name) + attribute(3 | NLA_F_NESTED, element))
     except NetlinkError as error:
         if error.errno == errno.ENOENT:
-            return False
+            return b""
         raise
-    return True
+    return attributes(told.data, _START, told.length).get(3, b"")
 
 
 def _dump(nl: Netlink, kind: int, table: str) -> Iterator[dict[int, bytes]]:
@@ -267,10 +263,6 @@ def element_lists(nl: Netlink, table: str, name: str) -> Iterator[bytes]:
 
 def _named(table: str, name: str) -> bytes:
     return _BODY.pack(INET, 0, 0) + text(1, table) + text(2, name)
-
-
-def _encoded(key: bytes) -> bytes:
-    return attribute(1 | NLA_F_NESTED, attribute(KEY | NLA_F_NESTED, attribute(1, key)))
 
 
 def _messages(block: Block) -> Iterator[bytes]:

@@ -7,7 +7,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nf_tables
-from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes import ATTRIBUTE, attributes, text_of
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes import (
+    ATTRIBUTE,
+    attribute,
+    attributes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,12 +49,11 @@ def fields_of(rest: bytes, name: str, known: set[int]) -> dict[int, bytes]:
     return fields
 
 
-def data_of(payload: bytes) -> bytes | tuple[int, str]:
-    """A value, or the code of a verdict and its chain."""
-    fields = attributes(payload)
-    if nf_tables.VERDICT not in fields:
-        return fields.get(1, b"")
-    verdict = attributes(fields[nf_tables.VERDICT])
-    if nf_tables.CODE not in verdict:
-        return b""
-    return int.from_bytes(verdict[nf_tables.CODE], "big", signed=True), text_of(verdict.get(nf_tables.CHAIN))
+def attribute_of(data: bytes) -> bytes:
+    """The attribute that a value came in."""
+    return attribute(DATA, data)
+
+
+def data_of(payload: bytes) -> bytes:
+    """A value; nothing where there is none."""
+    return attributes(payload).get(1, b"")

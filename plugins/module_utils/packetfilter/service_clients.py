@@ -7,7 +7,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import JOINED
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_packed import JOINED
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import holds
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import Backend, Frontend
 

@@ -16,15 +16,13 @@ Where the chain draws a number that a change, in force since its first look, has
 from __future__ import annotations
 
 from collections import defaultdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import (
-    PROTOCOLS,
-    NftChain,
-    NftMap,
-    NftSet,
-)
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftChain, NftMap, NftSet
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_packed import PROTOCOLS
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_elements
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_words import (
     ADDRESSES,
     FAMILIES,
@@ -33,7 +31,6 @@ from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service
     ORIGINALS,
     SORTS,
     key_of,
-    text_of,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import prefixes
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
@@ -72,7 +69,7 @@ def render(
     blocks: Mapping[int, Ranges],
     pods: Mapping[int, Ranges],
     ranges: Mapping[int, Ranges],
-    sticky: Mapping[int, frozenset[tuple[str, str]]],
+    sticky: Mapping[int, frozenset[tuple[str, str]]] = MappingProxyType({}),
 ) -> Objects:
     """The objects by (sort, name); none when there is no service.
 
@@ -84,11 +81,13 @@ def render(
     found: Objects = {}
     if not table.frontends:
         return found
-    rendering = _Rendering(found)
+    rendering = _Rendering(found, table)
     for family, words in FAMILIES.items():
         frontends = {each: handling for each, handling in table.frontends.items() if each.family == family}
         if frontends:
-            cluster = frozenset(text_of(family, address) for version, address in table.cluster if version == family)
+            cluster = service_elements.addresses(
+                family, sorted(address for version, address in table.cluster if version == family)
+            )
             for name, networks in (("blocks", blocks), ("pods", pods), ("ranges", ranges)):
                 texts = frozenset(prefixes(family, networks.get(family, ())))
                 _put(found, NftSet(f"{PREFIX}{name}{family}", words.sort, texts))
@@ -101,8 +100,10 @@ def render(
 class _Rendering:
     """Gathers the rules of the hooks, family by family."""
 
-    def __init__(self, found: Objects) -> None:
+    def __init__(self, found: Objects, table: Table) -> None:
         self._found = found
+        self._cluster = table.cluster
+        self._keys = {frontend: service_elements.key_of(frontend) for frontend in table.frontends}
         self._limits: list[str] = []
         self._looks: list[str] = []
         self._rejects: list[str] = []
@@ -116,13 +117,16 @@ class _Rendering:
         ip, sort, loopback = FAMILIES[family]
         self._strangers.append(f"{ip} saddr != @{PREFIX}pods{family} masquerade fully-random")
         self._limit(family, frontends)
-        pairs = {
-            f"{text} . {text}"
+        hosts = {
+            backend.address
             for handling in frontends.values()
-            for backend in (*handling.inside.backends, *handling.outside.backends)
-            for text in (text_of(family, backend.address),)
+            for answer in ((handling.inside,) if handling.inside is handling.outside else handling[1:3])
+            for backend in answer.backends
         }
-        _put(self._found, NftSet(f"{PREFIX}hairpin{family}", f"{sort} . {sort}", frozenset(pairs), interval=False))
+        pairs = service_elements.members(
+            2 * host.to_bytes(service_elements.SIZES[family], "big") for host in sorted(hosts)
+        )
+        _put(self._found, NftSet(f"{PREFIX}hairpin{family}", f"{sort} . {sort}", pairs, interval=False))
         self._hide.append(f"{ip} saddr . {ip} daddr @{PREFIX}hairpin{family} masquerade fully-random")
         if any(handling.affinity for handling in frontends.values()):
             key, value = f"{sort} . {sort} . inet_proto . inet_service", f"{sort} . inet_service"
@@ -134,6 +138,8 @@ class _Rendering:
                 self._look(family, where, before, mine)
                 self._unserved(family, where, before, mine)
                 self._after(family, where, mine)
+        asked = f"meta nfproto ipv{family} ct original {ip} daddr @{PREFIX}addresses{family}"
+        self._hide.append(f"{asked} goto {HIDING[STRANGERS]}")
         self._rejects.append(f"{ip} daddr @{PREFIX}addresses{family} goto {REJECTION}")
         self._rejects.append(f"{ip} daddr @{PREFIX}ranges{family} counter drop")
 
@@ -163,19 +169,18 @@ class _Rendering:
     def _limit(self, family: int, frontends: Mapping[Frontend, Handling]) -> None:
         """Load balancers' addresses that let only some sources in."""
         ip, sort, _loopback = FAMILIES[family]
-        limited = {
-            key_of(each): handling.sources for each, handling in frontends.items() if handling.sources is not None
-        }
+        limited = {each: handling.sources for each, handling in frontends.items() if handling.sources is not None}
         if not limited:
             return
         bits = f"/{32 if family == 4 else 128}"
         sources = {
-            f"{key} . {prefix.removesuffix(bits)}"
-            for key, ranges in limited.items()
+            f"{key_of(each)} . {prefix.removesuffix(bits)}"
+            for each, ranges in limited.items()
             for prefix in prefixes(family, ranges)
         }
         key, of = KEYS[ADDRESSES].format(ip=ip), SORTS[ADDRESSES].format(sort=sort)
-        _put(self._found, NftSet(f"{PREFIX}limited{family}", of, frozenset(limited), interval=False))
+        keys = service_elements.members(map(self._keys.__getitem__, limited))
+        _put(self._found, NftSet(f"{PREFIX}limited{family}", of, keys, interval=False))
         _put(self._found, NftSet(f"{PREFIX}sources{family}", f"{of} . {sort}", frozenset(sources)))
         self._limits.append(
             f"{key} @{PREFIX}limited{family} {key} . {ip} saddr != @{PREFIX}sources{family} counter drop"
@@ -207,28 +212,24 @@ class _Rendering:
         ip, sort, _loopback = FAMILIES[family]
         name = f"{PREFIX}{where}{which}{family}"
         backends_name = f"{PREFIX}backends-{where}{which}{family}"
-        chains: set[tuple[int, bool]] = set()
-        leads: set[tuple[str, str]] = set()
-        backends: set[tuple[str, str]] = set()
+        chains: dict[tuple[int, bool], list[bytes]] = defaultdict(list)
+        places = service_elements.Places(family)
         for frontend, answer in answers.items():
-            if answer.verdict != FORWARD:
-                continue
-            number, affine, key = len(answer.backends), bool(handlings[frontend].affinity), key_of(frontend)
-            chains.add((number, affine))
-            leads.add((key, f"goto {_lead_name(name, number, affine)}"))
-            backends.update(
-                (f"{key} . {place}", f"{text_of(family, backend.address)} . {backend.port}")
-                for place, backend in enumerate(answer.backends)
-            )
+            if answer.verdict == FORWARD:
+                key = self._keys[frontend]
+                chains[len(answer.backends), bool(handlings[frontend].affinity)].append(key)
+                places.add(key, answer.backends)
+        leads = {f"goto {_lead_name(name, *each)}": keys for each, keys in chains.items()}
         of = SORTS[where].format(sort=sort)
-        _put(self._found, NftMap(name, of, frozenset(leads)))
-        _put(self._found, NftMap(backends_name, f"{of} . integer", frozenset(backends), f"{sort} . inet_service"))
-        key = KEYS[where].format(ip=ip)
+        _put(self._found, NftMap(name, of, service_elements.leads(leads)))
+        backends = places.elements()
+        _put(self._found, NftMap(backends_name, f"{of} . integer", backends, f"{sort} . inet_service"))
+        asked = KEYS[where].format(ip=ip)
         for number, affine in chains:
             # The first rule that a run of nft 1.0.6 adds to use such a map holds for TCP only, as the declared type of
             # the port would have it (facilities/nftables.py); so each stands there twice.
             rules = [
-                f"dnat {ip} to {key} . numgen random mod {modulus} map @{backends_name}"
+                f"dnat {ip} to {asked} . numgen random mod {modulus} map @{backends_name}"
                 for modulus in dict.fromkeys((number, 1))
                 for _again in range(2)
             ]
@@ -240,13 +241,12 @@ class _Rendering:
     def _unserved(self, family: int, where: str, before: str, frontends: Mapping[Frontend, Handling]) -> None:
         """What has been sent nowhere, and is to be told so or not."""
         ip, sort, _loopback = FAMILIES[family]
-        verdicts = {
-            (key_of(each), "drop" if handling.outside.verdict == DROP else f"goto {REJECTION}")
-            for each, handling in frontends.items()
-            if handling.outside.verdict != FORWARD
-        }
+        said: dict[str, list[bytes]] = defaultdict(list)
+        for each, handling in frontends.items():
+            if handling.outside.verdict != FORWARD:
+                said["drop" if handling.outside.verdict == DROP else f"goto {REJECTION}"].append(self._keys[each])
         name = f"{PREFIX}unserved-{where}{family}"
-        _put(self._found, NftMap(name, SORTS[where].format(sort=sort), frozenset(verdicts)))
+        _put(self._found, NftMap(name, SORTS[where].format(sort=sort), service_elements.leads(said)))
         (self._input if before else self._rejects).append(f"{before}{KEYS[where].format(ip=ip)} vmap @{name}")
 
     def _after(self, family: int, where: str, frontends: Mapping[Frontend, Handling]) -> None:
@@ -258,24 +258,26 @@ class _Rendering:
             for each, handling in frontends.items()
             if FORWARD in (handling.inside.verdict, handling.outside.verdict)
         ]
-        hidden = frozenset((key_of(each), f"goto {HIDING[handling.masquerade]}") for each, handling in served)
-        _put(self._found, NftMap(f"{PREFIX}hidden-{where}{family}", of, hidden))
+        hidden: dict[str, list[bytes]] = defaultdict(list)
+        for each, handling in served:
+            # Those at cluster addresses, nearly all there are, are known by these.
+            if handling.masquerade != STRANGERS or (family, each.address) not in self._cluster:
+                hidden[f"goto {HIDING[handling.masquerade]}"].append(self._keys[each])
+        _put(self._found, NftMap(f"{PREFIX}hidden-{where}{family}", of, service_elements.leads(hidden)))
         self._hide += _by_protocol(family, f"{original} vmap @{PREFIX}hidden-{where}{family}")
-        seconds: dict[int, list[str]] = defaultdict(list)
+        seconds: dict[int, list[bytes]] = defaultdict(list)
         for each, handling in served:
             if handling.affinity:
-                seconds[handling.affinity].append(key_of(each))
+                seconds[handling.affinity].append(self._keys[each])
         if not seconds:
             return
-        remembered: set[tuple[str, str]] = set()
-        for timeout, keys in seconds.items():
-            name = f"{STICKY}{family}-{timeout}"
-            remembered.update((key, f"jump {name}") for key in keys)
+        for timeout in seconds:
             rules = [
                 NFTABLES.remember(family, protocol, f"{STICKY}{family}", timeout) for protocol in PROTOCOLS.values()
             ]
-            _put(self._found, NftChain(name, "", "", 0, tuple(rules)))
-        _put(self._found, NftMap(f"{STICKY}-{where}{family}", of, frozenset(remembered)))
+            _put(self._found, NftChain(f"{STICKY}{family}-{timeout}", "", "", 0, tuple(rules)))
+        remembered = {f"jump {STICKY}{family}-{timeout}": keys for timeout, keys in seconds.items()}
+        _put(self._found, NftMap(f"{STICKY}-{where}{family}", of, service_elements.leads(remembered)))
         self._remember += _by_protocol(family, f"{original} vmap @{STICKY}-{where}{family}")
 
 

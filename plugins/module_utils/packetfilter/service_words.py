@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import JOINED
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_packed import JOINED
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
 
 if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import Frontend
@@ -40,4 +40,4 @@ def key_of(frontend: Frontend) -> str:
 
 def text_of(family: int, address: int) -> str:
     """An address as nft has it."""
-    return str(ipaddress.IPv4Address(address) if family == 4 else ipaddress.IPv6Address(address))
+    return IP_TEXTS[address.to_bytes(4 if family == 4 else 16, "big")]

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
-from ansible_collections.podnet.fabric.plugins.module_utils.inspection import declared_ip
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import declared_ip, packed_ip
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Endpoint
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import MAX_PORT
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection import (
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 
 KEYS = ("namespace", "name", "labels", "addresses", "ports", "node", "stated", "interfaces", "mac")
+_KEYS = frozenset(KEYS)
 PORT_KEYS = ("name", "protocol", "port")
 # dev_valid_name() of net/core/dev.c. A quotation mark would end the name in a rule, and to iptables + is any ending.
 INTERFACE = re.compile(r"[^\s/:\"\\,+]{1,15}\Z")
@@ -44,15 +45,18 @@ def inspect_endpoints(inspection: Inspection, path: str, endpoints: Any) -> list
         if not isinstance(endpoint, dict):
             inspection.refuse(here, repr(endpoint), f"give a mapping with {', '.join(KEYS)}")
             continue
-        inspection.unknown(here, map(str, endpoint), KEYS)
+        if not endpoint.keys() <= _KEYS:
+            inspection.unknown(here, map(str, endpoint), KEYS)
         item = _item(inspection, here, endpoint)
         whose = (item["namespace"], item["name"])
         if whose in names:
             inspection.refuse(here, f"{'/'.join(whose)} again", f"{names[whose]} is that already")
         names.setdefault(whose, here)
         for number, text in enumerate(item["addresses"]):
-            packed = inspection.ip(f"{here}.addresses[{number}]", text)
-            if packed is not None and holders.setdefault(packed, here) != here:
+            packed = packed_ip(text)
+            if packed is None:
+                inspection.ip(f"{here}.addresses[{number}]", text)
+            elif holders.setdefault(packed, here) != here:
                 inspection.refuse(f"{here}.addresses[{number}]", text, f"{holders[packed]} has it already")
         found.append(item)
     return found

@@ -8,6 +8,7 @@ What is allowed is of ``networking.k8s.io/v1`` and of the validation of Kubernet
 from __future__ import annotations
 
 import re
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, has_host_bits, network
@@ -75,8 +76,10 @@ def inspect_labels(inspection: Inspection, path: str, labels: Any) -> None:
         inspection.refuse(path, shown(labels), "give a mapping of labels")
         return
     for key, value in labels.items():
-        _inspect_key(inspection, f"{path}[{key!r}]", key)
-        _inspect_value(inspection, f"{path}[{key!r}]", value)
+        if not _is_key(key):
+            _inspect_key(inspection, f"{path}[{key!r}]", key)
+        if not isinstance(value, str) or not VALUE.match(value):
+            _inspect_value(inspection, f"{path}[{key!r}]", value)
 
 
 def inspect_metadata(
@@ -214,9 +217,15 @@ def _inspect_selector(inspection: Inspection, path: str, selector: Any) -> None:
             _inspect_value(inspection, where, value)
 
 
-def _inspect_key(inspection: Inspection, path: str, key: Any) -> None:
+@lru_cache(maxsize=4096)
+def _is_key(key: Any) -> bool:
+    """There are few, that many objects have."""
     prefix, slash, name = key.rpartition("/") if isinstance(key, str) else ("", "", "")
-    if not KEY.match(name) or (slash and not SUBDOMAIN.match(prefix)):
+    return bool(KEY.match(name)) and not (slash and not SUBDOMAIN.match(prefix))
+
+
+def _inspect_key(inspection: Inspection, path: str, key: Any) -> None:
+    if not isinstance(key, str) or not _is_key(key):
         inspection.refuse(path, f"{shown(key)} is no label's key", "write it as name or example.org/name")
 
 
@@ -231,8 +240,14 @@ def inspect_mapping(inspection: Inspection, path: str, value: Any, known: tuple[
     if not isinstance(value, dict):
         inspection.refuse(path, shown(value), f"give a mapping with {', '.join(known)}")
         return False
-    inspection.unknown(path, map(str, value), known)
+    if not value.keys() <= _as_set(known):
+        inspection.unknown(path, map(str, value), known)
     return True
+
+
+@cache
+def _as_set(known: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(known)
 
 
 def inspect_items(inspection: Inspection, path: str, value: Any) -> list[tuple[str, Any]]:

@@ -7,13 +7,12 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_reading
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED, DeclarationError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, observe_datagrams
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, part
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, declared_network
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_clients, service_nftables
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_target
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import unseen
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import of_networks
@@ -63,6 +62,7 @@ class ServiceKind:
     def __init__(self) -> None:
         # A run asks twice, before and after its changes, with the same items.
         self._compiled: list[tuple[Mapping[str, Any], Declared]] = []
+        self._asked: tuple[Declared, Items, bool] | None = None
 
     def normalise(
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
@@ -101,11 +101,8 @@ class ServiceKind:
         self._compiled = [(item, self._made(item) or _declared(item)) for item in items.values()]
         declared = _merged([each for _item, each in self._compiled])
         own = frozenset(address.address for address in dump_addresses(host.netlink, host.names))
-        seen = nft_reading.observe()
-        sticky = {family: _sticky(declared, seen[0], family, own) for family in (4, 6)}
-        desired = service_nftables.render(*declared, sticky)
-        target = part(lambda key: key[1].startswith(service_nftables.PREFIX), desired, seen=seen)
-        flows = observe_datagrams(_Stray(declared.table, former, own)) if items or former else {}
+        target = service_target.target(declared, own)
+        flows = observe_datagrams(_Stray(declared.table, former, own)) if self._datagrams(declared, former) else {}
         families = {frontend.family for frontend in declared.table.frontends}
         conflicts = unseen(families, "answers from pods of this node would not come from the services that were asked")
         return Target(
@@ -114,6 +111,14 @@ class ServiceKind:
             [*target.conflicts, *conflicts],
             target.notes,
         )
+
+    def _datagrams(self, declared: Declared, former: Items) -> bool:
+        """Whether there are or were services whose flows can go astray. To read the node's flows takes milliseconds."""
+        known = self._asked
+        if known is None or known[0] is not declared or known[1] is not former:
+            is_there = any(frontend.protocol == "udp" for frontend in declared.table.frontends)
+            known = self._asked = (declared, former, is_there or any(map(_has_datagrams, former.values())))
+        return known[2]
 
     def _made(self, item: Mapping[str, Any]) -> Declared | None:
         return next((each for known, each in self._compiled if known is item), None)
@@ -158,20 +163,18 @@ def _declared(item: Mapping[str, Any]) -> Declared:
     return Declared(table, *(of_networks(item[each]) for each in ("blocks", "pods", "ranges")))
 
 
+def _has_datagrams(item: Mapping[str, Any]) -> bool:
+    """Whether a declaration has services with UDP ports, or is one that somebody has edited into something else."""
+    try:
+        ports = (port for document in item["services"] for port in document["spec"].get("ports") or ())
+        return any(str(port.get("protocol") or "TCP").lower() == "udp" for port in ports)
+    except MALFORMED:
+        return True
+
+
 def _merged(several: Sequence[Declared]) -> Declared:
     """One declaration's, or none; the module takes others back."""
     return several[0] if several else Declared(Table({}, frozenset()), {}, {}, {})
-
-
-def _sticky(
-    declared: Declared, objects: Mapping[tuple[str, str], Any], family: int, own: frozenset[bytes]
-) -> frozenset[tuple[str, str]]:
-    """Which clients the kernel remembers, without those whose backend is no longer one of theirs."""
-    known = objects.get(("map", f"{service_nftables.STICKY}{family}"))
-    if known is None:
-        return frozenset()
-    clients = service_clients.Clients(declared.table, declared.blocks.get(family, ()), own, family)
-    return frozenset((key, value) for key, value in known.elements if clients.may_stay(key, value))
 
 
 KIND = ServiceKind()

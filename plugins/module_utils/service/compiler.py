@@ -84,6 +84,7 @@ class World:
         for node, pod in pods:
             for key, value in pod.labels.items():
                 self._labelled[pod.namespace, key, value].append((node, pod))
+        self._known: dict[tuple[str, frozenset[tuple[str, str]]], list[tuple[str, Endpoint]]] = {}
 
     def candidates(self, service: Service, port: ServicePort, family: int) -> Iterator[tuple[Backend, Listed]]:
         """The backends of a port, whatever their condition."""
@@ -91,7 +92,7 @@ class World:
             number = _number(port, pod)
             if number:
                 for address in pod.addresses.get(family, ()):
-                    yield Backend(address, number), Listed((family, address), node, True, True, False, 1, ())
+                    yield Backend(address, number), Listed((family, address), node)
         for each in self._listed.get((service.namespace, service.name), ()):
             for name, protocol, number in each.ports:
                 if each.address[0] == family and (name, protocol) == (port.name, port.protocol):
@@ -101,9 +102,12 @@ class World:
         if not service.selector:
             return []
         wanted = service.selector.items()
-        # Of the labels that it asks for, the one that the fewest pods have.
-        fewest = min((self._labelled.get((service.namespace, key, value), []) for key, value in wanted), key=len)
-        return [(node, pod) for node, pod in fewest if wanted <= pod.labels.items()]
+        whose = (service.namespace, frozenset(wanted))
+        if whose not in self._known:
+            # Of the labels that it asks for, the one that the fewest pods have.
+            fewest = min((self._labelled.get((service.namespace, *label), []) for label in wanted), key=len)
+            self._known[whose] = [(node, pod) for node, pod in fewest if wanted <= pod.labels.items()]
+        return self._known[whose]
 
 
 def compile_services(services: Iterable[Service], world: World, node: str) -> Table:
@@ -112,8 +116,9 @@ def compile_services(services: Iterable[Service], world: World, node: str) -> Ta
     cluster: set[Address] = set()
     for service in services:
         cluster.update(service.cluster)
+        families = {*service.families, *(family for family, _number in service.external + service.balancers)}
         for port in service.ports:
-            for family in {*service.families, *(family for family, _number in service.external + service.balancers)}:
+            for family in families:
                 found = list(world.candidates(service, port, family))
                 frontends.update(_port(service, port, family, found, node))
     return Table(frontends, frozenset(cluster))
@@ -123,15 +128,18 @@ def _port(
     service: Service, port: ServicePort, family: int, found: Sequence[tuple[Backend, Listed]], node: str
 ) -> Iterator[tuple[Frontend, Handling]]:
     anywhere = _usable(service, found)
-    here = _usable(service, [(backend, each) for backend, each in found if each.node == node])
-    everything = Answer(FORWARD, anywhere) if anywhere else Answer(REJECT)
-    # Where there are others but none here, somebody else may answer: no reason to tell the client that nobody does.
-    local = Answer(FORWARD, here) if here else Answer(DROP if anywhere else REJECT)
+    everything = local = Answer(FORWARD, anywhere) if anywhere else Answer(REJECT)
+    if service.internal_local or service.external_local:
+        here = _usable(service, [(backend, each) for backend, each in found if each.node == node])
+        # Where there are others but none here, somebody else may answer: no reason to tell the client that nobody does.
+        local = Answer(FORWARD, here) if here else Answer(DROP if anywhere else REJECT)
     name = f"{service.namespace}/{service.name}{':' if port.name else ''}{port.name}"
     internal = local if service.internal_local else everything
     handling = Handling(name, internal, internal, STRANGERS, service.affinity)
     for address in _of(service.cluster, family):
         yield Frontend(family, address, port.protocol, port.port), handling
+    if not (port.node_port or service.external or service.balancers):
+        return
     if service.external_local:
         # From inside it is as if the connection went out, to a balancer, and in again at a node that has backends.
         handling = Handling(name, everything, local, THE_NODE, service.affinity)
@@ -152,6 +160,8 @@ def _usable(service: Service, found: Sequence[tuple[Backend, Listed]]) -> tuple[
     if not ready:
         ready = [(backend, each.weight) for backend, each in found if each.serving and each.terminating]
     weights = {backend: weight for backend, weight in ready if weight}
+    if len(weights) == 1:
+        return tuple(weights)
     shared = reduce(gcd, weights.values(), 0) or 1
     return tuple(backend for backend in sorted(weights) for _turn in range(weights[backend] // shared))
 

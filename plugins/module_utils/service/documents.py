@@ -8,10 +8,10 @@ addresses and node ports. What does not look like one here has been edited since
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import packed_ip
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges, of_networks
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ SERVICE_NAME = "kubernetes.io/service-name"
 """The label of an EndpointSlice that names its service."""
 
 PROTOCOLS = ("tcp", "udp", "sctp")
+PORTS = range(1, 65536)
 SECONDS = range(1, 86401)
 """Of affinity (MaxClientIPServiceAffinitySeconds)."""
 AFFINITY_SECONDS = 10800
@@ -68,15 +69,17 @@ class Service(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A backend out of an EndpointSlice. It stands for ``weight`` others; ``ports`` are (name, protocol, number)."""
+    """A backend, such as out of an EndpointSlice. It stands for ``weight`` others; ``ports`` are (name, protocol,
+    number).
+    """
 
     address: Address
     node: str
-    ready: bool
-    serving: bool
-    terminating: bool
-    weight: int
-    ports: tuple[tuple[str, str, int], ...]
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+    weight: int = 1
+    ports: tuple[tuple[str, str, int], ...] = ()
 
 
 def services(documents: Iterable[Mapping[str, Any]]) -> list[Service]:
@@ -158,20 +161,20 @@ def _service(document: Mapping[str, Any]) -> Service:
 
 
 def _port(port: Mapping[str, Any]) -> ServicePort:
-    number = int(port["port"])
+    number = _number(port["port"])
     target = port.get("targetPort") or number
     return ServicePort(
         str(port.get("name") or ""),
         _protocol(port),
         number,
-        target if isinstance(target, str) else int(target),
-        int(port.get("nodePort") or 0),
+        target if isinstance(target, str) else _number(target),
+        _number(port["nodePort"]) if port.get("nodePort") else 0,
     )
 
 
 def _listed(document: Mapping[str, Any]) -> Iterable[Listed]:
     ports = tuple(
-        (str(port.get("name") or ""), _protocol(port), int(port["port"])) for port in document.get("ports") or ()
+        (str(port.get("name") or ""), _protocol(port), _number(port["port"])) for port in document.get("ports") or ()
     )
     for endpoint in document.get("endpoints") or ():
         conditions = endpoint.get("conditions") or {}
@@ -189,6 +192,13 @@ def _listed(document: Mapping[str, Any]) -> Iterable[Listed]:
         )
 
 
+def _number(port: Any) -> int:
+    number = int(port)
+    if number not in PORTS:
+        raise ValueError(f"port {number}")
+    return number
+
+
 def _protocol(port: Mapping[str, Any]) -> str:
     protocol = str(port.get("protocol") or "TCP").lower()
     if protocol not in PROTOCOLS:
@@ -197,5 +207,7 @@ def _protocol(port: Mapping[str, Any]) -> str:
 
 
 def _address(text: str) -> Address:
-    address = ipaddress.ip_address(text)
-    return (address.version, int(address))
+    packed = packed_ip(text)
+    if packed is None:
+        raise ValueError(f"{text!r} is no address")
+    return (4 if len(packed) == 4 else 6, int.from_bytes(packed, "big"))

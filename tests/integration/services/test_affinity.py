@@ -91,7 +91,8 @@ def test_the_table_is_read_from_the_kernel_as_nft_tells_it(declarer: Declarer, c
     clients.attempt([to_service("one", 4)])
     with namespace.inside(netns("a")):
         assert nft_reading.observe()[0]["map", "service-sticky4"].elements > clients_before
-        line = "add element inet podnet service-frontends4 { 10.96.7.9 . icmp . 80 : drop }"
+        # With a comment an element is more than we make, and nft has to tell it.
+        line = 'add element inet podnet service-frontends4 { 10.96.7.9 . tcp . 80 comment "theirs" : drop }'
         subprocess.run(["nft", line], check=True, timeout=60)
         with open_netfilter() as nl, pytest.raises(UnknownForm):
             nft_reading.read(nl)

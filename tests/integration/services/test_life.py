@@ -10,11 +10,12 @@ import struct
 import subprocess
 from collections import Counter
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftMap
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_objects, nft_reading
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftMap, NftSet
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import REPLACE, lines
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import policy
@@ -39,6 +40,13 @@ def sctp_init(source: int, destination: int) -> bytes:
         for _bit in range(8):
             crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)  # CRC-32C, reflected
     return struct.pack("!HHI", source, destination, 0) + struct.pack("<I", crc ^ 0xFFFFFFFF) + chunk
+
+
+def keys(obj: NftSet | NftMap, elements: frozenset[Any]) -> list[str]:
+    """The keys of elements of a set or a map, as nft writes them."""
+    if isinstance(obj, NftSet):
+        return nft_objects.texts(obj, elements)
+    return [key for key, _value in nft_objects.pairs(obj, elements)]
 
 
 def test_each_backend_gets_its_share(declarer: Declarer, clients: Clients) -> None:
@@ -78,10 +86,12 @@ def test_a_change_touches_what_differs_and_a_second_run_nothing(declarer: Declar
 
     changed = declarer.declare([*many[:-1], service(20)], endpoints=endpoints(*PODS))
     assert {operation.verb for operation in changed.operations} == {REPLACE}
-    touched = {
-        element for operation in changed.operations for element in operation.before.elements ^ operation.after.elements
+    texts = {
+        text
+        for operation in changed.operations
+        for text in keys(operation.before, operation.before.elements ^ operation.after.elements)
     }
-    texts = {each if isinstance(each, str) else each[0] for each in touched}
+    assert texts
     assert all(text.startswith(("10.96.7.19", "10.96.7.20", "fd00:10:96::7:19", "fd00:10:96::7:20")) for text in texts)
     # Another number of backends takes another chain, the third protocol no more than elements.
     declarer.declare([*many[:-1], service(20)], endpoints=endpoints(*PODS[:3]))
@@ -92,6 +102,34 @@ def test_a_change_touches_what_differs_and_a_second_run_nothing(declarer: Declar
             assert {each.backend for each in outcomes} == set(PODS[:3])
     chains = [name for name in nft().split() if name.startswith("service-frontends")]
     assert len(set(chains)) < 20
+
+
+def test_what_somebody_has_done_to_the_maps_is_repaired(declarer: Declarer, clients: Clients) -> None:
+    many = [service(number) for number in range(1, 4)]
+    declarer.declare(many, endpoints=endpoints(*PODS))
+    with namespace.inside(netns("a")):
+        wanted = nft_objects.observe()
+    first = f"10.96.7.1 . tcp . {scene.PORT}"
+    edits = [
+        f"delete element inet podnet service-frontends4 {{ {first} }}",
+        f"delete element inet podnet service-backends-frontends4 {{ {first} . 0 }}; "
+        f"add element inet podnet service-backends-frontends4 {{ {first} . 0 : 10.244.1.99 . 99 }}",
+        "add element inet podnet service-frontends4 { 10.96.7.99 . icmp . 80 : drop }",
+        "add element inet podnet service-frontends6 { fd00:10:96::7:99 . udp . 80 : goto service-reject }",
+        'add element inet podnet service-frontends4 { 10.96.7.9 . tcp . 80 comment "theirs" : drop }',
+        "add element inet podnet service-hairpin4 { 192.0.2.7 . 192.0.2.8 }",
+        "delete element inet podnet service-addresses4 { 10.96.7.1 }",
+        "flush map inet podnet service-backends-frontends6",
+    ]
+    for edit in edits:
+        with namespace.inside(netns("a")):
+            subprocess.run(["nft", edit], check=True, timeout=60)
+        nft_reading.forget()  # as another run
+        repaired = declarer.declare(many, endpoints=endpoints(*PODS))
+        assert [operation.verb for operation in repaired.operations] == [REPLACE], edit
+        with namespace.inside(netns("a")):
+            assert nft_objects.observe() == nft_reading.observe() == wanted, edit
+        assert not declarer.declare(many, endpoints=endpoints(*PODS)).changed
 
 
 def test_a_running_connection_goes_on_and_new_ones_avoid_who_has_gone(declarer: Declarer, clients: Clients) -> None:

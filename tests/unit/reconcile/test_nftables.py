@@ -12,11 +12,18 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objec
     NftChain,
     NftMap,
     NftSet,
+    pairs,
     parse,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_script import in_turn
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
-from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import CREATE, RECREATE, REPLACE, Operation
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import (
+    CREATE,
+    RECREATE,
+    REPLACE,
+    Operation,
+    difference,
+)
 
 
 def read(entry: dict[str, Any]) -> NftSet:
@@ -92,8 +99,9 @@ def test_maps_are_read_by_the_types_of_their_parts() -> None:
         "elem": [[key, {"concat": ["10.0.0.1", 6]}]],
     }
     sort, value = " . ".join(types), "ipv4_addr . inet_service"
-    elements = frozenset({("10.96.0.1 . tcp . 6 . 17", "10.0.0.1 . 6")})
-    assert read_map(entry) == NftMap("m", sort, elements, value)
+    found = read_map(entry)
+    assert (found.type, found.value, found.dynamic) == (sort, value, False)
+    assert pairs(found) == [("10.96.0.1 . tcp . 6 . 17", "10.0.0.1 . 6")]
     # As nft 1.1 prints the types of such maps.
     payload = [{"payload": {"protocol": "ip", "field": "daddr"}}, {"payload": {"protocol": "tcp", "field": "dport"}}]
     numgen = {"numgen": {"mode": "random", "mod": 2, "offset": 0}}
@@ -133,6 +141,11 @@ def test_what_a_map_leads_to_is_there_before_it() -> None:
     assert "add map inet podnet values { typeof ip daddr . numgen random mod 2 : ip daddr; }" in first
     assert "add element inet podnet values { 10.96.0.1 . 0 : 10.0.0.1 }" in first
     assert "add element inet podnet leads { 10.96.0.1 : goto three }" in first
+    # Elements that there may be many of are told to the kernel without nft.
+    bare = NFTABLES.script(in_turn(made)[0], empty=True).splitlines()[2:]
+    assert [line for line in first if line not in bare] == [
+        "add element inet podnet values { 10.96.0.1 . 0 : 10.0.0.1 }"
+    ]
     assert [line.partition(" comment")[0] for line in second] == [
         "add chain inet podnet hook { type nat hook prerouting priority -100; policy accept; }",
         "add rule inet podnet hook ip daddr vmap @leads",
@@ -144,3 +157,15 @@ def test_what_a_map_leads_to_is_there_before_it() -> None:
         "add element inet podnet sticky { 10.0.0.9 : 10.0.0.1 }",
         "delete element inet podnet sticky { 10.0.0.9 }",
     ]
+
+
+def test_an_error_tells_of_thousands_of_elements_what_a_person_reads() -> None:
+    wanted = NftSet("many", "ipv4_addr", frozenset(f"10.0.{each >> 8}.{each & 255}" for each in range(20_000)), False)
+    text = difference(Operation("nftables", REPLACE, wanted._replace(elements=frozenset()), wanted), NFTABLES)
+    assert text.startswith("nftables: desired set many type ipv4_addr elements 10.0.0.0,")
+    assert text.endswith(" characters); found set many type ipv4_addr")
+    assert len(text) < 2200
+    few = wanted._replace(elements=frozenset({"10.0.0.1"}))
+    assert difference(Operation("nftables", REPLACE, None, few), NFTABLES) == (
+        "nftables: desired set many type ipv4_addr elements 10.0.0.1; found nothing"
+    )

@@ -1,0 +1,159 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A pod, its node and a pod of another node, with so many services on the way, ours or chains as kube-proxy's.
+
+    pod (10.244.1.2) -- podnet0 -- node -- uplink -- pod elsewhere (10.244.2.2)
+
+A service has an address of its own and one backend, a pod that no other service has. The last one's backend is the pod
+elsewhere; it is asked for by the pod here, so no address is hidden. By hand there are a chain per service and one per
+backend, and a rule per service that leads there from one chain, the last one's at its end: what kube-proxy writes in
+its iptables mode (syncProxyRules() in pkg/proxy/iptables/proxier.go), without its comments and probabilities.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.podnet.fabric.benchmarks import policy_ground, traffic
+from ansible_collections.podnet.fabric.benchmarks.network import Network, run
+from ansible_collections.podnet.fabric.benchmarks.policy_ground import Ground
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
+from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+HERE, ELSEWHERE = "10.244.1.2", "10.244.2.2"
+PODS, BLOCK, RANGE = "10.0.0.0/8", "10.244.1.0/24", "10.96.0.0/12"
+PLAIN = "direct"
+LEGACY, NFT = "chains-legacy", "chains-nft"
+RESTORE = {LEGACY: "iptables-legacy-restore", NFT: "iptables-nft-restore"}
+OURS: Mapping[str, Mapping[str, Any]] = {"nftables": {"backend": "nftables"}}
+"""What is measured of ours, by name: the module's parameters that choose it."""
+
+_FIRST_SERVICE = int(ipaddress.ip_address("10.96.0.1"))
+_FIRST_POD = int(ipaddress.ip_address("10.128.0.2"))
+
+
+def address(number: int) -> str:
+    """That of a service."""
+    return str(ipaddress.ip_address(_FIRST_SERVICE + number))
+
+
+def backend(number: int, count: int) -> str:
+    """That of its pod."""
+    return ELSEWHERE if number == count - 1 else str(ipaddress.ip_address(_FIRST_POD + number))
+
+
+def parameters(how: str, count: int, changed: int | None = None) -> dict[str, Any]:
+    """Of the module service.
+
+    :param changed: the service whose pods listen at another port
+    """
+    port = traffic.CONNECTIONS
+    services = [
+        {
+            "metadata": {"name": f"service{number}"},
+            "spec": {
+                "clusterIP": address(number),
+                "selector": {"app": f"app{number}"},
+                "ports": [{"port": port, "targetPort": port + (number == changed)}],
+            },
+        }
+        for number in range(count)
+    ]
+    endpoints = [
+        {
+            "name": f"pod{number}",
+            "node": "elsewhere",
+            "labels": {"app": f"app{number}"},
+            "addresses": [backend(number, count)],
+        }
+        for number in range(count)
+    ]
+    where = {"node": "here", "pods": [PODS], "blocks": [BLOCK], "ranges": [RANGE]}
+    return {**where, **OURS[how], "services": services, "slices": [], "endpoints": endpoints}
+
+
+def build(number: int, how: str, count: int) -> Ground:
+    """Make the namespaces, wire them, and put the services in the way."""
+    network = Network(f"pns{os.getpid()}-{number}", "")
+    for where in ("client", "node", "pod"):
+        run("ip", "netns", "add", network.netns(where))
+    network.inside("node", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+    network.ip(
+        "node",
+        "link set lo up",
+        "link add podnet0 type bridge",
+        "address add 10.244.1.1/24 dev podnet0",
+        "link set podnet0 up",
+        f"link add here type veth peer name eth0 netns {network.netns('client')}",
+        "link set here master podnet0 up",
+        f"link add uplink type veth peer name eth0 netns {network.netns('pod')}",
+        "address add 10.244.2.1/24 dev uplink",
+        "link set uplink up",
+    )
+    for where, own, gateway in (("client", HERE, "10.244.1.1"), ("pod", ELSEWHERE, "10.244.2.1")):
+        lines = (f"address add {own}/24 dev eth0", "link set lo up", "link set eth0 up")
+        network.ip(where, *lines, f"route add default via {gateway}")
+    if how in OURS:
+        holder = policy_ground.on_node(network.netns("node"), lambda: declare(parameters(how, count)))
+        return Ground(network, holder)
+    if how in RESTORE:
+        network.inside("node", RESTORE[how], stdin=chains(count))
+    return Ground(network, 0)
+
+
+def asked(how: str, count: int) -> str:
+    """What the client connects to."""
+    return ELSEWHERE if how == PLAIN else address(count - 1)
+
+
+def declare(params: dict[str, Any]) -> None:
+    """As the module does, with declarations of its own."""
+    with Host() as host:
+        item = KIND.normalise("podnet", params, None, host)
+        reconcile(KIND, {"podnet": item}, host, Declarations(policy_ground.folder()))
+
+
+def chains(count: int) -> str:
+    """All services, for iptables-restore."""
+    lines = ["*nat", ":KUBE-SERVICES - [0:0]", ":KUBE-MARK-MASQ - [0:0]", ":KUBE-POSTROUTING - [0:0]"]
+    rules = [
+        "-A PREROUTING -j KUBE-SERVICES",
+        "-A OUTPUT -j KUBE-SERVICES",
+        "-A POSTROUTING -j KUBE-POSTROUTING",
+        "-A KUBE-MARK-MASQ -j MARK --or-mark 0x4000",
+        "-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN",
+        "-A KUBE-POSTROUTING -j MASQUERADE --random-fully",
+    ]
+    ports = f"-p tcp -m tcp --dport {traffic.CONNECTIONS}"
+    for number in range(count):
+        lines += _declared(number)
+        rules.append(f"-A KUBE-SERVICES -d {address(number)}/32 {ports} -j KUBE-SVC-{number}")
+        rules += service_rules(number, count, traffic.CONNECTIONS)
+    return "\n".join([*lines, *rules, "COMMIT", ""])
+
+
+def one_changed(number: int, count: int) -> str:
+    """The pods of one service listen at another port: its own chains anew, for iptables-restore --noflush."""
+    rules = service_rules(number, count, traffic.CONNECTIONS + 1)
+    return "\n".join(["*nat", *_declared(number), *rules, "COMMIT", ""])
+
+
+def service_rules(number: int, count: int, port: int) -> Iterator[str]:
+    """What stands in the chains of a service and of its backend."""
+    pod = backend(number, count)
+    ports = f"-p tcp -m tcp --dport {traffic.CONNECTIONS}"
+    yield f"-A KUBE-SVC-{number} ! -s {PODS} -d {address(number)}/32 {ports} -j KUBE-MARK-MASQ"
+    yield f"-A KUBE-SVC-{number} -j KUBE-SEP-{number}"
+    yield f"-A KUBE-SEP-{number} -s {pod}/32 -j KUBE-MARK-MASQ"
+    yield f"-A KUBE-SEP-{number} -p tcp -m tcp -j DNAT --to-destination {pod}:{port}"
+
+
+def _declared(number: int) -> list[str]:
+    return [f":KUBE-SVC-{number} - [0:0]", f":KUBE-SEP-{number} - [0:0]"]

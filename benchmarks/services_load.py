@@ -1,0 +1,136 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long the module takes for services: everything loaded, nothing to do, one service changed.
+
+All that the module does is timed from its parameters on to its answer, with observing before and verifying after: from
+nothing, and where one service stands already. Of one service changed two things are told: all that the module does with
+the documents of the whole cluster, which it inspects, compiles and declares anew, and of that the packet filter's part,
+from what they come to on: observing what stands, telling the difference, changing it, and verifying. That part is what
+the bound is for, as with policies (policy_load.py), from the first look at the node to the last.
+
+Chains by hand are written by the text of iptables-restore, all of it and what one service's change takes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.podnet.fabric.benchmarks import policy_ground, services_ground, traffic
+from ansible_collections.podnet.fabric.benchmarks.dataplane import interval
+from ansible_collections.podnet.fabric.benchmarks.network import run
+from ansible_collections.podnet.fabric.benchmarks.policy_load import Times, apart, as_a_new_process
+from ansible_collections.podnet.fabric.benchmarks.services_ground import OURS, RESTORE
+from ansible_collections.podnet.fabric.plugins.module_utils import reconcile as reconciling
+from ansible_collections.podnet.fabric.plugins.module_utils import resource_module
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_reading
+from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# Seconds, of the issue, with 10,000 services.
+ASKED = 10_000
+FULL = {"nftables": 1.0, "ebpf": 0.25}
+ONE_CHANGED = {"nftables": 0.030, "ebpf": 0.005}
+LOADED, CHANGED = "all loaded", "one service changed, packet filter"
+
+
+def report(ways: Sequence[str], count: int, times: int) -> bool:
+    """Prints the times of each way, and whether the bounds hold."""
+    holds = True
+    for how in ways:
+        work = loads if how in OURS else by_hand if how in RESTORE else None
+        if work is None:
+            continue
+        runs = [apart(lambda how=how, work=work: work(how, count)) for _time in range(times)]  # type: ignore[misc]
+        print(f"\n{how} with {count:,} services, medians of {times} runs, ms [95 %]")
+        bounds = {}
+        if how in FULL and count == ASKED:
+            bounds = {LOADED: FULL[how], CHANGED: ONE_CHANGED[how]}
+        for name in runs[0]:
+            median, low, high = interval([each[name] for each in runs])
+            verdict = ""
+            if name in bounds:
+                good = median <= bounds[name]
+                holds &= good
+                verdict = f", at most {bounds[name] * 1e3:g}: {'holds' if good else 'DOES NOT HOLD'}"
+            print(f"  {name:<34}{median * 1e3:>9.1f} [{low * 1e3:.1f} {high * 1e3:.1f}]{verdict}")
+    return holds
+
+
+def loads(how: str, count: int) -> Times:
+    """Ours, on a node with a bridge and a pod."""
+    run("ip", "link", "add", "podnet0", "type", "bridge")
+    run("ip", "link", "add", "pod", "type", "veth", "peer", "name", "eth0")
+    run("ip", "link", "set", "pod", "master", "podnet0")
+    traffic.before_others(max(os.sched_getaffinity(0)))
+    folder = policy_ground.folder()
+    few, many = services_ground.parameters(how, 1), services_ground.parameters(how, count)
+    changed = [services_ground.parameters(how, count, number) for number in (count // 2, count // 3)]
+    found: Times = {"from nothing": _timed(lambda: _run(many, folder))}
+    _run(None, folder)
+    _run(few, folder)
+    found[LOADED] = _timed(lambda: _run(many, folder))
+    found["nothing to do"] = _timed(lambda: _run(many, folder))
+    found["one service changed, all"] = _timed(lambda: _run(changed[0], folder))
+    found.update(_packet_filter(changed[1], Declarations(folder)))
+    return found
+
+
+def by_hand(how: str, count: int) -> Times:
+    """Chains as kube-proxy's."""
+    everything, one = services_ground.chains(count), services_ground.one_changed(count // 2, count)
+    traffic.before_others(max(os.sched_getaffinity(0)))
+    return {
+        "from nothing": _timed(lambda: run(RESTORE[how], stdin=everything)),
+        "one service changed, all": _timed(lambda: run(RESTORE[how], "--noflush", stdin=one)),
+    }
+
+
+def _timed(call: Callable[[], object]) -> float:
+    as_a_new_process()
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def _run(params: dict[str, Any] | None, folder: Any) -> None:
+    """As resource_module.run() does it, without Ansible."""
+    kind, declarations = type(KIND)(), Declarations(folder)
+    with Host() as host:
+        former = declarations.read(kind.name).get("podnet")
+        items = {} if params is None else {"podnet": kind.normalise("podnet", params, former, host)}
+        result = reconciling.reconcile(kind, items, host, declarations)
+        resource_module.report(kind, result, diff=False)
+    if params is None and not result.operations:
+        raise SystemExit("nothing was there to be removed")
+
+
+def _packet_filter(params: dict[str, Any], declarations: Declarations) -> Times:
+    """From what services come to on until the packet filter has that and says so; of that what comes before."""
+    kind = type(KIND)()
+    with Host() as host:
+        former = declarations.read(kind.name)
+        items = {"podnet": kind.normalise("podnet", params, former["podnet"], host)}
+        # A run looks twice, and compiles once: that has been by now.
+        kind.target(items, former, host)
+        nft_reading.forget()
+        begin = time.perf_counter()
+        target = kind.target(items, former, host)
+        observed = time.perf_counter()
+        operations = reconciling.diff(kind.facilities, target)
+        reconciling.apply(kind.facilities, operations, host)
+        host.forget()
+        left = reconciling.diff(kind.facilities, kind.target(items, former, host))
+        end = time.perf_counter()
+    if not operations or left:
+        raise SystemExit(f"one service changed made {len(operations)} operations and left {len(left)}")
+    return {
+        CHANGED: end - begin,
+        "of that observing all": observed - begin,
+        "of that the change, verified": end - observed,
+    }
