@@ -34,8 +34,8 @@ lab-down: ready ## Remove the lab and everything in it
 	@.ci/step "removing the lab" $(PLAYBOOK) playbooks/lab.yml -e lab_state=absent
 
 .PHONY: test
-test: ready ## Everything: lint, types, unit, kernel, site, molecule, vm, sanity
-	@.ci/test lint unit kernel site molecule test-vm sanity
+test: ready ## Everything: lint and sanity, unit, kernel, site, molecule, vm
+	@.ci/test lint,sanity unit kernel site molecule test-vm
 
 .PHONY: check
 check: ready ## The fast part of it: lint, types, unit

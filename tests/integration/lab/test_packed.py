@@ -71,7 +71,7 @@ def test_what_one_run_packs_the_next_one_takes(tmp_path: Path) -> None:
     command = ["ansible-playbook", "-vvv", "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}"]
     environment = {**os.environ, "ANSIBLE_DEBUG": "true"}
     printed = []
-    for _ in range(2):
+    for _run in range(2):
         done = subprocess.run(
             [*command, str(playbook)], env=environment, capture_output=True, text=True, check=False, timeout=120
         )
