@@ -5,16 +5,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, observe_datagrams
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, part
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, declared_network
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_clients, service_nftables
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_backends
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import unseen
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import chosen
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_backends import Declared
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import of_networks
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
@@ -36,19 +36,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import Entry
-    from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
-
-DEFAULT = "nftables"
-
-
-class Declared(NamedTuple):
-    """What an item comes to on this node."""
-
-    table: Table
-    blocks: Mapping[int, Ranges]
-    pods: Mapping[int, Ranges]
-    ranges: Mapping[int, Ranges]
 
 
 class ServiceKind:
@@ -58,7 +46,7 @@ class ServiceKind:
     # Pods find them when they are attached.
     rank = 62
     # Flows that lead where nobody is any more are forgotten after new ones lead elsewhere.
-    facilities: Sequence[Facility] = (NFTABLES, FLOWS)
+    facilities: Sequence[Facility] = (*service_backends.FACILITIES, FLOWS)
 
     def __init__(self) -> None:
         # A run asks twice, before and after its changes, with the same items.
@@ -87,7 +75,7 @@ class ServiceKind:
         inspection.conclude()
         return {
             "node": params["node"],
-            "backend": params.get("backend") or DEFAULT,
+            "backend": chosen(params, former),
             **{each: sorted(texts) for each, texts in prefixes.items()},
             "services": services,
             "slices": slices,
@@ -101,10 +89,8 @@ class ServiceKind:
         self._compiled = [(item, self._made(item) or _declared(item)) for item in items.values()]
         declared = _merged([each for _item, each in self._compiled])
         own = frozenset(address.address for address in dump_addresses(host.netlink, host.names))
-        seen = nft_reading.observe()
-        sticky = {family: _sticky(declared, seen[0], family, own) for family in (4, 6)}
-        desired = service_nftables.render(*declared, sticky)
-        target = part(lambda key: key[1].startswith(service_nftables.PREFIX), desired, seen=seen)
+        wanted = {item["backend"]: each for item, each in self._compiled}
+        target = service_backends.target(wanted, [item["backend"] for item in former.values()], own)
         flows = observe_datagrams(_Stray(declared.table, former, own)) if items or former else {}
         families = {frontend.family for frontend in declared.table.frontends}
         conflicts = unseen(families, "answers from pods of this node would not come from the services that were asked")
@@ -161,17 +147,6 @@ def _declared(item: Mapping[str, Any]) -> Declared:
 def _merged(several: Sequence[Declared]) -> Declared:
     """One declaration's, or none; the module takes others back."""
     return several[0] if several else Declared(Table({}, frozenset()), {}, {}, {})
-
-
-def _sticky(
-    declared: Declared, objects: Mapping[tuple[str, str], Any], family: int, own: frozenset[bytes]
-) -> frozenset[tuple[str, str]]:
-    """Which clients the kernel remembers, without those whose backend is no longer one of theirs."""
-    known = objects.get(("map", f"{service_nftables.STICKY}{family}"))
-    if known is None:
-        return frozenset()
-    clients = service_clients.Clients(declared.table, declared.blocks.get(family, ()), own, family)
-    return frozenset((key, value) for key, value in known.elements if clients.may_stay(key, value))
 
 
 KIND = ServiceKind()
