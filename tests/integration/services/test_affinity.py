@@ -30,7 +30,11 @@ def clients_remembered(backend: str) -> str:
     return "".join(shown[shown.index(f"map service-sticky{family} ") :].split("\n\t}")[0] for family in ADDRESSES)
 
 
-@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+@pytest.mark.parametrize(
+    ("declarer", "protocol"),
+    [("nftables", "tcp"), ("nftables", "udp"), ("iptables-nft", "udp"), ("iptables-legacy", "tcp")],
+    indirect=["declarer"],
+)
 def test_clients_come_back_to_their_backend_until_it_goes_or_time_has_passed(
     declarer: Declarer, clients: Clients, protocol: str
 ) -> None:

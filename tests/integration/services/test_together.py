@@ -27,9 +27,7 @@ TOGETHER = [
     ("iptables-nft", "nftables"),
     ("iptables-nft", "iptables-nft"),
     ("iptables-legacy", "iptables-nft"),
-    ("iptables-legacy", "iptables-legacy"),
     ("iptables-legacy", "ebpf"),
-    ("nftables", "ebpf"),
 ]
 
 
