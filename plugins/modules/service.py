@@ -30,8 +30,8 @@ description:
     and a change is one transaction that touches what differs only. No mark is set on packets.
   - With O(backend=iptables) it lives in chains C(PODNET-SERVICE-*) of the tables C(nat) and C(filter), in either
     flavour, and in IP sets C(podnet-service-*). What a connection costs grows with the logarithm of the number of
-    services, and of that of backends. A packet whose source is to be hidden bears the mark 0x1000 on its way through
-    the node.
+    services, and of that of backends; with C(sessionAffinity) a set is looked into for each backend. A packet whose
+    source is to be hidden bears the mark 0x1000 on its way through the node.
   - Headless services and those of C(type=ExternalName) are taken and come to nothing.
 extends_documentation_fragment:
   - podnet.fabric.attributes

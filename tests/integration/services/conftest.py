@@ -35,7 +35,8 @@ class Declarer:
     def __init__(self, folder: Path, backend: str, node: NodeThread) -> None:
         self.backend = backend
         self._node = node
-        self._declarations = Declarations(folder / "node.d")
+        self._folder = folder / "node.d"
+        self._declarations = Declarations(self._folder)
 
     def declare(
         self, services: Sequence[Any], slices: Sequence[Any] = (), *, check: bool = False, **more: Any
@@ -60,6 +61,10 @@ class Declarer:
                 return reconcile(KIND, items, host, self._declarations, check)
 
         return self._node.run(call)
+
+    def lose(self) -> None:
+        """Remove what tells of the services, as somebody might."""
+        (self._folder / f"{KIND.name}.json").unlink()
 
     def also(self, kind: Kind, given: dict[str, Any] | None) -> Result:
         """Declare one of another kind, or take it back."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import IPTABLES
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import IptablesChain
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
-from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import REPLACE, lines
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, REPLACE, lines
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
 from tests.conformance import service_cases as scene
 from tests.integration.services.clients import Attempt, Clients
@@ -141,6 +141,16 @@ def test_datagrams_of_a_flow_leave_a_backend_that_goes_and_find_one_that_comes(
     finally:
         for connection in opened:
             connection.close()
+
+
+def test_what_nobody_tells_of_any_more_goes(declarer: Declarer) -> None:
+    declarer.declare([service(sessionAffinity="ClientIP")], endpoints=endpoints("one", "far"))
+    assert left() != []
+    declarer.lose()
+    gone = declarer.declare([])
+    assert gone.changed
+    assert {operation.verb for operation in gone.operations} == {DELETE}
+    assert left() == []
 
 
 EMPTIED = {
