@@ -71,9 +71,7 @@ class IptablesFacility:
                 follows = any(isinstance(each.after, IptablesJump) and _follows(each.after) for each in batch)
                 run(argv, stdin=self.script(batch, ahead(flavour, family) if follows else {}))
             except ToolError as error:
-                failures.append(
-                    f"{self.name}: {error.argv[0]} refused the transaction, nothing of it holds: {error.stderr}"
-                )
+                failures.append(f"{self.name}: {error.argv[0]} refused, nothing of that table holds: {error.stderr}")
             except PodnetError as error:
                 failures.append(f"{self.name}: {error}")
         if failures:

@@ -118,6 +118,10 @@ class _Services(Drawing):
     def services(
         self, frontends: Mapping[Frontend, Handling], cluster: Iterable[int], networks: Mapping[str, Ranges]
     ) -> None:
+        """All of it.
+
+        :param networks: prefixes by the letter of their set
+        """
         for name, ranges in networks.items():
             self.set(name, PREFIXES, self.prefixes(ranges))
         self.set("a", ADDRESSES, map(self.text, cluster))

@@ -68,6 +68,7 @@ class Drawing:
         return f"{CHAINS}{name}"
 
     def chain(self, table: str, name: str, rules: Iterable[str], *built_in: str) -> None:
+        """A chain of a table, and jumps to it from chains that are built in there."""
         digests = tuple(map(IPTABLES.rule, rules))
         chain = IptablesChain(self.flavour, self.family, f"{CHAINS}{name}", digests, table)
         self.found.rules[key(chain)] = chain
@@ -76,14 +77,17 @@ class Drawing:
             self.found.rules[key(jump)] = jump
 
     def set(self, name: str, sort: str, elements: Iterable[str], flags: str = "", timeout: int = 0) -> str:
+        """A set, and what matches the packets that are in it by these of their ends."""
         found = IpSet(self.name(name), sort, SET_FAMILIES[self.family], frozenset(elements), timeout)
         self.found.sets[found.name] = found
         return self.matches(name, flags)
 
     def matches(self, name: str, flags: str) -> str:
+        """The match of a rule, with the space after it."""
         return f"-m set --match-set {self.name(name)} {flags} "
 
     def name(self, name: str) -> str:
+        """A set's name: its letter, the family and what follows."""
         return f"{SETS}{name[0]}{self.family}{name[1:]}"
 
     def prefixes(self, ranges: Ranges) -> list[str]:
@@ -99,9 +103,11 @@ class Drawing:
         return [f"{host},{frontend.protocol}:{frontend.port}" for host in hosts]
 
     def text(self, address: int) -> str:
+        """An address as the tools print it."""
         return IP_TEXTS[address.to_bytes(BITS[self.family] // 8, "big")]
 
     def place(self, backend: Backend) -> str:
+        """A backend as the target DNAT takes it."""
         text = self.text(backend.address)
         return f"{text}:{backend.port}" if self.family == 4 else f"[{text}]:{backend.port}"
 
