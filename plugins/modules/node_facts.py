@@ -100,6 +100,12 @@ options:
     type: str
     choices: [nftables, iptables, ebpf, none]
     default: nftables
+  service_backend:
+    description: What sends connections to services on; V(none) where there are none.
+    type: str
+    choices: [nftables, iptables, none]
+    default: none
+    version_added: "0.2.0"
   cni_bin_dir:
     description:
       - Folder of the CNI plugins, or V(auto) for the first of C(/opt/cni/bin) and C(/usr/lib/cni) that has them.
@@ -267,6 +273,7 @@ ARGUMENT_SPEC = {
     "nexthop_objects": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     "forward_accept": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     "policy_backend": {"type": "str", "choices": ["nftables", "iptables", "ebpf", "none"], "default": "nftables"},
+    "service_backend": {"type": "str", "choices": ["nftables", "iptables", "none"], "default": "none"},
     "cni_bin_dir": {"type": "str", "default": "auto"},
     "cni_conf_dir": {"type": "path", "default": "/etc/cni/net.d"},
     "cni_network": {"type": "str", "default": "podnet"},

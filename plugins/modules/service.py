@@ -25,15 +25,21 @@ description:
     that are not in O(pods).
   - A connection that stands goes on as long as its backend does, whatever changes. UDP flows to a backend that has gone
     are forgotten, so that the next datagram goes to another one.
-  - It lives in the nftables table C(inet podnet), which is ours, in chains, sets and maps C(service-*). Services and
-    backends are elements of maps, so that a connection costs the same at any number of them, and a change is one
-    transaction that touches what differs only. No mark is set on packets. What it has left there it notes down in
-    C(/run/podnet/nft-seen.json); the next run reads all elements again only when anybody has had a transaction since.
+  - With O(backend=nftables) it lives in the nftables table C(inet podnet), which is ours, in chains, sets and maps
+    C(service-*). Services and backends are elements of maps, so that a connection costs the same at any number of them,
+    and a change is one transaction that touches what differs only. No mark is set on packets. What
+    it has left there it notes down in C(/run/podnet/nft-seen.json); the next run reads all elements again only when
+    anybody has had a transaction since.
+  - With O(backend=iptables) it lives in chains C(PODNET-SERVICE-*) of the tables C(nat) and C(filter), in either
+    flavour, and in IP sets C(podnet-service-*). What a connection costs grows with the logarithm of the number of
+    services, and of that of backends; with C(sessionAffinity) a set is looked into for each backend. A packet whose
+    source is to be hidden bears the mark 0x1000 on its way through the node.
   - Headless services and those of C(type=ExternalName) are taken and come to nothing.
 extends_documentation_fragment:
   - podnet.fabric.attributes
 requirements:
   - nftables 1.0.6 or newer, Linux 5.6 or newer
+  - iptables 1.8 and ipset for O(backend=iptables)
 options:
   name:
     description: A name for this declaration. There is one on a node; declaring another one takes it back.
@@ -84,10 +90,20 @@ options:
     type: list
     elements: str
   backend:
-    description: What sends the connections on.
+    description: >-
+      What sends the connections on; they mean the same with each. A change of it is one without a gap, for connections
+      that stand and for new ones.
     type: str
-    choices: [nftables]
+    choices: [nftables, iptables]
     default: nftables
+  iptables_flavour:
+    description:
+      - The flavour of iptables, with O(backend=iptables).
+      - V(auto) takes the one that holds rules, in any table, other than ours; where both do or neither does, the one
+        that was taken before, or else that of the program C(iptables).
+    type: str
+    choices: [auto, nft, legacy]
+    default: auto
   state:
     description: V(present) declares and applies, V(absent) takes back what was declared.
     type: str
@@ -142,7 +158,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 before:
-  description: What was in the charge of this module on the node, facility (C(nftables), C(flows)) to a list of objects.
+  description: >-
+    What was in the charge of this module on the node, facility (C(nftables), C(ipsets), C(iptables), C(flows)) to a
+    list of objects.
   returned: success
   type: dict
   sample:
@@ -185,7 +203,8 @@ def main() -> None:
             "slices": {"type": "raw", "default": []},
             "endpoints": {"type": "raw", "default": []},
             "asked": {"type": "list", "elements": "str"},
-            "backend": {"type": "str", "choices": ["nftables"], "default": "nftables"},
+            "backend": {"type": "str", "choices": ["nftables", "iptables"], "default": "nftables"},
+            "iptables_flavour": {"type": "str", "choices": ["auto", "nft", "legacy"], "default": "auto"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,

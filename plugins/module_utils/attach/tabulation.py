@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.table import stamp
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import nftables
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.backends import DEFAULT
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import DEFAULT
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import documents
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import SEPARATE, numbered
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import INGRESS

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import AHEAD
+
 if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.evidence.traces import Traces
 
@@ -67,11 +69,13 @@ def _iptables(traces: Traces) -> list[str]:
     nat = [chain for chain in traces.chains if chain.table == "nat" and chain.family in ("ip", "ip6")]
     entries = sorted((chain.flavour, chain.family) for chain in nat if chain.name == "KUBE-SERVICES")
     per_service = sum(chain.name.startswith(("KUBE-SVC-", "KUBE-EXT-")) for chain in nat)
+    ours = sorted((chain.flavour, chain.family) for chain in nat if chain.name == f"{AHEAD}LOOKUP")
+    found = [f"chains {AHEAD}* of podnet.fabric in {family} nat (iptables-{flavour})" for flavour, family in ours]
     by_ipvs = bool(_ipvs(traces)) and not per_service
     if not entries or by_ipvs:
-        return []
+        return found
     texts = [f"chain KUBE-SERVICES in {family} nat (iptables-{flavour})" for flavour, family in entries]
-    return [*texts, f"{per_service} chains of services (KUBE-SVC-)"] if per_service else texts
+    return [*texts, *([f"{per_service} chains of services (KUBE-SVC-)"] if per_service else []), *found]
 
 
 def _ebpf(traces: Traces) -> list[str]:

@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Operation, Reference
 
 ADDRESSES, PREFIXES = "hash:ip", "hash:net"
+ADDRESS_PORTS, PREFIX_PORTS = "hash:ip,port", "hash:net,port"
+ADDRESS_PORT_PREFIXES, ADDRESS_PORT_ADDRESSES = "hash:ip,port,net", "hash:ip,port,ip"
 NAME_BYTES = 31
 """The longest name of a set: IPSET_MAXNAMELEN of linux/netfilter/ipset/ip_set.h is 32 with the zero at its end."""
 DEFAULT_MAXELEM = 65536  # ipset(8)
+MAXELEM = 1 << 22
+"""How far a set may grow that is changed in place; the kernel takes memory for what is in there only."""
 MIN_HASHSIZE, MAX_HASHSIZE = 64, 65536
 PATIENCE = 5.0
 """Seconds that a set may stay in use after its last rule is gone: nf_tables frees rules after the transaction."""
@@ -37,12 +41,17 @@ _PROMPT = re.compile(r"(?:ipset> )*")
 
 
 class IpSet(NamedTuple):
-    """``type`` is hash:ip, with plain addresses, or hash:net, with prefixes of at least one bit in CIDR notation."""
+    """``type`` is hash:ip, with plain addresses, or hash:net, with prefixes of at least one bit in CIDR notation.
+
+    Those of several parts have them as `ipset save` prints them. With a ``timeout``, in seconds, packets fill it, and
+    it is known by that alone.
+    """
 
     name: str
     type: str
     family: str
     elements: frozenset[str]
+    timeout: int = 0
 
 
 def any_left(prefix: str) -> bool:
@@ -75,7 +84,7 @@ def observe(prefix: str) -> dict[str, IpSet]:
 @taking_apart("ipset save")
 def parse(saved: str) -> dict[str, IpSet]:
     """Sets out of what `ipset save` prints."""
-    sorts: dict[str, tuple[str, str]] = {}
+    sorts: dict[str, tuple[str, str, int]] = {}
     elements: dict[str, list[str]] = {}
     for line in saved.splitlines():
         match = _LINE.match(line)
@@ -87,12 +96,17 @@ def parse(saved: str) -> dict[str, IpSet]:
         if verb == "create":
             options = rest.split()
             family = options[options.index("family") + 1] if "family" in options else "inet"
-            sorts[name], elements[name] = (word, family), []
-        else:
+            timeout = int(options[options.index("timeout") + 1]) if "timeout" in options else 0
+            sorts[name], elements[name] = (word, family, timeout), []
+        elif not sorts[name][2]:
             elements[name].append(word)
     return {
-        name: IpSet(name, sort, family, frozenset(map(_prefix, elements[name]) if sort == PREFIXES else elements[name]))
-        for name, (sort, family) in sorts.items()
+        name: IpSet(
+            *(name, sort, family),
+            frozenset(map(_prefix, elements[name]) if sort == PREFIXES else elements[name]),
+            timeout,
+        )
+        for name, (sort, family, timeout) in sorts.items()
     }
 
 
@@ -111,13 +125,14 @@ class IpsetFacility:
         return ()
 
     def immutable(self, before: IpSet, after: IpSet) -> bool:
-        return (before.type, before.family) != (after.type, after.family)
+        return (before.type, before.family, before.timeout) != (after.type, after.family, after.timeout)
 
     def describe(self, obj: IpSet) -> dict[str, Any]:
         return {
             "set": f"set {obj.name}",
             "type": obj.type,
             "family": obj.family,
+            "timeout": obj.timeout or None,
             "elements": ",".join(sorted(obj.elements)),
         }
 
@@ -161,7 +176,8 @@ def changes(operation: Operation) -> list[str]:
         ]
     room = 1 << max(len(wanted.elements) - 1, 1).bit_length()
     size = min(max(room // 2, MIN_HASHSIZE), MAX_HASHSIZE)
-    options = f"family {wanted.family} hashsize {size} maxelem {max(room, DEFAULT_MAXELEM)}"
+    limit = f"{DEFAULT_MAXELEM} timeout {wanted.timeout}" if wanted.timeout else max(room, MAXELEM)
+    options = f"family {wanted.family} hashsize {size} maxelem {limit}"
     return [
         f"create {wanted.name} {wanted.type} {options}",
         *(f"add {wanted.name} {element}" for element in sorted(wanted.elements)),

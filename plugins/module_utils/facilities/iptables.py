@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Chains of ours and jumps to them in the table ``filter`` of iptables, changed by one transaction for each family."""
+"""Chains of ours and jumps to them in tables of iptables, changed by one transaction for each table and family."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import (
+    NAT,
     TABLE,
     IptablesChain,
     IptablesJump,
+    ahead,
     jump_digest,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import (
+    AHEAD,
     LOCK_SECONDS,
     PROGRAMS,
     tool,
@@ -22,7 +25,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Operation, Reference
@@ -65,37 +68,59 @@ class IptablesFacility:
         for (flavour, family), batch in batches.items():
             try:
                 argv = [tool(flavour, family, "restore"), "--noflush", "-w", LOCK_SECONDS]
-                run(argv, stdin=self.script(batch))
+                follows = any(isinstance(each.after, IptablesJump) and _follows(each.after) for each in batch)
+                run(argv, stdin=self.script(batch, ahead(flavour, family) if follows else {}))
             except ToolError as error:
-                failures.append(
-                    f"{self.name}: {error.argv[0]} refused the transaction, nothing of it holds: {error.stderr}"
-                )
+                failures.append(f"{self.name}: {error.argv[0]} refused, nothing of that table holds: {error.stderr}")
             except PodnetError as error:
                 failures.append(f"{self.name}: {error}")
         if failures:
             raise ApplyError(failures)
 
-    def script(self, operations: Sequence[Operation]) -> str:
-        """One transaction of one family, so no packet meets a half of it.
+    def script(self, operations: Sequence[Operation], leading: Mapping[str, int] | None = None) -> str:
+        """The transactions of one family, one for each table, so no packet meets a half of a table's.
 
-        Naming a chain makes or empties it. Chains are named before rules lead to them, and go when none does any more.
+        What sends packets on comes before what rejects those that nobody sends on.
+
+        :param leading: how many jumps of ours the built-in chains begin with that others of ours follow
         """
-        chains = [each for each in operations if isinstance(each.after or each.before, IptablesChain)]
-        jumps = [each for each in operations if isinstance(each.after or each.before, IptablesJump)]
-        words = [f"*{TABLE}", *(f":{(each.after or each.before).name} - [0:0]" for each in chains)]
+        return "".join(
+            line + "\n"
+            for table in (NAT, TABLE)
+            for line in self._script(table, [each for each in operations if _of(each).table == table], leading or {})
+        )
+
+    def _script(self, table: str, operations: Sequence[Operation], leading: Mapping[str, int]) -> Iterator[str]:
+        """Naming a chain makes or empties it. Chains are named before rules lead to them, and go when none does."""
+        if not operations:
+            return
+        chains = [each for each in operations if isinstance(_of(each), IptablesChain)]
+        jumps = [each for each in operations if isinstance(_of(each), IptablesJump)]
+        yield f"*{table}"
+        yield from (f":{_of(each).name} - [0:0]" for each in chains)
         for each in chains:
-            words += self._rules(each.after) if each.after else []
+            yield from self._rules(each.after) if each.after else ()
         for each in jumps:
             before, after = each.before, each.after
             if before:
-                words += [f"-D {before.chain} {_leading(before.target)}"] * before.copies
+                yield from [f"-D {before.chain} {_leading(before.target)}"] * before.copies
             if after:
-                words.append(f"-I {after.chain} 1 {_leading(after.target)}")
-        words += [f"-X {each.before.name}" for each in chains if not each.after]
-        return "\n".join([*words, "COMMIT"]) + "\n"
+                place = 1 + leading.get(after.chain, 0) if _follows(after) else 1
+                yield f"-I {after.chain} {place} {_leading(after.target)}"
+        yield from (f"-X {each.before.name}" for each in chains if not each.after)
+        yield "COMMIT"
 
     def _rules(self, chain: IptablesChain) -> list[str]:
         return [f"-A {chain.name} -m comment --comment {rule} {self._texts[rule]}" for rule in chain.rules]
+
+
+def _of(operation: Operation) -> Any:
+    return operation.after or operation.before
+
+
+def _follows(jump: IptablesJump) -> bool:
+    """Whether it comes after others of ours."""
+    return not jump.target.startswith(AHEAD)
 
 
 def _leading(target: str) -> str:

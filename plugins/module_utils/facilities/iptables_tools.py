@@ -18,6 +18,8 @@ FLAVOURS = (NFT, LEGACY)
 PROGRAMS = {4: "iptables", 6: "ip6tables"}
 OURS = "PODNET-"
 """How the names of our chains begin."""
+AHEAD = f"{OURS}SERVICE-"
+"""Built-in chains lead to these before others of ours, which would drop what is to be rejected."""
 
 LOCK_SECONDS = "10"
 """How long to wait for another program that holds the lock of the legacy flavour (/run/xtables.lock)."""

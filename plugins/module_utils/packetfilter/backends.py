@@ -32,6 +32,9 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, NFTABLES_BRIDGE, part
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf as ebpf_renderer
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import iptables, nftables, nftables_senders
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import DEFAULT
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables_words import Rendering
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.several import left_iptables, merged
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Compiled, Endpoint
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility, State, Target
 
@@ -81,7 +84,6 @@ class Backend(NamedTuple):
     left: Callable[[], bool]
 
 
-DEFAULT = "nftables"
 EBPF_NAME = "ebpf"
 FACILITIES: tuple[Facility, ...] = (NFTABLES, NFTABLES_BRIDGE, IPSETS, IPTABLES, EBPF)
 
@@ -89,7 +91,7 @@ FACILITIES: tuple[Facility, ...] = (NFTABLES, NFTABLES_BRIDGE, IPSETS, IPTABLES,
 def _nftables(wanted: Enforced | None, _host: Host) -> Target:
     desired = wanted.rendered(nftables.render, wanted.log) if wanted else {}
     origin = nftables_senders.render(wanted.senders) if wanted else {}
-    return _merged(
+    return merged(
         [
             part(lambda key: key[1].startswith(nftables.PREFIX), desired),
             part(lambda key: key[1].startswith(nftables_senders.PREFIX), origin, NFTABLES_BRIDGE),
@@ -103,7 +105,7 @@ def ports(bridge: str, host: Host) -> list[str]:
 
 
 def _iptables(flavour: str, wanted: Enforced | None, _host: Host) -> Target:
-    desired = iptables.Rendering({}, {})
+    desired = Rendering({}, {})
     if wanted:
         desired = iptables.render(flavour, wanted.compiled, wanted.guarded, wanted.senders, wanted.log)
     current: State = {
@@ -137,24 +139,12 @@ def _left_nftables() -> bool:
         return False
 
 
-def _left_iptables(flavour: str) -> bool:
-    """No rule of ours is there without a set of ours: sets are made before the rules, and go after them.
-
-    Sets alone are left, too. A flavour that the node cannot read holds nothing.
-    """
-    if not ipsets.any_left(iptables.SETS):
-        return False
-    try:
-        iptables_objects.observe(flavour, iptables.CHAINS)
-    except PodnetError:
-        return False
-    return True
-
-
 BACKENDS: Mapping[str, Backend] = {
     DEFAULT: Backend(_nftables, _left_nftables),
     **{
-        f"iptables-{flavour}": Backend(partial(_iptables, flavour), partial(_left_iptables, flavour))
+        f"iptables-{flavour}": Backend(
+            partial(_iptables, flavour), partial(left_iptables, flavour, iptables.SETS, iptables.CHAINS)
+        )
         for flavour in FLAVOURS
     },
     EBPF_NAME: Backend(_ebpf, ebpf_pins.FOLDER.exists),
@@ -174,19 +164,4 @@ def target(wanted: Mapping[str, Enforced], former: Iterable[str], host: Host) ->
         names = ", ".join(sorted(unknown))
         raise DeclarationError(f"the declaration names the backend {names}, which is none; run the playbook again")
     used = [name for name, backend in BACKENDS.items() if name in declared or backend.left()]
-    return _merged(BACKENDS[name].target(wanted.get(name), host) for name in used or [DEFAULT])
-
-
-def _merged(targets: Iterable[Target]) -> Target:
-    """The targets of several backends as one: the flavours of iptables share their sets."""
-    current: dict[str, dict[Any, Any]] = {}
-    desired: dict[str, dict[Any, Any]] = {}
-    conflicts: list[str] = []
-    notes: list[str] = []
-    for each in targets:
-        for into, state in ((current, each.current), (desired, each.desired)):
-            for name, objects in state.items():
-                into.setdefault(name, {}).update(objects)
-        conflicts += each.conflicts
-        notes += each.notes
-    return Target(current, desired, conflicts, notes)
+    return merged(BACKENDS[name].target(wanted.get(name), host) for name in used or [DEFAULT])

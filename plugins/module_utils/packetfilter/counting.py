@@ -26,6 +26,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import PROGRAMS, tool
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import TABLE, digest
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf, iptables, nftables
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables_words import Rendering
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import SEPARATE
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _read_nftables() -> Read:
 def _by_iptables(found: Counted, flavour: str, compiled: Compiled, guarded: Sequence[Endpoint]) -> None:
     for family in PROGRAMS:
         read = _read_iptables(flavour, family)
-        drawing = iptables.Drawing(flavour, family, iptables.Rendering({}, {}))
+        drawing = iptables.Drawing(flavour, family, Rendering({}, {}))
         for guard in compiled.guards.values():
             chain = iptables.CHAINS + guard.identity
             for text, policies in dict(reversed(drawing.rules(guard))).items():

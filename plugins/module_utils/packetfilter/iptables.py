@@ -19,7 +19,7 @@ Before all that comes whether a packet's source belongs to the pod behind the po
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ipsets import ADDRESSES, PREFIXES, IpSet
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import IPTABLES
@@ -28,6 +28,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_
     IptablesJump,
     key,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables_words import SET_FAMILIES, Rendering
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS, MAX_PORT
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import BITS, prefixes
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import LINK_LOCAL
@@ -35,7 +36,6 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders impor
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import Objects
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import (
         Compiled,
         Endpoint,
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 CHAINS = "PODNET-POLICY-"
 DENIED = "-D"
 SETS = "podnet-policy-"
-SET_FAMILIES = {4: "inet", 6: "inet6"}
 
 WIDTH = 16
 """How many guards a chain may lead to without a step between; also the number of hexadecimal digits."""
@@ -71,13 +70,6 @@ UNSPECIFIED = (135, 133, 131, 143)
 
 Members = dict[str, frozenset[str]]
 """Guarded addresses by the identity of their guard."""
-
-
-class Rendering(NamedTuple):
-    """Sets by name, and chains and jumps by their keys."""
-
-    sets: dict[str, IpSet]
-    rules: Objects
 
 
 def render(

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import part
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
     from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import Table
 
-    Declared = tuple[Table, Mapping[int, Ranges], Mapping[int, Ranges], Mapping[int, Ranges]]
+
+class Declared(NamedTuple):
+    """What an item comes to on this node: the blocks are the node's, the ranges those of services."""
+
+    table: Table
+    blocks: Mapping[int, Ranges]
+    pods: Mapping[int, Ranges]
+    ranges: Mapping[int, Ranges]
+
 
 _rendered: tuple[Declared, Objects] | None = None
 
@@ -26,7 +34,7 @@ _rendered: tuple[Declared, Objects] | None = None
 def target(declared: Declared | None, own: frozenset[bytes]) -> Target:
     """Observe, and say what should be.
 
-    :param declared: the table, the blocks of this node, of all pods and of services; None when there shall be nothing
+    :param declared: None when there shall be nothing
     :param own: the node's own addresses
     """
     desired = {} if declared is None else _rendering(declared)
@@ -35,7 +43,7 @@ def target(declared: Declared | None, own: frozenset[bytes]) -> Target:
         key = ("map", f"{service_nftables.STICKY}{family}")
         if declared is not None and key in desired and key in seen[0]:
             # Which clients the kernel remembers, without those whose backend is no longer one of theirs.
-            clients = service_clients.Clients(declared[0], declared[1].get(family, ()), own, family)
+            clients = service_clients.Clients(declared.table, declared.blocks.get(family, ()), own, family)
             kept = frozenset(pair for pair in seen[0][key].elements if clients.may_stay(*pair))
             desired = {**desired, key: desired[key]._replace(elements=kept)}
     return part(lambda key: key[1].startswith(service_nftables.PREFIX), desired, seen=seen)

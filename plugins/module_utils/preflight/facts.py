@@ -91,6 +91,7 @@ def wanted_of(options: Mapping[str, Any]) -> Wanted:
         nexthop_objects=options["nexthop_objects"],
         forward_accept=options["forward_accept"],
         policy_backend=options["policy_backend"],
+        service_backend=options["service_backend"],
         cni_bin_dir=options["cni_bin_dir"],
         cni_conf_dir=options["cni_conf_dir"],
         cni_conf_file=f"10-{options['cni_network']}.conflist",

@@ -74,7 +74,7 @@ def check_kernel(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
 
 def check_tools(seen: Seen, wanted: Wanted) -> Iterator[Finding]:
     """The tools that are run on the node."""
-    used = (wanted.dataplane, wanted.policy_backend)
+    used = (wanted.dataplane, wanted.policy_backend, wanted.service_backend)
     for tool, path in seen.tools.items():
         needed = tool in _TOOL_PACKAGES and _TOOLS_OF.get(tool, wanted.dataplane) in used
         if path is None and needed:

@@ -47,6 +47,7 @@ class Wanted(NamedTuple):
     nexthop_objects: str = "auto"
     forward_accept: str = "auto"
     policy_backend: str = "nftables"  # none where there are no policies
+    service_backend: str = "none"  # where there are no services
     cni_bin_dir: str = "auto"
     cni_conf_dir: str = "/etc/cni/net.d"
     cni_conf_file: str = "10-podnet.conflist"

@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import iptables_tools
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, TrackedFlow, observe
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import unseen
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import chosen
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import attached, denials, documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.evaluation import Flow, Judge
@@ -67,7 +65,7 @@ class PolicyKind:
             **settings,
             "log": log,
             "node": params["node"],
-            "backend": _backend(params, former),
+            "backend": chosen(params, former),
             "policies": params["policies"],
             "namespaces": {name: labels or {} for name, labels in namespaces.items()},
             "endpoints": sorted(
@@ -136,20 +134,6 @@ def _unseen(judges: Sequence[Judge]) -> list[str]:
     """What is bridged, and passes the rules by, unless br_netfilter hands it over."""
     guarded = {family for judge in judges for family, _address in judge.addresses}
     return unseen(guarded, "policies would not hold between pods of this node")
-
-
-def _backend(params: Mapping[str, Any], former: Mapping[str, Any] | None) -> str:
-    """The name in BACKENDS of what was chosen; of iptables with its flavour."""
-    chosen: str = params.get("backend") or backends.DEFAULT
-    if chosen != "iptables":
-        return chosen
-    if shutil.which("ipset") is None:
-        raise PodnetError("ipset is not installed on this node; install it, or set backend: nftables")
-    flavour = params.get("iptables_flavour") or "auto"
-    if flavour == "auto":
-        had = str(former["backend"]).partition("-")[2] if former else ""
-        flavour = iptables_tools.choose(had or None)
-    return f"{chosen}-{flavour}"
 
 
 KIND = PolicyKind()

@@ -5,15 +5,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED, DeclarationError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, observe_datagrams
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, declared_network
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_target
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_backends
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import unseen
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import chosen
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_target import Declared
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import of_networks
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
@@ -35,19 +36,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import Entry
-    from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
-
-DEFAULT = "nftables"
-
-
-class Declared(NamedTuple):
-    """What an item comes to on this node."""
-
-    table: Table
-    blocks: Mapping[int, Ranges]
-    pods: Mapping[int, Ranges]
-    ranges: Mapping[int, Ranges]
 
 
 class ServiceKind:
@@ -57,7 +46,7 @@ class ServiceKind:
     # Pods find them when they are attached.
     rank = 62
     # Flows that lead where nobody is any more are forgotten after new ones lead elsewhere.
-    facilities: Sequence[Facility] = (NFTABLES, FLOWS)
+    facilities: Sequence[Facility] = (*service_backends.FACILITIES, FLOWS)
 
     def __init__(self) -> None:
         # A run asks twice, before and after its changes, with the same items.
@@ -87,7 +76,7 @@ class ServiceKind:
         inspection.conclude()
         return {
             "node": params["node"],
-            "backend": params.get("backend") or DEFAULT,
+            "backend": chosen(params, former),
             **{each: sorted(texts) for each, texts in prefixes.items()},
             "services": services,
             "slices": slices,
@@ -101,7 +90,8 @@ class ServiceKind:
         self._compiled = [(item, self._made(item) or _declared(item)) for item in items.values()]
         declared = _merged([each for _item, each in self._compiled])
         own = frozenset(address.address for address in dump_addresses(host.netlink, host.names))
-        target = service_target.target(declared, own)
+        wanted = {item["backend"]: each for item, each in self._compiled}
+        target = service_backends.target(wanted, [item["backend"] for item in former.values()], own)
         flows = observe_datagrams(_Stray(declared.table, former, own)) if self._datagrams(declared, former) else {}
         families = {frontend.family for frontend in declared.table.frontends}
         conflicts = unseen(families, "answers from pods of this node would not come from the services that were asked")

@@ -1,6 +1,9 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Policies with a fault at an operation, in each backend beside nftables: the next run ends as if nothing had been."""
+"""Policies, and services, with a fault at an operation: the next run ends as if nothing had been.
+
+Policies are in each backend beside nftables, services in iptables.
+"""
 
 from __future__ import annotations
 
@@ -49,29 +52,61 @@ def guarded(backend: str, *ports: int) -> dict[str, Any]:
     return {"node": "n1", "policies": [document], "endpoints": pods, **BACKENDS[backend]}
 
 
+def offered(*ports: int) -> dict[str, Any]:
+    """A service with affinity, and node ports, at two pods of this node."""
+    service = {
+        "metadata": {"name": "web"},
+        "spec": {
+            "type": "NodePort",
+            "clusterIPs": ["10.96.0.10", "fd00:10:96::10"],
+            "selector": {"app": "web"},
+            "sessionAffinity": "ClientIP",
+            "ports": [{"name": f"p{port}", "port": port, "nodePort": 30000 + port} for port in ports],
+        },
+    }
+    pods = [
+        {
+            "name": name,
+            "node": "n1",
+            "labels": {"app": "web"},
+            "addresses": [f"10.244.3.{nth}", f"fd00:10:244:3::{nth}"],
+        }
+        for nth, name in enumerate(("web", "db"), 8)
+    ]
+    return {"node": "n1", "services": [service], "endpoints": pods, **BACKENDS["iptables-nft"]}
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_run_with_a_fault_is_completed_by_the_next(network: FaultyNode, backend: str) -> None:
+    completed(network, "policy", guarded(backend, 5432), guarded(backend, 5432, 5433))
+
+
+def test_a_run_of_services_with_a_fault_is_completed_by_the_next(network: FaultyNode) -> None:
+    completed(network, "service", offered(80), offered(80, 81))
+
+
+def completed(network: FaultyNode, module: str, first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Declare, change and take back, each with a fault at every operation in turn."""
     network.run("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
     network.module("pod", pods=[{"name": "a"}])
-    first, second = guarded(backend, 5432), guarded(backend, 5432, 5433)
     absent = {"node": "n1", "state": "absent"}
     operations = 0
     # Chains that iptables makes with its first rule stay.
-    network.module("policy", **first)
+    network.module(module, **first)
     for start, wanted in ((absent, first), (first, second), (second, absent)):
-        network.module("policy", **start)
-        network.module("policy", **wanted)
+        network.module(module, **start)
+        network.module(module, **wanted)
         left = network.run("sh", "-c", LEFT)
         rounds = Rounds(13, operations)
         for _fault in rounds:
-            network.module("policy", **start)
-            fault, reason, said = network.faulty(rounds, "policy", **wanted)
+            network.module(module, **start)
+            fault, reason, said = network.faulty(rounds, module, **wanted)
             if not fault:
                 break
             if said:
                 clear(fault, reason, said)
-                network.module("policy", **wanted)
-            assert not network.module("policy", **wanted)["changed"], (fault, said)
+                network.module(module, **wanted)
+            assert not network.module(module, **wanted)["changed"], (fault, said)
             assert network.run("sh", "-c", LEFT) == left, (fault, said)
         assert said == ""
         operations += rounds.at

@@ -10,10 +10,10 @@ import pytest
 
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
 from tests.conformance import service_cases as scene
+from tests.integration.policy.node_thread import NodeThread
 from tests.integration.services import ground
 from tests.integration.services.clients import Clients
 
@@ -22,11 +22,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Declarer:
-    """Declares services on a node."""
+BACKENDS: dict[str, dict[str, Any]] = {
+    "nftables": {"backend": "nftables"},
+    "iptables-nft": {"backend": "iptables", "iptables_flavour": "nft"},
+    "iptables-legacy": {"backend": "iptables", "iptables_flavour": "legacy"},
+}
 
-    def __init__(self, folder: Path) -> None:
-        self._declarations = Declarations(folder / "node.d")
+
+class Declarer:
+    """Declares services on a node, by one of the backends unless another is given."""
+
+    def __init__(self, folder: Path, backend: str, node: NodeThread) -> None:
+        self.backend = backend
+        self._node = node
+        self._folder = folder / "node.d"
+        self._declarations = Declarations(self._folder)
 
     def declare(
         self, services: Sequence[Any], slices: Sequence[Any] = (), *, check: bool = False, **more: Any
@@ -40,39 +50,63 @@ class Declarer:
             "services": list(services),
             "slices": list(slices),
             "endpoints": [],
+            **BACKENDS[self.backend],
             **more,
         }
-        with namespace.inside(ground.netns("a")), Host() as host:
-            former = self._declarations.read(KIND.name)
-            items = {"podnet": KIND.normalise("podnet", given, former.get("podnet"), host)} if services else {}
-            return reconcile(KIND, items, host, self._declarations, check)
+
+        def call() -> Result:
+            with Host() as host:
+                former = self._declarations.read(KIND.name)
+                items = {"podnet": KIND.normalise("podnet", given, former.get("podnet"), host)} if services else {}
+                return reconcile(KIND, items, host, self._declarations, check)
+
+        return self._node.run(call)
+
+    def lose(self) -> None:
+        """Remove what tells of the services, as somebody might."""
+        (self._folder / f"{KIND.name}.json").unlink()
 
     def also(self, kind: Kind, given: dict[str, Any] | None) -> Result:
         """Declare one of another kind, or take it back."""
-        with namespace.inside(ground.netns("a")), Host() as host:
-            items = {} if given is None else {"podnet": kind.normalise("podnet", given, None, host)}
-            return reconcile(kind, items, host, self._declarations)
+
+        def call() -> Result:
+            with Host() as host:
+                items = {} if given is None else {"podnet": kind.normalise("podnet", given, None, host)}
+                return reconcile(kind, items, host, self._declarations)
+
+        return self._node.run(call)
 
 
 @pytest.fixture(scope="session")
-def _ground() -> Iterator[None]:
+def _ground() -> Iterator[NodeThread]:
     try:
         ground.build()
-        yield
+        node = NodeThread(ground.netns("a"))
+        yield node
+        node.close()
     finally:
         ground.remove()
 
 
 @pytest.fixture
-def clients(_ground: None) -> Iterator[Clients]:
+def clients(_ground: NodeThread) -> Iterator[Clients]:
     """Servers in all pods."""
     with Clients() as found:
         yield found
 
 
-@pytest.fixture
-def declarer(_ground: None, tmp_path: Path) -> Iterator[Declarer]:
-    """Leaves nothing on the node, which the test of it proves by a transaction that finds all to delete."""
-    found = Declarer(tmp_path)
+@pytest.fixture(params=BACKENDS)
+def declarer(_ground: NodeThread, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Declarer]:
+    """Leaves nothing on the node, which is proven after each test."""
+    found = Declarer(tmp_path, request.param, _ground)
     yield found
     found.declare([])
+    assert left() == []
+
+
+def left() -> list[str]:
+    """Lines of what is of ours on the node, in whichever packet filter."""
+    commands = ["nft list ruleset", "ipset save"]
+    commands += [f"{program}-{flavour}-save" for program in ("iptables", "ip6tables") for flavour in ("nft", "legacy")]
+    shown = "".join(ground.node_says(*command.split()) for command in commands)
+    return [line for line in shown.splitlines() if "podnet" in line.lower()]

@@ -72,6 +72,11 @@ def build() -> None:
     _ip(OUTSIDE, [f"-{family} route add default via {scene.NODES['a'][family]}" for family in (4, 6)])
 
 
+def node_says(*argv: str) -> str:
+    """What a command prints on node a."""
+    return _run("ip", "netns", "exec", netns("a"), *argv)
+
+
 def remove() -> None:
     """Remove the namespaces and all in them."""
     for name in (*scene.POD_NODES, *scene.NODES, OUTSIDE):
@@ -88,6 +93,7 @@ def _ip(name: str, lines: Sequence[str]) -> None:
         _run("ip", "-n", netns(name), *line.split())
 
 
-def _run(*argv: str) -> None:
+def _run(*argv: str) -> str:
     done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
+    return done.stdout

@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import Any
 
 from tests.conformance import service_cases as scene
 from tests.integration.services.clients import Attempt
-from tests.integration.services.ground import netns
 
 PODS = ("one", "two", "far", "farther")
 ADDRESSES = {4: "10.96.7.1", 6: "fd00:10:96::7:1"}
@@ -46,9 +44,3 @@ def endpoints(*pods: str) -> list[dict[str, Any]]:
 
 def to_service(client: str, family: int, protocol: str = "tcp") -> Attempt:
     return Attempt(client, family, protocol, ADDRESSES[family], scene.PORT)
-
-
-def nft() -> str:
-    """The table as it is on the node."""
-    argv = ["ip", "netns", "exec", netns("a"), "nft", "list", "ruleset"]
-    return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout

@@ -16,19 +16,25 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nf_tables im
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 from tests.conformance import service_cases as scene
 from tests.integration.services.clients import Attempt, Clients
-from tests.integration.services.ground import netns
-from tests.integration.services.offered import ADDRESSES, PODS, endpoints, nft, service, to_service
+from tests.integration.services.ground import netns, node_says
+from tests.integration.services.offered import ADDRESSES, PODS, endpoints, service, to_service
 
 if TYPE_CHECKING:
     from tests.integration.services.conftest import Declarer
 
 
-def clients_remembered() -> str:
-    shown = nft()
+def clients_remembered(backend: str) -> str:
+    if backend != "nftables":
+        return node_says("ipset", "save")
+    shown = node_says("nft", "list", "ruleset")
     return "".join(shown[shown.index(f"map service-sticky{family} ") :].split("\n\t}")[0] for family in ADDRESSES)
 
 
-@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+@pytest.mark.parametrize(
+    ("declarer", "protocol"),
+    [("nftables", "tcp"), ("nftables", "udp"), ("iptables-nft", "udp"), ("iptables-legacy", "tcp")],
+    indirect=["declarer"],
+)
 def test_clients_come_back_to_their_backend_until_it_goes_or_time_has_passed(
     declarer: Declarer, clients: Clients, protocol: str
 ) -> None:
@@ -68,11 +74,12 @@ def test_clients_come_back_to_their_backend_until_it_goes_or_time_has_passed(
     limit = time.monotonic() + 20
     while len(seen) < 2 and time.monotonic() < limit:
         seen.update(each.backend for each in clients.attempt([to_service("pod", 4, protocol)]))
-        while scene.pod_address("pod", 4) in clients_remembered() and time.monotonic() < limit:
+        while scene.pod_address("pod", 4) in clients_remembered(declarer.backend) and time.monotonic() < limit:
             time.sleep(0.1)
     assert len(seen) > 1
 
 
+@pytest.mark.parametrize("declarer", ["nftables"], indirect=True)
 def test_the_table_is_read_from_the_kernel_as_nft_tells_it(declarer: Declarer, clients: Clients) -> None:
     documents = [case.documents("TCP", "SCTP") for case in scene.cases()]
     sticky = service(sessionAffinity="ClientIP")

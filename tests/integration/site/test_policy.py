@@ -291,9 +291,23 @@ def test_bad_services_are_refused_as_a_whole(cluster: Cluster) -> None:
     assert differences(before, cluster.site.pictures()) == {}
 
 
+def test_services_move_to_iptables(cluster: Cluster) -> None:
+    assert cluster.serve([SERVICE], "-e", "podnet_service_backend=iptables").changed() == dict.fromkeys(NODES, 1)
+    for address in ("10.96.1.1", "fd00:10:96::101"):
+        assert cluster.reaches("web", address, 80) == {True}
+        assert cluster.reaches("db", address, 80) == {True}  # itself
+        assert cluster.reaches("web", address, 81) == {False}
+    assert cluster.reaches("node3", "192.168.101.11", 30086) == {True}
+    for node in NODES:
+        assert "service-" not in cluster.site.inside(node, "nft", "list", "table", "inet", "podnet")
+        assert "PODNET-SERVICE-LOOKUP" in cluster.site.inside(node, "iptables-save")
+
+
 def test_services_that_are_taken_away_leave_nothing(cluster: Cluster) -> None:
     assert cluster.serve([]).changed() == {**dict.fromkeys(NODES, 1), "node1": 2}
     assert cluster.reaches("web", "10.96.1.1", 80) == {False}
     for node in NODES:
         assert "service-" not in cluster.site.inside(node, "nft", "list", "table", "inet", "podnet")
+        assert "PODNET-SERVICE" not in cluster.site.inside(node, "iptables-save")
+        assert "podnet-service" not in cluster.site.inside(node, "ipset", "list", "-n")
         assert "service.json" not in cluster.site.inside(node, "ls", "/etc/podnet/node.d")

@@ -49,6 +49,12 @@ def test_our_services_are_told_and_policies_are_none() -> None:
     assert services.recognise(Traces(chains=frozenset(ours))).implementation == "none"
     found = services.recognise(Traces(chains=frozenset({*ours, Chain("nft", "inet", "podnet", "service-forward")})))
     assert found == ("nftables", ("chains service-* of podnet.fabric in nft table inet podnet",), ())
+    chains = {Chain(flavour, "ip", "nat", "PODNET-SERVICE-LOOKUP") for flavour in ("nft", "legacy")}
+    policies = {Chain("nft", "ip", "filter", "PODNET-POLICY-FORWARD")}
+    text = "chains PODNET-SERVICE-* of podnet.fabric in ip nat (iptables-{})"
+    assert services.recognise(Traces(chains=frozenset(policies))).implementation == "none"
+    found = services.recognise(Traces(chains=frozenset({*policies, *chains})))
+    assert found == ("iptables", (text.format("legacy"), text.format("nft")), ())
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_
     IptablesChain,
     IptablesJump,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables import CHAINS, Rendering, render
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables import CHAINS, render
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables_words import Rendering
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import (
     Allowance,
     Compiled,

@@ -156,9 +156,11 @@ def test_bird_is_wanted_by_bgp_alone() -> None:
 
 
 @pytest.mark.parametrize("tool", ["iptables", "ipset"])
-def test_iptables_is_wanted_where_it_enforces_policies(tool: str) -> None:
+@pytest.mark.parametrize(
+    "wanted", [WANTED._replace(policy_backend="iptables"), WANTED._replace(service_backend="iptables")]
+)
+def test_iptables_is_wanted_where_it_enforces_policies_or_handles_services(tool: str, wanted: Wanted) -> None:
     bare = FINE._replace(tools={**FINE.tools, tool: None})
     assert [finding for finding in examine(bare, WANTED)[1] if finding.check == "tools"] == []
-    wanted = WANTED._replace(policy_backend="iptables")
     (finding,) = [each for each in examine(bare, wanted)[1] if each.check == "tools"]
     assert (finding.cure, finding.package) == (f"install {tool}", tool)

@@ -30,6 +30,7 @@ OPTIONS: dict[str, Any] = {
     "nexthop_objects": "auto",
     "forward_accept": "auto",
     "policy_backend": "nftables",
+    "service_backend": "none",
     "cni_bin_dir": "auto",
     "cni_conf_dir": "/etc/cni/net.d",
     "cni_network": "podnet",

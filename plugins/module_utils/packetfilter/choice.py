@@ -1,0 +1,35 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which packet filter a node takes for what was chosen: of iptables a flavour."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import iptables_tools
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT = "nftables"
+
+
+def chosen(params: Mapping[str, Any], former: Mapping[str, Any] | None) -> str:
+    """The name under which a backend is declared.
+
+    :param params: a module's ``backend`` and ``iptables_flavour``
+    :param former: what was declared before
+    :raises PodnetError: the node lacks its tools
+    """
+    name: str = params.get("backend") or DEFAULT
+    if name != "iptables":
+        return name
+    if shutil.which("ipset") is None:
+        raise PodnetError("ipset is not installed on this node; install it, or set backend: nftables")
+    flavour = params.get("iptables_flavour") or "auto"
+    if flavour == "auto":
+        had = str(former["backend"]).partition("-")[2] if former else ""
+        flavour = iptables_tools.choose(had or None)
+    return f"{name}-{flavour}"

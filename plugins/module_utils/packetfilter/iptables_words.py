@@ -1,0 +1,20 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is rendered for iptables: IP sets, and the rules that look into them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ipsets import IpSet
+    from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import Objects
+
+SET_FAMILIES = {4: "inet", 6: "inet6"}
+
+
+class Rendering(NamedTuple):
+    """Sets by name, and chains and jumps by their keys."""
+
+    sets: dict[str, IpSet]
+    rules: Objects
