@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_objects, nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import IPTABLES
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import IptablesChain
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftSet
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftMap, NftSet
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, REPLACE, lines
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
@@ -38,7 +38,9 @@ def parts(obj: Any) -> set[str]:
     """What an object has many of, as text."""
     if isinstance(obj, IptablesChain):
         return set(IPTABLES.describe(obj)["rules"].split("; "))
-    return set(nft_objects.texts(obj)) if isinstance(obj, NftSet) else {key for key, _value in nft_objects.pairs(obj)}
+    if isinstance(obj, NftMap):
+        return {key for key, _value in nft_objects.pairs(obj)}
+    return set(nft_objects.texts(obj) if isinstance(obj, NftSet) else obj.elements)
 
 
 def sctp_init(source: int, destination: int) -> bytes:

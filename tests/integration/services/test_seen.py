@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from tests.integration.services.conftest import Declarer
 
+pytestmark = pytest.mark.parametrize("declarer", ["nftables"], indirect=True)
 MAPS = {f"service-{name}{family}" for name in ("frontends", "backends-frontends") for family in (4, 6)}
 
 
