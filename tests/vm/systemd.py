@@ -1,6 +1,9 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Debian's systemd and udev for a guest, without installing them here: a folder to lay over the host's files."""
+"""Debian's systemd and udev for a guest, and what manages networks there besides, without installing them here.
+
+It is a folder to lay over the host's files.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 from ansible_collections.podnet.fabric.tests.vm import cache, debian
 
-PACKAGES = ("systemd", "systemd-sysv", "udev", "kmod")
+PACKAGES = ("systemd", "systemd-sysv", "udev", "kmod", "dbus", "network-manager", "firewalld")
 # Debian has one tree since bookworm; packages of then name both.
 _MERGED = ("bin", "lib", "lib64", "sbin")
 

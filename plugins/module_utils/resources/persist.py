@@ -47,9 +47,10 @@ RUNTIMES = "docker.service containerd.service crio.service podman-restart.servic
 FILTERS = "nftables.service netfilter-persistent.service iptables.service firewalld.service ufw.service"
 # Before version 256 networkd, when it starts again, takes nexthops away over links that it manages, and for a moment
 # their addresses, with which the kernel drops all routes over them.
-TAKERS = f"systemd-networkd.service {FILTERS}"
+TAKERS = f"systemd-networkd.service NetworkManager.service {FILTERS}"
 # It has read its links' files by the time that it counts as started, and goes through the links thereafter.
-NETWORKD_DONE = "/lib/systemd/systemd-networkd-wait-online --timeout=30"
+_ONLINE = "/lib/systemd/systemd-networkd-wait-online"
+NETWORKD_DONE = f"/bin/sh -c 'systemctl --quiet is-active systemd-networkd && {_ONLINE} --timeout=30'"
 
 UNITS = {
     RESTORE: f"""[Unit]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .conftest import Machine
 
 DROP_IN = Path("/etc/systemd/networkd.conf.d/podnet.conf")
+NETWORK_MANAGERS = Path("/etc/NetworkManager/conf.d/podnet.conf")
 FAR = "route show 10.244.201.0/24"
 FAR6 = "-6 route show fd00:10:244:201::/64"
 LINKS = ("podnet0", "podnet-vx")
@@ -57,6 +58,35 @@ def test_what_others_take_away_comes_back(machine: Machine) -> None:
     machine.becomes(before)
 
 
+def test_network_manager_leaves_our_links_alone(machine: Machine) -> None:
+    before = machine.picture("before")
+    start_bus(machine)
+    machine.run("systemctl", "start", "NetworkManager")
+    machine.until("it has looked at all links", lambda: states(machine).keys() >= set(LINKS))
+    assert {states(machine)[name] for name in LINKS} == {"unmanaged"}
+    machine.becomes(before)
+    # Without the drop-in it takes them for its own, and when it is told not to, their addresses away.
+    text = NETWORK_MANAGERS.read_text()
+    NETWORK_MANAGERS.unlink()
+    machine.run("systemctl", "restart", "NetworkManager")
+    machine.until("it takes podnet0", lambda: states(machine).get("podnet0", "unmanaged") != "unmanaged")
+    machine.run("systemctl", "stop", "NetworkManager")
+    NETWORK_MANAGERS.write_text(text)
+    machine.run("podnet-node", "restore")
+    machine.becomes(before)
+
+
+def test_firewalld_comes_reloads_and_goes(machine: Machine) -> None:
+    before = machine.picture("before")
+    start_bus(machine)
+    machine.run("systemctl", "start", "firewalld")
+    machine.run("firewall-cmd", "--reload")
+    machine.run("firewall-cmd", "--complete-reload")
+    machine.until("all of ours is there", lambda: machine.run("podnet-node", "diff", check=False) == "")
+    machine.run("systemctl", "stop", "firewalld")
+    machine.becomes(before)
+
+
 def test_networkd_leaves_our_routes_alone(machine: Machine) -> None:
     """IPv4 routes may go with the addresses that it takes away for a moment; others it has been told to leave."""
     idle = Path("/etc/systemd/system/podnet-return.service.d/idle.conf")
@@ -75,6 +105,22 @@ def test_networkd_leaves_our_routes_alone(machine: Machine) -> None:
     idle.unlink()
     idle.parent.rmdir()
     machine.run("systemctl", "daemon-reload")
+
+
+def start_bus(machine: Machine) -> None:
+    """Its package has been unpacked, not installed, so that nobody has made its user."""
+    names = Path("/etc/passwd")
+    if "messagebus:" not in names.read_text():
+        names.write_text(names.read_text() + "messagebus:x:990:990::/nonexistent:/usr/sbin/nologin\n")
+        groups = Path("/etc/group")
+        groups.write_text(groups.read_text() + "messagebus:x:990:\n")
+    machine.run("systemctl", "start", "dbus")
+
+
+def states(machine: Machine) -> dict[str, str]:
+    """What NetworkManager says of each interface."""
+    lines = machine.run("nmcli", "--terse", "--fields", "DEVICE,STATE", "device").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
 def restart_networkd(machine: Machine) -> None:
