@@ -28,11 +28,16 @@ description:
   - It lives in the nftables table C(inet podnet), which is ours, in chains, sets and maps C(service-*). Services and
     backends are elements of maps, so that a connection costs the same at any number of them, and a change is one
     transaction that touches what differs only. No mark is set on packets.
+  - With O(backend=ebpf), programs at the host's end of the pods' interfaces (tcx) send on what this node's pods connect
+    to by TCP and UDP, at cluster addresses and at all others where backends see their client. All else is left to the
+    same maps of nftables, to which a pod without such programs comes as well, what the node itself sends, and SCTP. A
+    pod that reaches itself then sees the service's address instead of this node's. Policies by eBPF see backends, too.
   - Headless services and those of C(type=ExternalName) are taken and come to nothing.
 extends_documentation_fragment:
   - podnet.fabric.attributes
 requirements:
   - nftables 1.0.6 or newer, Linux 5.6 or newer
+  - for O(backend=ebpf) Linux 6.6 or newer, and a BPF file system on C(/sys/fs/bpf)
 options:
   name:
     description: A name for this declaration. There is one on a node; declaring another one takes it back.
@@ -83,10 +88,21 @@ options:
     type: list
     elements: str
   backend:
-    description: What sends the connections on.
+    description: >-
+      What sends the connections on. When it changes, TCP connections of pods to services that stand at that time end.
     type: str
-    choices: [nftables]
+    choices: [nftables, ebpf]
     default: nftables
+  bridge:
+    description: The bridge of the node's pods. O(backend=ebpf) stands before each of its ports that exist at the time.
+    type: str
+    default: podnet0
+  flows:
+    description: >-
+      How many ends of flows O(backend=ebpf) remembers, of about 130 bytes each, where a flow has two, and as many
+      clients that come back. Beyond that those go that have had no packet for the longest time.
+    type: int
+    default: 131072
   state:
     description: V(present) declares and applies, V(absent) takes back what was declared.
     type: str
@@ -141,11 +157,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 before:
-  description: What was in the charge of this module on the node, facility (C(nftables), C(flows)) to a list of objects.
+  description: >-
+    What was in the charge of this module on the node, facility (C(nftables), C(service_ebpf), C(flows)) to a list of
+    objects.
   returned: success
   type: dict
   sample:
     nftables: []
+    service_ebpf: []
     flows: []
 after:
   description: The same after the change; in check mode as predicted.
@@ -184,7 +203,9 @@ def main() -> None:
             "slices": {"type": "raw", "default": []},
             "endpoints": {"type": "raw", "default": []},
             "asked": {"type": "list", "elements": "str"},
-            "backend": {"type": "str", "choices": ["nftables"], "default": "nftables"},
+            "backend": {"type": "str", "choices": ["nftables", "ebpf"], "default": "nftables"},
+            "bridge": {"type": "str", "default": "podnet0"},
+            "flows": {"type": "int", "default": 131072},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,

@@ -14,7 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.bpf import syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError, Handle, buffer, pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 # enum bpf_map_type
 HASH = 1
@@ -100,6 +100,22 @@ def fill(handle: Handle, elements: Mapping[bytes, bytes]) -> None:
                 raise
             for key, value in part:
                 put(handle, key, value)
+
+
+def remove(handle: Handle, keys: Iterable[bytes]) -> None:
+    """Remove many elements. One that is not there is an error."""
+    known = list(keys)
+    for first in range(0, len(known), _BATCH):
+        part = known[first : first + _BATCH]
+        held = buffer(b"".join(part))
+        attributes = _BATCH_ATTRIBUTES.pack(0, 0, pointer(held), 0, len(part), handle.descriptor, 0, 0)
+        try:
+            syscall.call(syscall.MAP_DELETE_BATCH, attributes, f"remove {len(part)} elements of a map")
+        except BpfError as error:
+            if error.errno not in _NO_BATCHES:
+                raise
+            for key in part:
+                delete(handle, key)
 
 
 def elements(handle: Handle) -> dict[bytes, bytes]:

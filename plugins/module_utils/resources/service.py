@@ -8,16 +8,27 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_reading
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
+    nft_reading,
+    service_datapaths,
+    service_ebpf,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, observe_datagrams
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, part
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_ebpf import SERVICE_EBPF
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, declared_network
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_clients, service_nftables
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import (
+    service_clients,
+    service_nftables,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_ebpf as ebpf_renderer
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.backends import EBPF_NAME, ports
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import unseen
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import of_networks
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import MAX_ENTRIES
 from ansible_collections.podnet.fabric.plugins.module_utils.service import documents
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
     Backend,
@@ -40,6 +51,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
 
 DEFAULT = "nftables"
+DEFAULTS: dict[str, Any] = {"bridge": "podnet0", "flows": 131072}
 
 
 class Declared(NamedTuple):
@@ -58,7 +70,8 @@ class ServiceKind:
     # Pods find them when they are attached.
     rank = 62
     # Flows that lead where nobody is any more are forgotten after new ones lead elsewhere.
-    facilities: Sequence[Facility] = (NFTABLES, FLOWS)
+    # What eBPF does not do is done by nftables before it comes, and after it has gone.
+    facilities: Sequence[Facility] = (NFTABLES, SERVICE_EBPF, FLOWS)
 
     def __init__(self) -> None:
         # A run asks twice, before and after its changes, with the same items.
@@ -79,6 +92,8 @@ class ServiceKind:
         for each, texts in prefixes.items():
             for position, text in enumerate(texts):
                 inspection.network(f"{each}[{position}]", text)
+        bridge, flows = (params.get(each, default) for each, default in DEFAULTS.items())
+        inspection.integer("flows", flows, 1, MAX_ENTRIES)
         inspection.conclude()
         for position, document in enumerate(services):
             spec = document["spec"]
@@ -88,6 +103,8 @@ class ServiceKind:
         return {
             "node": params["node"],
             "backend": params.get("backend") or DEFAULT,
+            "bridge": bridge,
+            "flows": flows,
             **{each: sorted(texts) for each, texts in prefixes.items()},
             "services": services,
             "slices": slices,
@@ -108,12 +125,24 @@ class ServiceKind:
         flows = observe_datagrams(_Stray(declared.table, former, own)) if items or former else {}
         families = {frontend.family for frontend in declared.table.frontends}
         conflicts = unseen(families, "answers from pods of this node would not come from the services that were asked")
+        programs = self._programs(host)
         return Target(
-            {**target.current, FLOWS.name: flows},
-            {**target.desired, FLOWS.name: {}},
-            [*target.conflicts, *conflicts],
-            target.notes,
+            {**target.current, **programs.current, FLOWS.name: flows},
+            {**target.desired, **programs.desired, FLOWS.name: {}},
+            [*target.conflicts, *programs.conflicts, *conflicts],
+            [*target.notes, *programs.notes],
         )
+
+    def _programs(self, host: Host) -> Target:
+        """What eBPF does of it, where it does any."""
+        for item, declared in self._compiled:
+            if item["backend"] == EBPF_NAME and declared.table.frontends:
+                elements = ebpf_renderer.render(declared.table, declared.blocks)
+                found = ports(item["bridge"], host)
+                notes = [] if found else [f"service: nothing is on a bridge {item['bridge']}, so nftables does it all"]
+                objects = service_datapaths.wanted(elements, found, item["flows"], host)
+                return service_ebpf.part(objects, host)._replace(notes=notes)
+        return service_ebpf.part({}, host)
 
     def _made(self, item: Mapping[str, Any]) -> Declared | None:
         return next((each for known, each in self._compiled if known is item), None)

@@ -11,6 +11,7 @@ from tests.conformance import service_cases as scene
 from tests.integration.services.clients import Attempt
 from tests.integration.services.ground import netns
 
+BACKENDS = ("nftables", "ebpf")
 PODS = ("one", "two", "far", "farther")
 ADDRESSES = {4: "10.96.7.1", 6: "fd00:10:96::7:1"}
 

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftMap
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_datapaths import ServiceTable
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_ebpf
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
-from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import REPLACE, lines
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import REPLACE, Operation, lines
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import policy
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
 from tests.conformance import service_cases as scene
 from tests.integration.services.clients import Attempt, Clients, Outcome
 from tests.integration.services.ground import netns
-from tests.integration.services.offered import ADDRESSES, PODS, endpoints, nft, service, to_service
+from tests.integration.services.offered import ADDRESSES, BACKENDS, PODS, endpoints, nft, service, to_service
 
 if TYPE_CHECKING:
     from tests.integration.services.conftest import Declarer
@@ -39,6 +41,14 @@ def sctp_init(source: int, destination: int) -> bytes:
         for _bit in range(8):
             crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)  # CRC-32C, reflected
     return struct.pack("!HHI", source, destination, 0) + struct.pack("<I", crc ^ 0xFFFFFFFF) + chunk
+
+
+def touched(operation: Operation) -> set[str]:
+    """What an operation puts or removes, as text that begins with the frontend."""
+    before, after = operation.before, operation.after
+    if isinstance(after, ServiceTable):
+        return {*service_ebpf.describe(before.elements)} ^ {*service_ebpf.describe(after.elements)}
+    return {each if isinstance(each, str) else each[0] for each in before.elements ^ after.elements}
 
 
 def test_each_backend_gets_its_share(declarer: Declarer, clients: Clients) -> None:
@@ -78,10 +88,8 @@ def test_a_change_touches_what_differs_and_a_second_run_nothing(declarer: Declar
 
     changed = declarer.declare([*many[:-1], service(20)], endpoints=endpoints(*PODS))
     assert {operation.verb for operation in changed.operations} == {REPLACE}
-    touched = {
-        element for operation in changed.operations for element in operation.before.elements ^ operation.after.elements
-    }
-    texts = {each if isinstance(each, str) else each[0] for each in touched}
+    texts = {text for operation in changed.operations for text in touched(operation)}
+    assert texts
     assert all(text.startswith(("10.96.7.19", "10.96.7.20", "fd00:10:96::7:19", "fd00:10:96::7:20")) for text in texts)
     # Another number of backends takes another chain, the third protocol no more than elements.
     declarer.declare([*many[:-1], service(20)], endpoints=endpoints(*PODS[:3]))
@@ -139,19 +147,28 @@ def test_datagrams_of_a_flow_leave_a_backend_that_goes_and_find_one_that_comes(
             connection.close()
 
 
-@pytest.mark.parametrize("backend", ["nftables", "iptables"])
-def test_policies_see_the_backend(declarer: Declarer, clients: Clients, backend: str) -> None:
-    only_one = {
-        "metadata": {"name": "only-one"},
-        "spec": {
-            "podSelector": {"matchLabels": {"app": "web"}},
-            "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "web"}}}]}],
-        },
-    }
+# Programs of both are at the same interfaces, whichever come first.
+@pytest.mark.parametrize(
+    ("backend", "filtering", "policies_first"),
+    [
+        *((backend, filtering, False) for backend in BACKENDS for filtering in ("nftables", "iptables")),
+        *(("ebpf", "ebpf", first) for first in (False, True)),
+    ],
+    indirect=["backend"],
+)
+def test_policies_see_the_backend(
+    declarer: Declarer, clients: Clients, filtering: str, *, policies_first: bool
+) -> None:
+    web = [{"podSelector": {"matchLabels": {"app": "web"}}}]
+    spec = {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": [{"from": web}], "egress": [{"to": web}]}
+    only_one = {"metadata": {"name": "only-one"}, "spec": spec}
     known = [*endpoints("one", "two"), {**endpoints("pod")[0], "labels": {"app": "other"}}]
-    given = {"node": "a", "policies": [only_one], "namespaces": {}, "endpoints": known, "backend": backend}
-    declarer.declare([service()], endpoints=known)
+    given = {"node": "a", "policies": [only_one], "namespaces": {}, "endpoints": known, "backend": filtering}
+    if not policies_first:
+        declarer.declare([service()], endpoints=known)
     declarer.also(policy.KIND, {**given, "iptables_flavour": "nft"})
+    if policies_first:
+        declarer.declare([service()], endpoints=known)
     try:
         for family in ADDRESSES:
             # Source and destination are those of the pods, not of the service: one reaches both, another pod neither.
@@ -160,7 +177,7 @@ def test_policies_see_the_backend(declarer: Declarer, clients: Clients, backend:
         assert not declarer.declare([service()], endpoints=known).changed
         declarer.declare([])
         shown = nft()
-        assert "policy-" in shown.lower()
+        assert ("policy-" in shown.lower()) == (filtering != "ebpf")
         assert "service-" not in shown
     finally:
         declarer.also(policy.KIND, None)
@@ -169,6 +186,7 @@ def test_policies_see_the_backend(declarer: Declarer, clients: Clients, backend:
     subprocess.run(["ip", "netns", "exec", netns("a"), "nft", "flush", "ruleset"], check=True, timeout=60)
 
 
+@pytest.mark.parametrize("backend", ["nftables"], indirect=True)
 def test_a_map_that_somebody_has_emptied_is_filled_again(declarer: Declarer, clients: Clients) -> None:
     declarer.declare([service()], endpoints=endpoints("one"))
     for name in ("service-frontends4", "service-backends-frontends6"):
