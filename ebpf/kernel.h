@@ -49,6 +49,7 @@ struct map {
 /* Numbers of enum bpf_func_id. */
 static void *(*map_lookup)(const void *map, const void *key) = (void *)1;
 static long (*map_update)(const void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static long (*map_delete)(const void *map, const void *key) = (void *)3;
 static u64 (*ktime_get_ns)(void) = (void *)5;
 static u32 (*prandom)(void) = (void *)7;
 static long (*skb_store_bytes)(struct __sk_buff *skb, u32 offset, const void *from, u32 len, u64 flags) = (void *)9;

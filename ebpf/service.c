@@ -156,11 +156,11 @@ SECTION("tc/requests") int requests(struct __sk_buff *skb)
 	/* A connection goes on whatever has become of its service. */
 	if (key.protocol == UDP || packet.question)
 		frontend = frontend_of(&key);
-	if (!frontend && packet.question)
-		return PASS;
 	found = find(&key, now);
-	if (!frontend && key.protocol == UDP && !(found && found->state & AGAIN))
+	if (!frontend && (packet.question || (key.protocol == UDP && !(found && found->state & AGAIN)))) {
+		go_straight(&key);
 		return PASS;
+	}
 	if (found && frontend && !stands(found, frontend, &packet))
 		found = 0;
 	if (!found) {
@@ -194,11 +194,12 @@ SECTION("tc/requests") int requests(struct __sk_buff *skb)
 		advance(found, &packet, &key, now);
 		return PASS;
 	}
-	if (advance(found, &packet, &key, now) && !(found->state & AGAIN)) {
+	if ((advance(found, &packet, &key, now) || key.protocol == UDP) && !(found->state & AGAIN)) {
 		answer_of(&answer, &key, &to);
-		/* The kernel may have taken it for another flow. */
+		/* The kernel may have taken it for another flow, or the pod have gone straight to the backend. */
 		if (!find(&answer, now) && put_back(&answer, &key, found->state, now))
 			return DROP;
+		end_answers(&answer, &packet, now);
 	}
 	return move(skb, &packet, &key, &to, now);
 }

@@ -119,6 +119,32 @@ INLINE long put_back(const struct flow_key *answer, const struct flow_key *key, 
 	return put(answer, key->dst, key->dport, state, now);
 }
 
+/* The end of a connection that only its client tells: answers to what comes next from its port are not of it. */
+INLINE void end_answers(const struct flow_key *answer, const struct packet *packet, u64 now)
+{
+	struct translation *back;
+
+	if (!(packet->flags & (TCP_RST | TCP_FIN)))
+		return;
+	back = find(answer, now);
+	if (back)
+		advance(back, packet, answer, now);
+}
+
+/* Whoever goes straight to a backend gets its answers from there, but for as long as a connection of the same port to a
+ * service stands.
+ */
+INLINE void go_straight(const struct flow_key *key)
+{
+	struct flow_key answer;
+	struct translation *back;
+
+	turn(&answer, key);
+	back = map_lookup(&translations, &answer);
+	if (back && (key->protocol == UDP || is_over(back)))
+		map_delete(&translations, &answer);
+}
+
 INLINE void piece_of(struct fragment_key *to, const struct flow_key *key, u32 id)
 {
 	__builtin_memcpy(to->src, key->src, sizeof(to->src));

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import threading
 from contextlib import ExitStack, contextmanager
@@ -123,6 +124,35 @@ def _received(servers: dict[tuple[int, str], socket.socket], family: int) -> tup
     pod = next(pod for pod in ("one", "far") if servers[family, pod] in ready)
     data, peer = servers[family, pod].recvfrom(LONG + 1)
     return pod, data, peer
+
+
+def test_who_goes_straight_to_a_backend_is_answered_from_there(declarer: Declarer) -> None:
+    declarer.declare([elsewhere()], endpoints=endpoints("far"))
+    for family, sort in SORTS.items():
+        ends = [(ADDRESSES[family][:-1] + "2", scene.PORT), (scene.pod_address("far", family), OTHER_TARGET)]
+        with ExitStack() as opened:
+            with namespace.inside(netns("far")):
+                opened.enter_context(socket.create_server(("", OTHER_TARGET), family=sort))
+                server = opened.enter_context(socket.socket(sort, socket.SOCK_DGRAM))
+            server.bind(("", OTHER_TARGET))
+            for end in ends * 2:
+                # From the same port, as soon as the last connection has been reset.
+                with namespace.inside(netns("pod")):
+                    client = socket.socket(sort)
+                with client:
+                    client.settimeout(5)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    client.bind(("", 40000))
+                    client.connect(end)
+            with namespace.inside(netns("pod")):
+                asking = opened.enter_context(socket.socket(sort, socket.SOCK_DGRAM))
+            for each in (asking, server):
+                each.settimeout(5)
+            for end in ends * 2:
+                asking.sendto(b"question", end)
+                data, peer = server.recvfrom(64)
+                server.sendto(data, peer)
+                assert asking.recvfrom(64)[1][:2] == end
 
 
 def test_a_path_with_a_small_link_is_found_out(declarer: Declarer) -> None:
