@@ -8,6 +8,8 @@ other programs, or maps that have become too small, make another datapath, which
 
 from __future__ import annotations
 
+from itertools import compress
+from operator import ne
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import elf, maps, programs, syscall
@@ -125,12 +127,12 @@ def _put(folder: Path, before: Mapping[str, Mapping[bytes, bytes]], after: Mappi
     """Change the elements that differ."""
     for name in renderer.MAPS:
         had, has = before.get(name, {}), after[name]
-        changed = {key: value for key, value in has.items() if had.get(key) != value}
+        changed = dict(compress(has.items(), map(ne, map(had.get, has), has.values())))
         if changed:
             with syscall.pinned(str(folder / name)) as handle:
                 maps.fill(handle, changed)
     for name in reversed(renderer.MAPS):
-        gone = [key for key in before.get(name, {}) if key not in after[name]]
+        gone = before.get(name, {}).keys() - after[name].keys()
         if gone:
             with syscall.pinned(str(folder / name)) as handle:
                 maps.remove(handle, gone)

@@ -76,6 +76,7 @@ class ServiceKind:
     def __init__(self) -> None:
         # A run asks twice, before and after its changes, with the same items.
         self._compiled: list[tuple[Mapping[str, Any], Declared]] = []
+        self._rendered: list[tuple[Declared, ebpf_renderer.Elements]] = []
 
     def normalise(
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
@@ -137,12 +138,17 @@ class ServiceKind:
         """What eBPF does of it, where it does any."""
         for item, declared in self._compiled:
             if item["backend"] == EBPF_NAME and declared.table.frontends:
-                elements = ebpf_renderer.render(declared.table, declared.blocks)
+                elements = self._elements(declared)
                 found = ports(item["bridge"], host)
                 notes = [] if found else [f"service: nothing is on a bridge {item['bridge']}, so nftables does it all"]
                 objects = service_datapaths.wanted(elements, found, item["flows"], host)
                 return service_ebpf.part(objects, host)._replace(notes=notes)
         return service_ebpf.part({}, host)
+
+    def _elements(self, declared: Declared) -> ebpf_renderer.Elements:
+        if not (self._rendered and self._rendered[0][0] is declared):
+            self._rendered = [(declared, ebpf_renderer.render(declared.table, declared.blocks))]
+        return self._rendered[0][1]
 
     def _made(self, item: Mapping[str, Any]) -> Declared | None:
         return next((each for known, each in self._compiled if known is item), None)
