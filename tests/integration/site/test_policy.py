@@ -237,6 +237,18 @@ def test_a_service_gets_addresses_and_leads_to_its_pods(cluster: Cluster) -> Non
     assert again.changed() == dict.fromkeys(NODES, 0)
 
 
+def test_the_same_services_by_ebpf_do_without_nftables_for_pods(cluster: Cluster) -> None:
+    by_ebpf = ("-e", "podnet_service_backend=ebpf")
+    assert cluster.serve([SERVICE], *by_ebpf).changed() == dict.fromkeys(NODES, 1)
+    for node in NODES:
+        for family in "46":
+            cluster.site.inside(node, "nft", "flush", "map", "inet", "podnet", f"service-frontends{family}")
+    for address in ("10.96.1.1", "fd00:10:96::101"):
+        for source in ("web", "side", "db"):
+            assert cluster.reaches(source, address, 80) == {True}
+    assert cluster.reaches("node3", "192.168.101.11", 30086) == {True}
+
+
 def test_bad_services_are_refused_as_a_whole(cluster: Cluster) -> None:
     before = cluster.site.pictures()
     bad = json.loads(json.dumps(SERVICE))
@@ -255,3 +267,4 @@ def test_services_that_are_taken_away_leave_nothing(cluster: Cluster) -> None:
     for node in NODES:
         assert "service-" not in cluster.site.inside(node, "nft", "list", "table", "inet", "podnet")
         assert "service.json" not in cluster.site.inside(node, "ls", "/etc/podnet/node.d")
+        assert "podnet" not in cluster.site.inside(node, "ls", "/sys/fs/bpf")
