@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs
+
 from .test_site import FIFTH, NODES, TOP, Site, differences
 
 if TYPE_CHECKING:
@@ -237,6 +239,7 @@ def test_a_service_gets_addresses_and_leads_to_its_pods(cluster: Cluster) -> Non
     assert again.changed() == dict.fromkeys(NODES, 0)
 
 
+@pytest.mark.skipif(not programs.has_tcx(), reason="services by eBPF take Linux 6.6")
 def test_the_same_services_by_ebpf_do_without_nftables_for_pods(cluster: Cluster) -> None:
     by_ebpf = ("-e", "podnet_service_backend=ebpf")
     assert cluster.serve([SERVICE], *by_ebpf).changed() == dict.fromkeys(NODES, 1)
