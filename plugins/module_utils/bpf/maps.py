@@ -23,6 +23,9 @@ LPM_TRIE = 11
 ARRAY_OF_MAPS = 12
 NO_PREALLOC = 1  # BPF_F_NO_PREALLOC, which a trie must have
 
+MOST = 1 << 24
+"""Entries that a map of ours may have: two gigabytes of flows."""
+
 _BATCH = 4096
 _NAME = 15  # BPF_OBJ_NAME_LEN without the final zero
 _BATCH_ATTRIBUTES = struct.Struct("=QQQQIIQQ")

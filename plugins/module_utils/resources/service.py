@@ -7,6 +7,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
     nft_reading,
@@ -23,12 +24,10 @@ from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import 
     service_nftables,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_ebpf as ebpf_renderer
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.backends import EBPF_NAME, ports
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import unseen
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports, unseen
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import of_networks
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
-from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import MAX_ENTRIES
 from ansible_collections.podnet.fabric.plugins.module_utils.service import documents
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
     Backend,
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
 
-DEFAULT = "nftables"
+DEFAULT, EBPF_NAME = "nftables", "ebpf"
 DEFAULTS: dict[str, Any] = {"bridge": "podnet0", "flows": 131072}
 
 
@@ -94,7 +93,7 @@ class ServiceKind:
             for position, text in enumerate(texts):
                 inspection.network(f"{each}[{position}]", text)
         bridge, flows = (params.get(each, default) for each, default in DEFAULTS.items())
-        inspection.integer("flows", flows, 1, MAX_ENTRIES)
+        inspection.integer("flows", flows, 1, maps.MOST)
         inspection.conclude()
         for position, document in enumerate(services):
             spec = document["spec"]
