@@ -10,7 +10,6 @@ that differ. What the programs leave to nftables is not in the maps.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import socket
 import struct
 from typing import TYPE_CHECKING
@@ -94,12 +93,14 @@ def describe(elements: Mapping[str, Mapping[bytes, bytes]]) -> list[str]:
     for key in elements[INSIDE]:
         length, ipv6, address = INSIDE_KEY.unpack(key)
         found.append(f"pods in {_text(ipv6, address)}/{length - 32}")
+    known = {number: text for text, number in PROTOCOLS.items()}
     for key, value in elements[FRONTENDS].items():
         address, port, protocol, ipv6 = FRONTEND_KEY.unpack(key)
         name, count, affinity = FRONTEND.unpack(value)
         sticky = f", for {affinity} seconds" if affinity else ""
-        known = {number: text for text, number in PROTOCOLS.items()}.get(protocol, protocol)
-        found.append(f"{_text(ipv6, address)} {known} {port} to list {name.hex()} of {count}{sticky}")
+        found.append(
+            f"{_text(ipv6, address)} {known.get(protocol, protocol)} {port} to list {name.hex()} of {count}{sticky}"
+        )
     for key, value in elements[SLOTS].items():
         name, place, _unused = SLOT_KEY.unpack(key)
         found.append(f"list {name.hex()} {place} is {_end(value)}")
@@ -137,4 +138,4 @@ def _end(backend: bytes) -> str:
 
 
 def _text(ipv6: int, address: bytes) -> str:
-    return str(ipaddress.ip_address(address if ipv6 else address[:4]))
+    return socket.inet_ntop(socket.AF_INET6, address) if ipv6 else socket.inet_ntop(socket.AF_INET, address[:4])
