@@ -48,13 +48,12 @@ struct inside_key {
 	u32 address[4];
 };
 
-/* The loader puts the sizes of the first three in. */
-struct map SECTION("maps")
-frontends = {BPF_MAP_TYPE_HASH, sizeof(struct frontend_key), sizeof(struct frontend), 0, BPF_F_NO_PREALLOC};
-struct map SECTION("maps")
-slots = {BPF_MAP_TYPE_HASH, sizeof(struct slot_key), sizeof(struct backend), 0, BPF_F_NO_PREALLOC};
-struct map SECTION("maps")
-members = {BPF_MAP_TYPE_HASH, sizeof(struct member_key), sizeof(u32), 0, BPF_F_NO_PREALLOC};
+/* The loader puts the sizes of the first three in. They take their memory beforehand: a kernel that has to find it for
+ * one element after the other may refuse many at a time.
+ */
+struct map SECTION("maps") frontends = {BPF_MAP_TYPE_HASH, sizeof(struct frontend_key), sizeof(struct frontend), 0, 0};
+struct map SECTION("maps") slots = {BPF_MAP_TYPE_HASH, sizeof(struct slot_key), sizeof(struct backend), 0, 0};
+struct map SECTION("maps") members = {BPF_MAP_TYPE_HASH, sizeof(struct member_key), sizeof(u32), 0, 0};
 struct map SECTION("maps")
 inside = {BPF_MAP_TYPE_LPM_TRIE, sizeof(struct inside_key), sizeof(u32), 4096, BPF_F_NO_PREALLOC};
 

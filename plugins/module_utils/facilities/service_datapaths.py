@@ -96,13 +96,13 @@ def _datapath(flows: int, room: int) -> Datapath:
 
 
 def _room(elements: int) -> int:
-    """That of the maps that are there while they do, so that programs stay when services come; else twice as much."""
+    """What the maps have while that does, so that programs stay when services come; else at least twice as much."""
     for folder in datapaths():
         room = _entries(folder / FRONTENDS)
         # Before and after are there together while a service changes.
         if 2 * elements <= room <= max(_LEAST, _SPARSE * elements):
             return room
-    return max(_LEAST, 1 << (4 * elements - 1).bit_length()) if elements else _LEAST
+    return max(_LEAST, 1 << (2 * elements - 1).bit_length()) if elements else _LEAST
 
 
 def _entries(pin: Path) -> int:
