@@ -110,7 +110,7 @@ docs: ready ## Write the reference of the variables out of their schema, the cha
 	antsibull-changelog release --reload-plugins --update-existing
 
 .PHONY: ebpf
-ebpf: ready ## Compile the BPF programs into the module that carries them to the nodes
+ebpf: ready ## Compile the BPF programs into the modules that carry them to the nodes
 	python tools/build_ebpf.py
 
 .PHONY: build

@@ -35,16 +35,28 @@ struct map {
 	u32 flags;
 };
 
+#define BPF_MAP_TYPE_HASH 1
 #define BPF_MAP_TYPE_ARRAY 2
 #define BPF_MAP_TYPE_LRU_HASH 9
+#define BPF_MAP_TYPE_LPM_TRIE 11
 #define BPF_MAP_TYPE_ARRAY_OF_MAPS 12
 #define BPF_ANY 0
+#define BPF_F_NO_PREALLOC 1	/* of a map */
+#define BPF_F_RECOMPUTE_CSUM 1	/* of storing: keep what a device has summed up over the whole packet */
+#define BPF_F_PSEUDO_HDR 0x10	/* of a checksum: what changes is in its pseudo header */
+#define BPF_F_MARK_MANGLED_0 0x20 /* of UDP: none stays none */
 
 /* Numbers of enum bpf_func_id. */
 static void *(*map_lookup)(const void *map, const void *key) = (void *)1;
 static long (*map_update)(const void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static long (*map_delete)(const void *map, const void *key) = (void *)3;
 static u64 (*ktime_get_ns)(void) = (void *)5;
+static u32 (*prandom)(void) = (void *)7;
+static long (*skb_store_bytes)(struct __sk_buff *skb, u32 offset, const void *from, u32 len, u64 flags) = (void *)9;
+static long (*l3_csum_replace)(struct __sk_buff *skb, u32 offset, u64 from, u64 to, u64 size) = (void *)10;
+static long (*l4_csum_replace)(struct __sk_buff *skb, u32 offset, u64 from, u64 to, u64 flags) = (void *)11;
 static long (*skb_load_bytes)(const struct __sk_buff *skb, u32 offset, void *to, u32 len) = (void *)26;
+static long (*csum_diff)(const u32 *from, u32 from_size, const u32 *to, u32 to_size, u32 seed) = (void *)28;
 
 #define SECTION(name) __attribute__((section(name), used))
 #define INLINE static inline __attribute__((always_inline))

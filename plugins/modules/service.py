@@ -34,12 +34,17 @@ description:
     flavour, and in IP sets C(podnet-service-*). What a connection costs grows with the logarithm of the number of
     services, and of that of backends; with C(sessionAffinity) a set is looked into for each backend. A packet whose
     source is to be hidden bears the mark 0x1000 on its way through the node.
+  - With O(backend=ebpf), programs at the host's end of the pods' interfaces (tcx) send on what this node's pods connect
+    to by TCP and UDP, at cluster addresses and at all others where backends see their client. All else is left to the
+    maps of nftables, to which a pod without such programs comes as well, what the node itself sends, and SCTP. A pod
+    that reaches itself then sees the service's address instead of this node's. Policies by eBPF see backends, too.
   - Headless services and those of C(type=ExternalName) are taken and come to nothing.
 extends_documentation_fragment:
   - podnet.fabric.attributes
 requirements:
   - nftables 1.0.6 or newer, Linux 5.6 or newer
   - iptables 1.8 and ipset for O(backend=iptables)
+  - for O(backend=ebpf) Linux 6.6 or newer, and a BPF file system on C(/sys/fs/bpf)
 options:
   name:
     description: A name for this declaration. There is one on a node; declaring another one takes it back.
@@ -92,9 +97,9 @@ options:
   backend:
     description: >-
       What sends the connections on; they mean the same with each. A change of it is one without a gap, for connections
-      that stand and for new ones.
+      that stand and for new ones; but where it is from or to V(ebpf), TCP connections of pods to services end.
     type: str
-    choices: [nftables, iptables]
+    choices: [nftables, iptables, ebpf]
     default: nftables
   iptables_flavour:
     description:
@@ -104,6 +109,16 @@ options:
     type: str
     choices: [auto, nft, legacy]
     default: auto
+  bridge:
+    description: The bridge of the node's pods. O(backend=ebpf) stands before each of its ports that exist at the time.
+    type: str
+    default: podnet0
+  flows:
+    description: >-
+      How many ends of flows O(backend=ebpf) remembers, of about 130 bytes each, where a flow has two, and as many
+      clients that come back. Beyond that those go that have had no packet for the longest time.
+    type: int
+    default: 131072
   state:
     description: V(present) declares and applies, V(absent) takes back what was declared.
     type: str
@@ -159,12 +174,13 @@ EXAMPLES = r"""
 RETURN = r"""
 before:
   description: >-
-    What was in the charge of this module on the node, facility (C(nftables), C(ipsets), C(iptables), C(flows)) to a
-    list of objects.
+      What was in the charge of this module on the node, facility (C(nftables), C(ipsets), C(iptables), C(service_ebpf),
+      C(flows)) to a list of objects.
   returned: success
   type: dict
   sample:
     nftables: []
+    service_ebpf: []
     flows: []
 after:
   description: The same after the change; in check mode as predicted.
@@ -203,8 +219,10 @@ def main() -> None:
             "slices": {"type": "raw", "default": []},
             "endpoints": {"type": "raw", "default": []},
             "asked": {"type": "list", "elements": "str"},
-            "backend": {"type": "str", "choices": ["nftables", "iptables"], "default": "nftables"},
+            "backend": {"type": "str", "choices": ["nftables", "iptables", "ebpf"], "default": "nftables"},
             "iptables_flavour": {"type": "str", "choices": ["auto", "nft", "legacy"], "default": "auto"},
+            "bridge": {"type": "str", "default": "podnet0"},
+            "flows": {"type": "int", "default": 131072},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,

@@ -14,7 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.bpf import syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError, Handle, buffer, pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 # enum bpf_map_type
 HASH = 1
@@ -22,6 +22,9 @@ LRU_HASH = 9
 LPM_TRIE = 11
 ARRAY_OF_MAPS = 12
 NO_PREALLOC = 1  # BPF_F_NO_PREALLOC, which a trie must have
+
+MOST = 1 << 24
+"""Entries that a map of ours may have: two gigabytes of flows."""
 
 _BATCH = 4096
 _NAME = 15  # BPF_OBJ_NAME_LEN without the final zero
@@ -100,6 +103,22 @@ def fill(handle: Handle, elements: Mapping[bytes, bytes]) -> None:
                 raise
             for key, value in part:
                 put(handle, key, value)
+
+
+def remove(handle: Handle, keys: Iterable[bytes]) -> None:
+    """Remove many elements. One that is not there is an error."""
+    known = list(keys)
+    for first in range(0, len(known), _BATCH):
+        part = known[first : first + _BATCH]
+        held = buffer(b"".join(part))
+        attributes = _BATCH_ATTRIBUTES.pack(0, 0, pointer(held), 0, len(part), handle.descriptor, 0, 0)
+        try:
+            syscall.call(syscall.MAP_DELETE_BATCH, attributes, f"remove {len(part)} elements of a map")
+        except BpfError as error:
+            if error.errno not in _NO_BATCHES:
+                raise
+            for key in part:
+                delete(handle, key)
 
 
 def elements(handle: Handle) -> dict[bytes, bytes]:

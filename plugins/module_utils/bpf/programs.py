@@ -22,6 +22,8 @@ TCX_INGRESS, TCX_EGRESS = 46, 47  # enum bpf_attach_type
 _SCHED_CLS = 3  # enum bpf_prog_type
 _PSEUDO_MAP_FD = 1
 _BEFORE = 8  # BPF_F_BEFORE: without a relative, the first of all
+_AFTER = 16  # BPF_F_AFTER: without a relative, the last of all
+_BY_ID = 32  # BPF_F_ID: the relative is a program's id
 _LINK_TCX = 11  # enum bpf_link_type
 _LOOPBACK = 1
 _PROGRAMS = 64  # more than that at one hook is nobody's
@@ -81,9 +83,17 @@ def program_info(handle: Handle) -> ProgramInfo:
     return ProgramInfo(struct.unpack_from("=I", told, 4)[0], told[64:80].partition(b"\0")[0].decode(errors="replace"))
 
 
-def attach(program: Handle, ifindex: int, hook: int) -> Handle:
-    """Put a program first at a hook of a device."""
-    attributes = struct.pack("=IIIIIIQ", program.descriptor, ifindex, hook, _BEFORE, 0, 0, 0)
+FIRST, LAST = 0, -1
+"""Places at a hook, besides the one behind a program of this id."""
+
+
+def attach(program: Handle, ifindex: int, hook: int, place: int = FIRST) -> Handle:
+    """Put a program at a hook of a device.
+
+    :param place: FIRST, LAST, or the id of the program behind which it comes
+    """
+    flags = _BEFORE if place == FIRST else _AFTER if place == LAST else _AFTER | _BY_ID
+    attributes = struct.pack("=IIIIIIQ", program.descriptor, ifindex, hook, flags, max(place, 0), 0, 0)
     return Handle(syscall.call(syscall.LINK_CREATE, attributes, f"attach to interface {ifindex} by tcx"))
 
 
@@ -115,6 +125,17 @@ def attached(ifindex: int, hook: int) -> tuple[int, ...]:
 def by_id(number: int) -> Handle:
     """The program with an id."""
     return Handle(syscall.call(syscall.PROG_GET_FD_BY_ID, struct.pack("=III", number, 0, 0), f"open program {number}"))
+
+
+def name_of(number: int) -> str:
+    """The name of the program with an id; empty when it has gone."""
+    try:
+        with by_id(number) as program:
+            return program_info(program).name
+    except BpfError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        return ""
 
 
 def has_tcx() -> bool:

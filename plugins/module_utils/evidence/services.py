@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import TRANSLATING
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import AHEAD
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ def recognise(traces: Traces) -> Services:
         "ebpf": _ebpf(traces),
     }
     found = {name: evidence for name, evidence in found.items() if evidence}
+    if _our_programs(traces):
+        # They come before our maps of nftables, to which they leave the rest.
+        found = {"ebpf": found.pop("ebpf"), **found}
     if not found:
         return Services(NONE, ("no chain, table, device or BPF map of a service proxy",), ())
     chosen = next(iter(found))
@@ -80,4 +84,11 @@ def _iptables(traces: Traces) -> list[str]:
 
 def _ebpf(traces: Traces) -> list[str]:
     maps = ("cilium_lb4_services_v2", "cilium_lb6_services_v2", "cali_v4_nat_fe3", "cali_v6_nat_fe3")
-    return [f"BPF map /sys/fs/bpf/{pin}" for pin in sorted(traces.pins) if pin.rpartition("/")[2] in maps]
+    return _our_programs(traces) + [
+        f"BPF map /sys/fs/bpf/{pin}" for pin in sorted(traces.pins) if pin.rpartition("/")[2] in maps
+    ]
+
+
+def _our_programs(traces: Traces) -> list[str]:
+    number = sum(name == TRANSLATING for _device, name in traces.programs)
+    return [f"programs {TRANSLATING} of podnet.fabric at {number} interfaces by tcx"] if number else []

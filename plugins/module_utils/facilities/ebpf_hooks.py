@@ -35,6 +35,8 @@ HOOKS = {
 }
 PRIORITY = 1  # before all others, which might end the row
 HANDLE = 84  # as our routes' protocol
+TRANSLATING = NAME + "requests"
+"""The program of services at what a pod sends (service_hooks.py)."""
 
 
 class Attachment(NamedTuple):
@@ -57,7 +59,7 @@ def observe(known: Mapping[int, str], host: Host) -> Iterator[Attachment]:
     :param known: which datapath a program belongs to, by its id
     """
     for pin in entries(FOLDER / LINKS):
-        told = _link_at(pin)
+        told = holding(pin)
         device = host.names.get(told.ifindex, "") if told else ""
         hook = pin.name.rpartition("-")[2]
         held = known.get(told.program, "none of ours") if told else ""
@@ -89,7 +91,7 @@ def detach(gone: Attachment, host: Host) -> None:
     """Take a program away."""
     if gone.pin:
         pin = FOLDER / LINKS / gone.pin
-        told = _link_at(pin) if pin.exists() else None
+        told = holding(pin) if pin.exists() else None
         # One that held on to nothing has made room for another by now.
         if told and (gone.device or not told.ifindex):
             pin.unlink()
@@ -111,22 +113,32 @@ def forget_gone(host: Host, everything: bool) -> None:
             marker.rmdir()
 
 
+def holding(pin: Path) -> programs.LinkInfo | None:
+    """What a pinned link holds on to; None when it is no link of tcx."""
+    with syscall.pinned(str(pin)) as handle:
+        return programs.link_info(handle)
+
+
 def _link(pin: Path, program: syscall.Handle, index: int, hook: int) -> None:
     pin.parent.mkdir(exist_ok=True, mode=0o700)
     if pin.exists():
-        told = _link_at(pin)
+        told = holding(pin)
         if told and (told.ifindex, told.hook) == (index, hook):
             with syscall.pinned(str(pin)) as link:
                 programs.exchange(link, program)
             return
         pin.unlink()
-    with programs.attach(program, index, hook) as link:
+    with programs.attach(program, index, hook, _place(index, hook)) as link:
         syscall.pin(link, str(pin))
 
 
-def _link_at(pin: Path) -> programs.LinkInfo | None:
-    with syscall.pinned(str(pin)) as handle:
-        return programs.link_info(handle)
+def _place(index: int, hook: int) -> int:
+    """Behind what sends requests to services on, whose backends policies are about; else the first of all."""
+    if hook == programs.TCX_INGRESS:
+        for number in programs.attached(index, hook):
+            if programs.name_of(number) == TRANSLATING:
+                return number
+    return programs.FIRST
 
 
 def _filter(index: int, hook: str) -> traffic_control.Filter:

@@ -32,6 +32,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, NFTABLES_BRIDGE, part
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf as ebpf_renderer
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import iptables, nftables, nftables_senders
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import DEFAULT
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables_words import Rendering
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.several import left_iptables, merged
@@ -97,11 +98,6 @@ def _nftables(wanted: Enforced | None, _host: Host) -> Target:
             part(lambda key: key[1].startswith(nftables_senders.PREFIX), origin, NFTABLES_BRIDGE),
         ]
     )
-
-
-def ports(bridge: str, host: Host) -> list[str]:
-    """The interfaces on a bridge; none when there is no such bridge."""
-    return sorted(name for name, link in host.links.items() if link.master == bridge)
 
 
 def _iptables(flavour: str, wanted: Enforced | None, _host: Host) -> Target:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether iptables and nftables see what goes from one pod of a bridge to another (the module br_netfilter)."""
+"""The interfaces on a bridge of pods, and whether iptables and nftables see what goes between them (br_netfilter)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 TOOLS = {4: "iptables", 6: "ip6tables"}
 
@@ -35,3 +37,8 @@ def _setting(path: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return ""
+
+
+def ports(bridge: str, host: Host) -> list[str]:
+    """The interfaces on a bridge; none when there is no such bridge."""
+    return sorted(name for name, link in host.links.items() if link.master == bridge)

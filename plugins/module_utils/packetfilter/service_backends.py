@@ -46,6 +46,15 @@ class Backend(NamedTuple):
 FACILITIES: tuple[Facility, ...] = (NFTABLES, IPSETS, IPTABLES)
 
 
+EBPF_NAME = "ebpf"
+"""Programs of its own (facilities/service_ebpf.py), which leave the rest to the default packet filter."""
+
+
+def packet_filter(name: str) -> str:
+    """The packet filter that a declared backend takes."""
+    return DEFAULT if name == EBPF_NAME else name
+
+
 def target(wanted: Mapping[str, Declared], former: Collection[str], own: frozenset[bytes]) -> Target:
     """What is and what should be.
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, TrackedFlow, observe
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import unseen
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports, unseen
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import chosen
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import attached, denials, documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 
 DEFAULTS: dict[str, Any] = {"bridge": "podnet0", "flows": 131072, "fragments": 8192, "antispoofing": True}
-MAX_ENTRIES = 1 << 24
-"""Entries that a map may have: two gigabytes of flows."""
 
 
 class PolicyKind:
@@ -58,7 +57,7 @@ class PolicyKind:
         known = endpoints.inspect_endpoints(inspection, "endpoints", params["endpoints"])
         settings = {each: params.get(each, default) for each, default in DEFAULTS.items()}
         for each in ("flows", "fragments"):
-            inspection.integer(each, settings[each], 1, MAX_ENTRIES)
+            inspection.integer(each, settings[each], 1, maps.MOST)
         log = denials.inspect_log(inspection, "log", params.get("log"))
         inspection.conclude()
         return {
@@ -106,9 +105,9 @@ def enforced(item: Mapping[str, Any], host: Host, known: bool = True) -> backend
     guarded = [endpoint for node, endpoint in everybody if node == item["node"]]
     settings = backends.Settings(item["bridge"], item["flows"], item["fragments"])
     # A declaration of an earlier version says nothing of it.
-    ports = backends.ports(item["bridge"], host) if item.get("antispoofing") else ()
+    guarding = ports(item["bridge"], host) if item.get("antispoofing") else ()
     return backends.Enforced(
-        compile_policies(policies, world, guarded), guarded, settings, senders(guarded, ports), denials.read(item)
+        compile_policies(policies, world, guarded), guarded, settings, senders(guarded, guarding), denials.read(item)
     )
 
 

@@ -7,12 +7,16 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED, DeclarationError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_datapaths, service_ebpf
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, observe_datagrams
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_ebpf import SERVICE_EBPF
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, declared_network
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_backends
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import unseen
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_ebpf as ebpf_renderer
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports, unseen
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import chosen
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_target import Declared
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import Entry
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
 
+DEFAULTS: dict[str, Any] = {"bridge": "podnet0", "flows": 131072}
+
 
 class ServiceKind:
     """See the module's documentation for the parameters."""
@@ -46,12 +52,14 @@ class ServiceKind:
     # Pods find them when they are attached.
     rank = 62
     # Flows that lead where nobody is any more are forgotten after new ones lead elsewhere.
-    facilities: Sequence[Facility] = (*service_backends.FACILITIES, FLOWS)
+    # What eBPF does not do is done by nftables before it comes, and after it has gone.
+    facilities: Sequence[Facility] = (*service_backends.FACILITIES, SERVICE_EBPF, FLOWS)
 
     def __init__(self) -> None:
         # A run asks twice, before and after its changes, with the same items.
         self._compiled: list[tuple[Mapping[str, Any], Declared]] = []
         self._asked: tuple[Declared, Items, bool] | None = None
+        self._rendered: list[tuple[Declared, ebpf_renderer.Elements]] = []
 
     def normalise(
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
@@ -68,6 +76,8 @@ class ServiceKind:
         for each, texts in prefixes.items():
             for position, text in enumerate(texts):
                 inspection.network(f"{each}[{position}]", text)
+        bridge, flows = (params.get(each, default) for each, default in DEFAULTS.items())
+        inspection.integer("flows", flows, 1, maps.MOST)
         inspection.conclude()
         for position, document in enumerate(services):
             spec = document["spec"]
@@ -77,6 +87,8 @@ class ServiceKind:
         return {
             "node": params["node"],
             "backend": chosen(params, former),
+            "bridge": bridge,
+            "flows": flows,
             **{each: sorted(texts) for each, texts in prefixes.items()},
             "services": services,
             "slices": slices,
@@ -90,16 +102,18 @@ class ServiceKind:
         self._compiled = [(item, self._made(item) or _declared(item)) for item in items.values()]
         declared = _merged([each for _item, each in self._compiled])
         own = frozenset(address.address for address in dump_addresses(host.netlink, host.names))
-        wanted = {item["backend"]: each for item, each in self._compiled}
-        target = service_backends.target(wanted, [item["backend"] for item in former.values()], own)
+        wanted = {service_backends.packet_filter(item["backend"]): each for item, each in self._compiled}
+        had = [service_backends.packet_filter(item["backend"]) for item in former.values()]
+        target = service_backends.target(wanted, had, own)
         flows = observe_datagrams(_Stray(declared.table, former, own)) if self._datagrams(declared, former) else {}
         families = {frontend.family for frontend in declared.table.frontends}
         conflicts = unseen(families, "answers from pods of this node would not come from the services that were asked")
+        programs = self._programs(host)
         return Target(
-            {**target.current, FLOWS.name: flows},
-            {**target.desired, FLOWS.name: {}},
-            [*target.conflicts, *conflicts],
-            target.notes,
+            {**target.current, **programs.current, FLOWS.name: flows},
+            {**target.desired, **programs.desired, FLOWS.name: {}},
+            [*target.conflicts, *programs.conflicts, *conflicts],
+            [*target.notes, *programs.notes],
         )
 
     def _datagrams(self, declared: Declared, former: Items) -> bool:
@@ -109,6 +123,22 @@ class ServiceKind:
             is_there = any(frontend.protocol == "udp" for frontend in declared.table.frontends)
             known = self._asked = (declared, former, is_there or any(map(_has_datagrams, former.values())))
         return known[2]
+
+    def _programs(self, host: Host) -> Target:
+        """What eBPF does of it, where it does any."""
+        for item, declared in self._compiled:
+            if item["backend"] == service_backends.EBPF_NAME and declared.table.frontends:
+                elements = self._elements(declared)
+                found = ports(item["bridge"], host)
+                notes = [] if found else [f"service: nothing is on a bridge {item['bridge']}, so nftables does it all"]
+                objects = service_datapaths.wanted(elements, found, item["flows"], host)
+                return service_ebpf.part(objects, host)._replace(notes=notes)
+        return service_ebpf.part({}, host)
+
+    def _elements(self, declared: Declared) -> ebpf_renderer.Elements:
+        if not (self._rendered and self._rendered[0][0] is declared):
+            self._rendered = [(declared, ebpf_renderer.render(declared.table, declared.blocks))]
+        return self._rendered[0][1]
 
     def _made(self, item: Mapping[str, Any]) -> Declared | None:
         return next((each for known, each in self._compiled if known is item), None)

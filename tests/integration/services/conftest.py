@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import OURS
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
@@ -26,6 +28,7 @@ BACKENDS: dict[str, dict[str, Any]] = {
     "nftables": {"backend": "nftables"},
     "iptables-nft": {"backend": "iptables", "iptables_flavour": "nft"},
     "iptables-legacy": {"backend": "iptables", "iptables_flavour": "legacy"},
+    "ebpf": {"backend": "ebpf"},
 }
 
 
@@ -34,14 +37,23 @@ class Declarer:
 
     def __init__(self, folder: Path, backend: str, node: NodeThread) -> None:
         self.backend = backend
-        self._node = node
+        self.node = node
         self._folder = folder / "node.d"
         self._declarations = Declarations(self._folder)
 
     def declare(
-        self, services: Sequence[Any], slices: Sequence[Any] = (), *, check: bool = False, **more: Any
+        self,
+        services: Sequence[Any],
+        slices: Sequence[Any] = (),
+        *,
+        check: bool = False,
+        here: bool = False,
+        **more: Any,
     ) -> Result:
-        """Of the module with `state: present`; without services as with `state: absent`."""
+        """Of the module with `state: present`; without services as with `state: absent`.
+
+        :param here: in this thread, which is on the node by now
+        """
         given = {
             "node": "a",
             "pods": list(scene.PODS.values()),
@@ -53,14 +65,7 @@ class Declarer:
             **BACKENDS[self.backend],
             **more,
         }
-
-        def call() -> Result:
-            with Host() as host:
-                former = self._declarations.read(KIND.name)
-                items = {"podnet": KIND.normalise("podnet", given, former.get("podnet"), host)} if services else {}
-                return reconcile(KIND, items, host, self._declarations, check)
-
-        return self._node.run(call)
+        return self._on_node(KIND, given if services else None, check, here)
 
     def lose(self) -> None:
         """Remove what tells of the services, as somebody might."""
@@ -68,13 +73,16 @@ class Declarer:
 
     def also(self, kind: Kind, given: dict[str, Any] | None) -> Result:
         """Declare one of another kind, or take it back."""
+        return self._on_node(kind, given)
 
-        def call() -> Result:
+    def _on_node(self, kind: Kind, given: dict[str, Any] | None, check: bool = False, here: bool = False) -> Result:
+        def run() -> Result:
             with Host() as host:
-                items = {} if given is None else {"podnet": kind.normalise("podnet", given, None, host)}
-                return reconcile(kind, items, host, self._declarations)
+                former = self._declarations.read(kind.name)
+                known = {} if given is None else {"podnet": kind.normalise("podnet", given, former.get("podnet"), host)}
+                return reconcile(kind, known, host, self._declarations, check)
 
-        return self._node.run(call)
+        return run() if here else self.node.run(run)
 
 
 @pytest.fixture(scope="session")
@@ -98,10 +106,13 @@ def clients(_ground: NodeThread) -> Iterator[Clients]:
 @pytest.fixture(params=BACKENDS)
 def declarer(_ground: NodeThread, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Declarer]:
     """Leaves nothing on the node, which is proven after each test."""
+    if request.param == "ebpf" and not programs.has_tcx():
+        pytest.skip("services by eBPF take Linux 6.6")
     found = Declarer(tmp_path, request.param, _ground)
     yield found
     found.declare([])
     assert left() == []
+    assert not _ground.run(OURS.exists)
 
 
 def left() -> list[str]:

@@ -38,9 +38,9 @@ def build() -> None:
     for name in (OUTSIDE, *scene.NODES, *scene.POD_NODES):
         _run("ip", "netns", "add", netns(name))
         settings = [f"ipv6.conf.{which}.accept_dad=0" for which in ("all", "default")]
+        # All that is rejected is told at once, also when it is much at a time.
+        settings += ["ipv4.icmp_ratemask=0", "ipv6.icmp.ratelimit=0"]
         if name in (OUTSIDE, *scene.NODES):
-            # All that is rejected is told at once, also when it is much at a time.
-            settings += ["ipv4.icmp_ratemask=0", "ipv6.icmp.ratelimit=0"]
             settings += ["ipv4.ip_forward=1", "ipv6.conf.all.forwarding=1"]
         _run("ip", "netns", "exec", netns(name), "sysctl", "-qw", *(f"net.{each}" for each in settings))
         _ip(name, ["link set lo up"])

@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_objects, nft_reading
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_objects, nft_reading, service_pins
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import open_netfilter
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nf_tables import UnknownForm
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
@@ -23,16 +26,34 @@ if TYPE_CHECKING:
     from tests.integration.services.conftest import Declarer
 
 
-def clients_remembered(backend: str) -> str:
-    if backend != "nftables":
-        return node_says("ipset", "save")
-    shown = node_says("nft", "list", "ruleset")
-    return "".join(shown[shown.index(f"map service-sticky{family} ") :].split("\n\t}")[0] for family in ADDRESSES)
+def is_remembered(declarer: Declarer, client: str, seconds: int) -> bool:
+    """Whether a client of IPv4 comes back to its backend by what the kernel remembers."""
+    if declarer.backend.startswith("iptables"):
+        return client in node_says("ipset", "save")
+    if declarer.backend == "nftables":
+        shown = node_says("nft", "list", "ruleset")
+        return client in shown[shown.index("map service-sticky4 ") :].split("\n\t}")[0]
+
+    def read() -> dict[bytes, bytes]:
+        (folder,) = service_pins.datapaths()
+        with syscall.pinned(str(folder / service_pins.CLIENTS)) as handle:
+            return maps.elements(handle)
+
+    # struct client_key and struct client of ebpf/translations.h
+    times = [
+        struct.unpack_from("=Q", value)[0]
+        for key, value in declarer.node.run(read).items()
+        if key[:16] == socket.inet_aton(client) + bytes(12)
+    ]
+    return any(time.monotonic_ns() - when < seconds * 10**9 for when in times)
 
 
 @pytest.mark.parametrize(
     ("declarer", "protocol"),
-    [("nftables", "tcp"), ("nftables", "udp"), ("iptables-nft", "udp"), ("iptables-legacy", "tcp")],
+    [
+        *(("nftables", "tcp"), ("nftables", "udp"), ("iptables-nft", "udp"), ("iptables-legacy", "tcp")),
+        *(("ebpf", "tcp"), ("ebpf", "udp")),
+    ],
     indirect=["declarer"],
 )
 def test_clients_come_back_to_their_backend_until_it_goes_or_time_has_passed(
@@ -74,7 +95,7 @@ def test_clients_come_back_to_their_backend_until_it_goes_or_time_has_passed(
     limit = time.monotonic() + 20
     while len(seen) < 2 and time.monotonic() < limit:
         seen.update(each.backend for each in clients.attempt([to_service("pod", 4, protocol)]))
-        while scene.pod_address("pod", 4) in clients_remembered(declarer.backend) and time.monotonic() < limit:
+        while is_remembered(declarer, scene.pod_address("pod", 4), 1) and time.monotonic() < limit:
             time.sleep(0.1)
     assert len(seen) > 1
 

@@ -19,6 +19,8 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nf
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import IPTABLES
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import IptablesChain
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftMap, NftSet
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_datapaths import ServiceTable
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_ebpf
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, REPLACE, lines
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
@@ -36,6 +38,8 @@ IPPROTO_SCTP = 132
 
 def parts(obj: Any) -> set[str]:
     """What an object has many of, as text."""
+    if isinstance(obj, ServiceTable):
+        return {*service_ebpf.describe(obj.elements)}
     if isinstance(obj, IptablesChain):
         return set(IPTABLES.describe(obj)["rules"].split("; "))
     if isinstance(obj, NftMap):
@@ -196,6 +200,7 @@ EMPTIED = {
     ],
     "iptables-nft": ["ipset flush podnet-service-f4", "ip6tables-nft -t nat -F PODNET-SERVICE-F"],
     "iptables-legacy": ["iptables-legacy -t nat -D PREROUTING 1", "ipset flush podnet-service-f6"],
+    "ebpf": ["nft flush map inet podnet service-frontends4"],
 }
 
 

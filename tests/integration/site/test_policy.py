@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs
+
 from .test_site import FIFTH, NODES, TOP, Site, differences
 
 if TYPE_CHECKING:
@@ -279,6 +281,19 @@ def test_a_service_gets_addresses_and_leads_to_its_pods(cluster: Cluster) -> Non
     assert again.changed() == dict.fromkeys(NODES, 0)
 
 
+@pytest.mark.skipif(not programs.has_tcx(), reason="services by eBPF take Linux 6.6")
+def test_the_same_services_by_ebpf_do_without_nftables_for_pods(cluster: Cluster) -> None:
+    by_ebpf = ("-e", "podnet_service_backend=ebpf")
+    assert cluster.serve([SERVICE], *by_ebpf).changed() == dict.fromkeys(NODES, 1)
+    for node in NODES:
+        for family in "46":
+            cluster.site.inside(node, "nft", "flush", "map", "inet", "podnet", f"service-frontends{family}")
+    for address in ("10.96.1.1", "fd00:10:96::101"):
+        for source in ("web", "side", "db"):
+            assert cluster.reaches(source, address, 80) == {True}
+    assert cluster.reaches("node3", "192.168.101.11", 30086) == {True}
+
+
 def test_bad_services_are_refused_as_a_whole(cluster: Cluster) -> None:
     before = cluster.site.pictures()
     bad = json.loads(json.dumps(SERVICE))
@@ -311,3 +326,4 @@ def test_services_that_are_taken_away_leave_nothing(cluster: Cluster) -> None:
         assert "PODNET-SERVICE" not in cluster.site.inside(node, "iptables-save")
         assert "podnet-service" not in cluster.site.inside(node, "ipset", "list", "-n")
         assert "service.json" not in cluster.site.inside(node, "ls", "/etc/podnet/node.d")
+        assert "podnet" not in cluster.site.inside(node, "ls", "/sys/fs/bpf")

@@ -55,6 +55,13 @@ def test_our_services_are_told_and_policies_are_none() -> None:
     assert services.recognise(Traces(chains=frozenset(policies))).implementation == "none"
     found = services.recognise(Traces(chains=frozenset({*policies, *chains})))
     assert found == ("iptables", (text.format("legacy"), text.format("nft")), ())
+    forward = frozenset({Chain("nft", "inet", "podnet", "service-forward")})
+    before = services.recognise(
+        Traces(chains=forward, programs=(("veth1", "podnet_requests"), ("veth1", "podnet_sends")))
+    )
+    assert before.implementation == "ebpf"
+    assert before.evidence == ("programs podnet_requests of podnet.fabric at 1 interfaces by tcx",)
+    assert before.also == ("nftables: chains service-* of podnet.fabric in nft table inet podnet",)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,110 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What services have in eBPF as typed values, and how it is read back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
+
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_hooks
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import (
+    FOLDER,
+    PROGRAMS,
+    TRANSLATIONS,
+    datapaths,
+    folders,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import FRONTENDS, MAPS
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf_object import OBJECT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+
+_LEAST = 1024
+_SPARSE = 64
+
+
+class Datapath(NamedTuple):
+    """Programs and maps with room for this many flows, and elements of services. ``name`` is a digest of all three."""
+
+    name: str
+    flows: int
+    room: int
+
+
+class ServiceTable(NamedTuple):
+    """What the programs of a datapath go by (packetfilter/service_ebpf.py)."""
+
+    datapath: str
+    elements: Mapping[str, Mapping[bytes, bytes]]
+
+
+Object = Union[Datapath, ServiceTable, Attachment]
+Objects = dict[tuple[str, ...], Any]
+
+
+def wanted(elements: Mapping[str, Mapping[bytes, bytes]], ports: list[str], flows: int, host: Host) -> Objects:
+    """The objects that put services before interfaces."""
+    made = _datapath(flows, _room(max(len(each) for each in elements.values())))
+    found: list[Object] = [made, ServiceTable(made.name, elements)]
+    found += [service_hooks.wish(device, hook, made.name, host) for device in ports for hook in service_hooks.HOOKS]
+    return {key_of(obj): obj for obj in found}
+
+
+def key_of(obj: Object) -> tuple[str, ...]:
+    """Under which name an object is compared."""
+    if isinstance(obj, Datapath):
+        return ("datapath", obj.name)
+    if isinstance(obj, ServiceTable):
+        return ("table", obj.datapath)
+    return ("attachment", obj.device or f"none ({obj.pin})", obj.hook)
+
+
+def observe(host: Host) -> Objects:
+    """All that is pinned, by key. A datapath that somebody has damaged is none that is wanted."""
+    if not FOLDER.is_dir():
+        return {}
+    found: list[Object] = []
+    known: dict[int, str] = {}
+    complete = datapaths()
+    for folder in folders():
+        if folder not in complete:
+            found.append(Datapath(folder.name, 0, 0))
+            continue
+        found.append(Datapath(folder.name, _entries(folder / TRANSLATIONS), _entries(folder / FRONTENDS)))
+        elements = {}
+        for name in MAPS:
+            with syscall.pinned(str(folder / name)) as handle:
+                elements[name] = maps.elements(handle)
+        found.append(ServiceTable(folder.name, elements))
+        for hook in PROGRAMS:
+            with syscall.pinned(str(folder / hook)) as handle:
+                known[programs.program_info(handle).id] = folder.name
+    found += service_hooks.observe(known, host)
+    return {key_of(obj): obj for obj in found}
+
+
+def _datapath(flows: int, room: int) -> Datapath:
+    digest = hashlib.sha256(OBJECT + f"{flows} {room}".encode()).hexdigest()[:12]
+    return Datapath(digest, flows, room)
+
+
+def _room(elements: int) -> int:
+    """What the maps have while that does, so that programs stay when services come; else at least twice as much."""
+    for folder in datapaths():
+        room = _entries(folder / FRONTENDS)
+        # Before and after are there together while a service changes.
+        if 2 * elements <= room <= max(_LEAST, _SPARSE * elements):
+            return room
+    return max(_LEAST, 1 << (2 * elements - 1).bit_length()) if elements else _LEAST
+
+
+def _entries(pin: Path) -> int:
+    with syscall.pinned(str(pin)) as handle:
+        return maps.shape_of(handle).max_entries

@@ -1,0 +1,33 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where what services have in eBPF is pinned.
+
+/sys/fs/bpf/podnet/service/
+    <datapath>/     a folder per version of the programs and sizes of the maps: requests, replies; frontends, ...
+    links/          links to the interfaces (service_hooks.py)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import LINKS, MAKING, OURS, entries
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import MAPS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDER = OURS / "service"
+TRANSLATIONS, CLIENTS, PIECES = "translations", "clients", "pieces"
+PROGRAMS = ("requests", "replies")
+PINS = (*PROGRAMS, *MAPS, TRANSLATIONS, CLIENTS, PIECES)
+
+
+def folders() -> list[Path]:
+    """The folders of datapaths, also of such as somebody has damaged."""
+    return [folder for folder in entries(FOLDER) if folder.name not in (LINKS, MAKING)]
+
+
+def datapaths() -> list[Path]:
+    """The folders of complete datapaths."""
+    return [folder for folder in folders() if all((folder / pin).exists() for pin in PINS)]

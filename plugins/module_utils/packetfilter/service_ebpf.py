@@ -1,0 +1,141 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compiled services as elements of the maps that ebpf/service.c asks, for what pods of a node connect to.
+
+A frontend leads to a list of backends, which is called by a digest of it: frontends with the same backends share it,
+and it never changes. So a service has its old backends or its new ones at any time, and a change is one of the elements
+that differ. What the programs leave to nftables is not in the maps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import aligned
+from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import EVERYBODY, FORWARD
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
+    from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
+        Backend,
+        Frontend,
+        Handling,
+        Table,
+    )
+
+Elements = dict[str, dict[bytes, bytes]]
+"""By map, in the order in which what a frontend leads to is there before it."""
+
+SLOTS, MEMBERS, INSIDE, FRONTENDS = MAPS = ("slots", "members", "inside", "frontends")
+
+# The structs of ebpf/frontends.h.
+FRONTEND_KEY = struct.Struct(">16sHBB")
+FRONTEND = struct.Struct("=8sII")
+SLOT_KEY = struct.Struct("=8sII")
+BACKEND = struct.Struct(">16sH2x")
+MEMBER_KEY = struct.Struct("=8s20s4x")
+INSIDE_KEY = struct.Struct("=II16s")
+PRESENT = struct.pack("=I", 1)
+
+PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
+"""SCTP's checksum covers the whole packet, and no helper of the kernel's does it: it is left to nftables."""
+_BITS = {4: 32, 6: 128}
+
+
+def render(table: Table, blocks: Mapping[int, Ranges]) -> Elements:
+    """The elements, by map; empty maps when there is no service.
+
+    :param blocks: the addresses of this node's pods
+    """
+    found: Elements = {name: {} for name in MAPS}
+    lists: dict[tuple[int, tuple[Backend, ...]], bytes] = {}
+    looked_for: set[bytes] = set()
+    for frontend, handling in table.frontends.items():
+        if not translates(frontend, handling):
+            continue
+        backends = handling.inside.backends
+        name = lists.get((frontend.family, backends))
+        if name is None:
+            name = lists[frontend.family, backends] = _add_list(found, frontend.family, backends)
+        # A datagram, and a client that comes back, stay where they were as long as that is one of the backends.
+        if (handling.affinity or frontend.protocol == "udp") and name not in looked_for:
+            looked_for.add(name)
+            found[MEMBERS].update(
+                (MEMBER_KEY.pack(name, _backend(frontend.family, backend)), PRESENT) for backend in backends
+            )
+        found[FRONTENDS][_frontend_key(frontend)] = FRONTEND.pack(name, len(backends), handling.affinity)
+    if found[FRONTENDS]:
+        for family, bits in _BITS.items():
+            for first, length in aligned(bits, blocks.get(family, ())):
+                found[INSIDE][INSIDE_KEY.pack(32 + length, family == 6, _packed(family, first))] = PRESENT
+    return found
+
+
+def translates(frontend: Frontend, handling: Handling) -> bool:
+    """Whether the programs send pods of the node on."""
+    return (
+        frontend.address is not None
+        and frontend.protocol in PROTOCOLS
+        and handling.inside.verdict == FORWARD
+        and handling.masquerade != EVERYBODY
+        and handling.sources is None
+    )
+
+
+def describe(elements: Mapping[str, Mapping[bytes, bytes]]) -> list[str]:
+    """What the elements say, a line each, sorted."""
+    found = []
+    for key in elements[INSIDE]:
+        length, ipv6, address = INSIDE_KEY.unpack(key)
+        found.append(f"pods in {_text(ipv6, address)}/{length - 32}")
+    known = {number: text for text, number in PROTOCOLS.items()}
+    for key, value in elements[FRONTENDS].items():
+        address, port, protocol, ipv6 = FRONTEND_KEY.unpack(key)
+        name, count, affinity = FRONTEND.unpack(value)
+        sticky = f", for {affinity} seconds" if affinity else ""
+        found.append(
+            f"{_text(ipv6, address)} {known.get(protocol, protocol)} {port} to list {name.hex()} of {count}{sticky}"
+        )
+    for key, value in elements[SLOTS].items():
+        name, place, _unused = SLOT_KEY.unpack(key)
+        found.append(f"list {name.hex()} {place} is {_end(value)}")
+    for key in elements[MEMBERS]:
+        name, backend = MEMBER_KEY.unpack(key)
+        found.append(f"list {name.hex()} has {_end(backend)}")
+    return sorted(found)
+
+
+def _add_list(found: Elements, family: int, backends: tuple[Backend, ...]) -> bytes:
+    packed = [_backend(family, backend) for backend in backends]
+    name = hashlib.sha256(bytes([family]) + b"".join(packed)).digest()[:8]
+    found[SLOTS].update((SLOT_KEY.pack(name, place, 0), backend) for place, backend in enumerate(packed))
+    return name
+
+
+def _frontend_key(frontend: Frontend) -> bytes:
+    address = _packed(frontend.family, frontend.address or 0)
+    return FRONTEND_KEY.pack(address, frontend.port, PROTOCOLS[frontend.protocol], frontend.family == 6)
+
+
+def _backend(family: int, backend: Backend) -> bytes:
+    return BACKEND.pack(_packed(family, backend.address), backend.port)
+
+
+def _packed(family: int, address: int) -> bytes:
+    """As the programs have it: an IPv4 address is in the first four of sixteen bytes."""
+    return address.to_bytes(4, "big") + bytes(12) if family == 4 else address.to_bytes(16, "big")
+
+
+def _end(backend: bytes) -> str:
+    address, port = BACKEND.unpack(backend)
+    ipv6 = any(address[4:])
+    return f"[{_text(ipv6, address)}]:{port}" if ipv6 else f"{_text(ipv6, address)}:{port}"
+
+
+def _text(ipv6: int, address: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET6, address) if ipv6 else socket.inet_ntop(socket.AF_INET, address[:4])
