@@ -12,29 +12,13 @@ that lies next to it and by the same version of itself (PEP 552), else it compil
 
 from __future__ import annotations
 
-import base64
-import dataclasses
-import functools
-import hashlib
-import importlib.util
-import io
-import marshal
-import os
-import pickle
-import shutil
-import sys
-import tempfile
-import zipfile
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import ansible
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from ansible_collections.podnet.fabric.tests.packing import KEPT, keep, state, take
 
 DOCUMENTATION = """
 name: packed
@@ -42,18 +26,6 @@ type: aggregate
 short_description: Modules that were packed by an earlier run
 description: Takes packed modules from build/packed of the checkout and leaves there what the run has packed.
 """
-
-TOP = Path(__file__).resolve().parents[2]
-KEPT = TOP / "build" / "packed"
-_STATES = 3
-"""So many states of the sources are kept: there and back again in a checkout should cost nothing."""
-_ANSIBLE = Path(ansible.__file__).parent
-# What goes into archives, and what packs them.
-_SOURCES = (
-    *(TOP / "plugins/modules", TOP / "plugins/module_utils", _ANSIBLE / "modules", _ANSIBLE / "module_utils"),
-    *(_ANSIBLE / "_internal/_ansiballz", _ANSIBLE / "executor/module_common.py", Path(__file__).resolve()),
-)
-_CHECKED_HASH = 0b11
 
 
 class CallbackModule(CallbackBase):
@@ -84,63 +56,3 @@ class CallbackModule(CallbackBase):
 def folder_of_run() -> Path:
     """Where Ansible looks for a packed module before it packs it."""
     return Path(constants.DEFAULT_LOCAL_TMP) / "ansiballz_cache"
-
-
-def state() -> str:
-    """The digest of all sources."""
-    digest = hashlib.blake2b(sys.version.encode(), digest_size=16)
-    for source in _SOURCES:
-        for path in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
-            content = path.read_bytes()
-            digest.update(f"{path.relative_to(source.parent)} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
-
-
-def take(kept: Path, run: Path) -> frozenset[str]:
-    """Link what is kept into the run's own folder; the names."""
-    run.mkdir(parents=True, exist_ok=True)
-    names = set()
-    # Another run may be removing old ones.
-    with suppress(FileNotFoundError):
-        for path in kept.iterdir():
-            try:
-                os.link(path, run / path.name)
-            except OSError:
-                shutil.copyfile(path, run / path.name)
-            names.add(path.name)
-        os.utime(kept)
-    return frozenset(names)
-
-
-def keep(packed: Sequence[Path], kept: Path) -> None:
-    """Add to what is kept; each file appears as a whole, whoever else keeps the same."""
-    kept.mkdir(parents=True, exist_ok=True)
-    for path in packed:
-        module = pickle.loads(path.read_bytes())  # noqa: S301 - written by this run
-        archive = with_code(base64.b64decode(module.zip_data))
-        module = dataclasses.replace(module, zip_data=base64.b64encode(archive))
-        with tempfile.NamedTemporaryFile(dir=KEPT, delete=False) as made:
-            pickle.dump(module, made)
-        Path(made.name).rename(kept / path.name)
-    states = sorted((path for path in KEPT.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
-    for old in states[:-_STATES]:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def with_code(archive: bytes) -> bytes:
-    """An archive of sources with what each of them compiles to beside it."""
-    made = io.BytesIO(archive)
-    with zipfile.ZipFile(made, "a") as packed:
-        for entry in packed.infolist():
-            if entry.filename.endswith(".py"):
-                code = zipfile.ZipInfo(f"{entry.filename}c", entry.date_time)
-                packed.writestr(code, compiled(entry.filename, packed.read(entry)), zipfile.ZIP_DEFLATED)
-    return made.getvalue()
-
-
-@functools.cache
-def compiled(name: str, source: bytes) -> bytes:
-    """The content of a .pyc file that is valid for this source alone."""
-    code = compile(source, name, "exec", dont_inherit=True)
-    parts = (importlib.util.MAGIC_NUMBER, _CHECKED_HASH.to_bytes(4, "little"), importlib.util.source_hash(source))
-    return b"".join(parts) + marshal.dumps(code)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""tests/callback/packed.py: what it keeps is what would have been made anew, and never of another source."""
+"""tests/packing.py: what it keeps is what would have been made anew, and never of another source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import zipfile
 import zipimport
 from typing import TYPE_CHECKING
 
-from ansible_collections.podnet.fabric.tests.callback import packed
+from ansible_collections.podnet.fabric.tests import packing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def archive(path: Path, source: str, *, code_of: str) -> zipimport.zipimporter:
     plain = io.BytesIO()
     with zipfile.ZipFile(plain, "w") as made:
         made.writestr("one.py", code_of)
-    with zipfile.ZipFile(path, "w") as made, zipfile.ZipFile(io.BytesIO(packed.with_code(plain.getvalue()))) as given:
+    with zipfile.ZipFile(path, "w") as made, zipfile.ZipFile(io.BytesIO(packing.with_code(plain.getvalue()))) as given:
         assert given.read("one.py") == code_of.encode()
         made.writestr("one.py", source)
         made.writestr("one.pyc", given.read("one.pyc"))
@@ -54,19 +54,19 @@ def test_python_runs_the_code_of_this_source_alone(tmp_path: Path) -> None:
 
 def test_another_state_of_the_sources_knows_nothing_of_this_one(tmp_path: Path) -> None:
     kept, run = tmp_path / "kept", tmp_path / "run"
-    assert packed.take(kept / "one", run) == frozenset()
+    assert packing.take(kept / "one", run) == frozenset()
     (kept / "one").mkdir(parents=True)
     (kept / "one" / PING).write_bytes(b"what was packed")
-    assert packed.take(kept / "other", run) == frozenset()
+    assert packing.take(kept / "other", run) == frozenset()
     assert list(run.iterdir()) == []
-    assert packed.take(kept / "one", run) == {PING}
+    assert packing.take(kept / "one", run) == {PING}
     assert (run / PING).read_bytes() == b"what was packed"
 
 
 def test_what_one_run_packs_the_next_one_takes(tmp_path: Path) -> None:
     playbook = tmp_path / "play.yml"
     playbook.write_text(PLAY)
-    kept = packed.KEPT / packed.state() / PING
+    kept = packing.KEPT / packing.state() / PING
     kept.unlink(missing_ok=True)
     command = ["ansible-playbook", "-vvv", "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}"]
     environment = {**os.environ, "ANSIBLE_DEBUG": "true"}

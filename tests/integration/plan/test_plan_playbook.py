@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ansible_collections.podnet.fabric.plugins.plugin_utils import ledger_text
 from ansible_collections.podnet.fabric.tests.integration.plan.project import COLLECTION, Project
 
 PLAN_PLAYBOOK = COLLECTION / "playbooks" / "plan.yml"
@@ -134,8 +135,8 @@ def test_a_damaged_ledger_stays_as_it_is(project: Project) -> None:
         run = project.run(project.play(), *arguments)
         assert run.status != 0
         assert (
-            f"{project.ledger}: found format 99, of a newer version, wanted format 1; run a podnet.fabric at "
-            in run.output
+            f"{project.ledger}: found format 99, of a newer version, wanted format {ledger_text.FORMAT}; run a "
+            "podnet.fabric at " in run.output
         )
         assert project.ledger.read_text(encoding="utf-8") == '{"format": 99}'
 
