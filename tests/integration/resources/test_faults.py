@@ -12,10 +12,12 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
     bridge,
     cni_network,
     host_gw,
+    host_policy,
     ipam_block,
     ipam_pool,
     policy,
     route,
+    service,
     sysctl,
     tunnel_filter,
     vxlan,
@@ -24,7 +26,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources import (
 from . import test_direct_routes, test_vxlan
 from .sweep import Case, sweep
 from .test_edited_declarations import NETWORK
-from .test_kinds import BLOCKS, BRIDGE, POOLS, ROUTES, SETTINGS, TUNNEL
+from .test_kinds import BLOCKS, BRIDGE, HOST_POLICY, POOLS, ROUTES, SETTINGS, TUNNEL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +54,24 @@ def guarded(*ports: int) -> dict[str, Any]:
     return {"node": "n1", "policies": [document], "namespaces": {"default": {}}, "endpoints": pods}
 
 
+def served(port: int) -> dict[str, Any]:
+    """A service with a pod of this node behind it."""
+    web = {"name": "web", "node": "n1", "labels": {"app": "web"}, "addresses": ["10.244.1.2", "fd00:10:244:1::2"]}
+    spec = {
+        "clusterIPs": ["10.96.0.10", "fd00:10:96::10"],
+        "selector": {"app": "web"},
+        "ports": [{"name": name, "port": port, "protocol": name.upper()} for name in ("tcp", "udp")],
+    }
+    return {
+        "node": "n1",
+        "pods": ["10.244.0.0/16", "fd00:10:244::/48"],
+        "ranges": ["10.96.0.0/16", "fd00:10:96::/112"],
+        "services": [{"metadata": {"name": "web"}, "spec": spec}],
+        "slices": [],
+        "endpoints": [web],
+    }
+
+
 CASES = [
     Case(bridge.KIND, "podnet0", BRIDGE, {**BRIDGE, "mtu": 1400, "addresses": ["10.244.9.1/24"]}),
     Case(ipam_pool.KIND, "node", POOLS, {"pools": POOLS["pools"][1:]}),
@@ -62,6 +82,8 @@ CASES = [
     Case(vxlan.KIND, "podnet-vx", test_vxlan.params(2, 3), test_vxlan.params(3, 4, vni=85)),
     Case(host_gw.KIND, "host_gw", direct(2, 3), direct(3, 4)),
     Case(policy.KIND, "podnet", guarded(5432), guarded(5432, 5433), step=4),
+    Case(host_policy.KIND, "podnet", HOST_POLICY, {**HOST_POLICY, "interfaces": [], "needs": ["udp/6081"]}, step=4),
+    Case(service.KIND, "podnet", served(80), served(81), step=4),
     Case(cni_network.KIND, "podnet", NETWORK, {**NETWORK, "mtu": 1400}),
 ]
 
