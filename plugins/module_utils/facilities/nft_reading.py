@@ -161,9 +161,10 @@ def forget() -> None:
 
 
 def _read(nl: Netlink, known: Objects) -> Objects:
-    if not nf_tables.has_table(nl, nf_tables.INET, NAME):
-        return {}
     chains = nf_tables.dump_chains(nl, NAME)
+    # Two answers have to agree on that there is nothing: rules that are taken for missing would be added once more.
+    if not chains and not nf_tables.has_table(nl, nf_tables.INET, NAME):
+        return {}
     if not any(chain.name == MARK for chain in chains) or nf_tables.has_objects(nl, NAME):
         # Not ours, or more in it than we make.
         raise UnknownForm(NAME)
