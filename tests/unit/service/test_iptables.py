@@ -164,7 +164,7 @@ def test_each_of_many_services_is_led_to_its_own_backends_in_few_steps() -> None
         assert not Walk(rendering, Packet(f"10.96.{number // 250}.{number % 250 + 1}", 81)).ends
     # One of all, sixteen at a step, 64 in the last, and those of the answer.
     assert most <= 1 + 16 + 64 + 3
-    # What is for no service is told by a look.
+    # What is for no service is told by a look: there are no node ports.
     assert Walk(rendering, Packet("192.0.2.7", 80)).compared == 1
 
 
