@@ -25,11 +25,11 @@ from ansible_collections.podnet.fabric.benchmarks import traffic
 from ansible_collections.podnet.fabric.benchmarks.network import Network, enter_node, run
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 CLIENT, POD = "192.0.2.2", "10.244.1.2"
 PLAIN, NFTABLES, EBPF = "plain", "nftables", "ebpf"
@@ -71,29 +71,38 @@ def parameters(backend: str, count: int) -> dict[str, Any]:
 def build(number: int, how: str, count: int) -> Ground:
     """Make the namespaces, wire them, and put the rules in the way."""
     network = Network(f"pnp{os.getpid()}-{number}", "")
-    for where in ("client", "node", "pod"):
-        run("ip", "netns", "add", network.netns(where))
-    network.inside("node", "sysctl", "-qw", "net.ipv4.ip_forward=1")
-    network.ip(
-        "node",
-        "link set lo up",
-        "link add podnet0 type bridge",
-        "address add 10.244.1.1/24 dev podnet0",
-        "link set podnet0 up",
-        f"link add uplink type veth peer name eth0 netns {network.netns('client')}",
-        "address add 192.0.2.1/24 dev uplink",
-        "link set uplink up",
-        f"link add pod type veth peer name eth0 netns {network.netns('pod')}",
-        "link set pod master podnet0 up",
+    wire(
+        network,
+        (
+            f"link add uplink type veth peer name eth0 netns {network.netns('client')}",
+            "address add 192.0.2.1/24 dev uplink",
+            "link set uplink up",
+            f"link add pod type veth peer name eth0 netns {network.netns('pod')}",
+            "link set pod master podnet0 up",
+        ),
+        {"client": (CLIENT, "192.0.2.1"), "pod": (POD, "10.244.1.1")},
     )
-    for where, address, gateway in (("client", CLIENT, "192.0.2.1"), ("pod", POD, "10.244.1.1")):
-        lines = (f"address add {address}/24 dev eth0", "link set lo up", "link set eth0 up")
-        network.ip(where, *lines, f"route add default via {gateway}")
     if how in OURS:
         return Ground(network, on_node(network.netns("node"), lambda: declare(parameters(how, count))))
     if how in BY_HAND:
         _by_hand(network, how, count)
     return Ground(network, 0)
+
+
+def wire(network: Network, links: Iterable[str], ends: Mapping[str, tuple[str, str]]) -> None:
+    """Make the namespaces of a client, a pod and a node with a bridge between them.
+
+    :param links: lines of `ip -batch` for the node's own ends
+    :param ends: the address and the gateway of each of the others
+    """
+    for where in ("node", *ends):
+        run("ip", "netns", "add", network.netns(where))
+    network.inside("node", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+    bridge = ("link add podnet0 type bridge", "address add 10.244.1.1/24 dev podnet0", "link set podnet0 up")
+    network.ip("node", "link set lo up", *bridge, *links)
+    for where, (own, gateway) in ends.items():
+        lines = (f"address add {own}/24 dev eth0", "link set lo up", "link set eth0 up")
+        network.ip(where, *lines, f"route add default via {gateway}")
 
 
 def destroy(ground: Ground) -> None:
@@ -105,11 +114,11 @@ def destroy(ground: Ground) -> None:
         run("ip", "netns", "delete", ground.network.netns(where))
 
 
-def declare(params: dict[str, Any]) -> None:
+def declare(params: dict[str, Any], kind: Kind = KIND) -> None:
     """As the module does, with declarations of its own."""
     with Host() as host:
-        item = KIND.normalise("podnet", params, None, host)
-        reconcile(KIND, {"podnet": item}, host, Declarations(folder()))
+        item = kind.normalise("podnet", params, None, host)
+        reconcile(kind, {"podnet": item}, host, Declarations(folder()))
 
 
 def folder() -> Path:

@@ -42,7 +42,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy import compil
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
 # Seconds, of the issue.
 FULL = {NFTABLES: 1.0, EBPF: 0.25}
@@ -83,28 +83,40 @@ def report(count: int, times: int) -> bool:
             "all loaded, pods": FULL[backend],
             "one endpoint more, packet filter": ONE_MORE[backend],
         }
-        for name in runs[0]:
-            median, low, high = interval([each[name] for each in runs])
-            verdict = ""
-            if name in bounds:
-                good = median <= bounds[name]
-                holds &= good
-                verdict = f", at most {bounds[name] * 1e3:g}: {'holds' if good else 'DOES NOT HOLD'}"
-            print(f"  {name:<34}{median * 1e3:>9.1f} [{low * 1e3:.1f} {high * 1e3:.1f}]{verdict}")
+        holds &= table(runs, bounds)
     return holds
 
 
-def loads(backend: str, count: int) -> Times:
-    """On a node with a bridge and a pod."""
+def table(runs: Sequence[Times], bounds: Mapping[str, float]) -> bool:
+    """Prints a line for each time, and whether the bounds hold, which are in seconds."""
+    holds = True
+    for name in runs[0]:
+        median, low, high = interval([each[name] for each in runs])
+        verdict = ""
+        if name in bounds:
+            good = median <= bounds[name]
+            holds &= good
+            verdict = f", at most {bounds[name] * 1e3:g}: {'holds' if good else 'DOES NOT HOLD'}"
+        print(f"  {name:<34}{median * 1e3:>9.1f} [{low * 1e3:.1f} {high * 1e3:.1f}]{verdict}")
+    return holds
+
+
+def with_a_pod() -> None:
+    """Make a bridge with a pod's interface on the node that this process is on, and come before others there."""
     run("ip", "link", "add", "podnet0", "type", "bridge")
     run("ip", "link", "add", "pod", "type", "veth", "peer", "name", "eth0")
     run("ip", "link", "set", "pod", "master", "podnet0")
     traffic.before_others(max(os.sched_getaffinity(0)))
+
+
+def loads(backend: str, count: int) -> Times:
+    """On a node with a bridge and a pod."""
+    with_a_pod()
     found: Times = {}
     _loaded(found, "blocks", lambda rules: policy_ground.parameters(backend, rules), count)
     declarations = _loaded(found, "pods", lambda rules: pods(backend, rules), count, keep=True)
     more = [pods(backend, count + number) for number in (1, 2)]
-    found["one endpoint more, all"] = _timed(lambda: _reconcile(more[0], declarations))
+    found["one endpoint more, all"] = timed(lambda: _reconcile(more[0], declarations))
     found.update(_packet_filter(more[1]))
     return found
 
@@ -114,27 +126,23 @@ def _loaded(
 ) -> Declarations:
     declarations = Declarations(Path(tempfile.mkdtemp(dir="/run")))
     few, many = parameters(1), parameters(count)
-    found[f"from nothing, {name}"] = _timed(lambda: _reconcile(many, declarations))
+    found[f"from nothing, {name}"] = timed(lambda: _reconcile(many, declarations))
     _reconcile(None, declarations)
     _reconcile(few, declarations)
     for label in ("all loaded", "nothing to do"):
-        found[f"{label}, {name}"] = _timed(lambda: _reconcile(many, declarations))
+        found[f"{label}, {name}"] = timed(lambda: _reconcile(many, declarations))
     if not keep:
         _reconcile(None, declarations)
     return declarations
 
 
-def _timed(call: Callable[[], object]) -> float:
-    as_a_new_process()
+def timed(call: Callable[[], object]) -> float:
+    """The seconds of a call that knows nothing of what was read before."""
+    nft_reading.forget()
+    IP_TEXTS.clear()
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
-
-
-def as_a_new_process() -> None:
-    """Nothing is known of what was read before."""
-    nft_reading.forget()
-    IP_TEXTS.clear()
 
 
 def _reconcile(params: dict[str, Any] | None, declarations: Declarations) -> None:

@@ -17,11 +17,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.benchmarks import policy_ground, traffic
-from ansible_collections.podnet.fabric.benchmarks.network import Network, run
+from ansible_collections.podnet.fabric.benchmarks.network import Network
 from ansible_collections.podnet.fabric.benchmarks.policy_ground import Ground
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
-from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
 
 if TYPE_CHECKING:
@@ -82,26 +79,21 @@ def parameters(how: str, count: int, changed: int | None = None) -> dict[str, An
 def build(number: int, how: str, count: int) -> Ground:
     """Make the namespaces, wire them, and put the services in the way."""
     network = Network(f"pns{os.getpid()}-{number}", "")
-    for where in ("client", "node", "pod"):
-        run("ip", "netns", "add", network.netns(where))
-    network.inside("node", "sysctl", "-qw", "net.ipv4.ip_forward=1")
-    network.ip(
-        "node",
-        "link set lo up",
-        "link add podnet0 type bridge",
-        "address add 10.244.1.1/24 dev podnet0",
-        "link set podnet0 up",
-        f"link add here type veth peer name eth0 netns {network.netns('client')}",
-        "link set here master podnet0 up",
-        f"link add uplink type veth peer name eth0 netns {network.netns('pod')}",
-        "address add 10.244.2.1/24 dev uplink",
-        "link set uplink up",
+    policy_ground.wire(
+        network,
+        (
+            f"link add here type veth peer name eth0 netns {network.netns('client')}",
+            "link set here master podnet0 up",
+            f"link add uplink type veth peer name eth0 netns {network.netns('pod')}",
+            "address add 10.244.2.1/24 dev uplink",
+            "link set uplink up",
+        ),
+        {"client": (HERE, "10.244.1.1"), "pod": (ELSEWHERE, "10.244.2.1")},
     )
-    for where, own, gateway in (("client", HERE, "10.244.1.1"), ("pod", ELSEWHERE, "10.244.2.1")):
-        lines = (f"address add {own}/24 dev eth0", "link set lo up", "link set eth0 up")
-        network.ip(where, *lines, f"route add default via {gateway}")
     if how in OURS:
-        holder = policy_ground.on_node(network.netns("node"), lambda: declare(parameters(how, count)))
+        holder = policy_ground.on_node(
+            network.netns("node"), lambda: policy_ground.declare(parameters(how, count), KIND)
+        )
         return Ground(network, holder)
     if how in RESTORE:
         network.inside("node", RESTORE[how], stdin=chains(count))
@@ -111,13 +103,6 @@ def build(number: int, how: str, count: int) -> Ground:
 def asked(how: str, count: int) -> str:
     """What the client connects to."""
     return ELSEWHERE if how == PLAIN else address(count - 1)
-
-
-def declare(params: dict[str, Any]) -> None:
-    """As the module does, with declarations of its own."""
-    with Host() as host:
-        item = KIND.normalise("podnet", params, None, host)
-        reconcile(KIND, {"podnet": item}, host, Declarations(policy_ground.folder()))
 
 
 def chains(count: int) -> str:

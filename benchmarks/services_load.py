@@ -18,9 +18,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.benchmarks import policy_ground, services_ground, traffic
-from ansible_collections.podnet.fabric.benchmarks.dataplane import interval
 from ansible_collections.podnet.fabric.benchmarks.network import run
-from ansible_collections.podnet.fabric.benchmarks.policy_load import Times, apart, as_a_new_process
+from ansible_collections.podnet.fabric.benchmarks.policy_load import Times, apart, table, timed, with_a_pod
 from ansible_collections.podnet.fabric.benchmarks.services_ground import OURS, RESTORE
 from ansible_collections.podnet.fabric.plugins.module_utils import reconcile as reconciling
 from ansible_collections.podnet.fabric.plugins.module_utils import resource_module
@@ -30,7 +29,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 # Seconds, of the issue, with 10,000 services.
 ASKED = 10_000
@@ -51,32 +50,22 @@ def report(ways: Sequence[str], count: int, times: int) -> bool:
         bounds = {}
         if how in FULL and count == ASKED:
             bounds = {LOADED: FULL[how], CHANGED: ONE_CHANGED[how]}
-        for name in runs[0]:
-            median, low, high = interval([each[name] for each in runs])
-            verdict = ""
-            if name in bounds:
-                good = median <= bounds[name]
-                holds &= good
-                verdict = f", at most {bounds[name] * 1e3:g}: {'holds' if good else 'DOES NOT HOLD'}"
-            print(f"  {name:<34}{median * 1e3:>9.1f} [{low * 1e3:.1f} {high * 1e3:.1f}]{verdict}")
+        holds &= table(runs, bounds)
     return holds
 
 
 def loads(how: str, count: int) -> Times:
     """Ours, on a node with a bridge and a pod."""
-    run("ip", "link", "add", "podnet0", "type", "bridge")
-    run("ip", "link", "add", "pod", "type", "veth", "peer", "name", "eth0")
-    run("ip", "link", "set", "pod", "master", "podnet0")
-    traffic.before_others(max(os.sched_getaffinity(0)))
+    with_a_pod()
     folder = policy_ground.folder()
     few, many = services_ground.parameters(how, 1), services_ground.parameters(how, count)
     changed = [services_ground.parameters(how, count, number) for number in (count // 2, count // 3)]
-    found: Times = {"from nothing": _timed(lambda: _run(many, folder))}
+    found: Times = {"from nothing": timed(lambda: _run(many, folder))}
     _run(None, folder)
     _run(few, folder)
-    found[LOADED] = _timed(lambda: _run(many, folder))
-    found["nothing to do"] = _timed(lambda: _run(many, folder))
-    found["one service changed, all"] = _timed(lambda: _run(changed[0], folder))
+    found[LOADED] = timed(lambda: _run(many, folder))
+    found["nothing to do"] = timed(lambda: _run(many, folder))
+    found["one service changed, all"] = timed(lambda: _run(changed[0], folder))
     found.update(_packet_filter(changed[1], Declarations(folder)))
     return found
 
@@ -86,16 +75,9 @@ def by_hand(how: str, count: int) -> Times:
     everything, one = services_ground.chains(count), services_ground.one_changed(count // 2, count)
     traffic.before_others(max(os.sched_getaffinity(0)))
     return {
-        "from nothing": _timed(lambda: run(RESTORE[how], stdin=everything)),
-        "one service changed, all": _timed(lambda: run(RESTORE[how], "--noflush", stdin=one)),
+        "from nothing": timed(lambda: run(RESTORE[how], stdin=everything)),
+        "one service changed, all": timed(lambda: run(RESTORE[how], "--noflush", stdin=one)),
     }
-
-
-def _timed(call: Callable[[], object]) -> float:
-    as_a_new_process()
-    begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin
 
 
 def _run(params: dict[str, Any] | None, folder: Any) -> None:

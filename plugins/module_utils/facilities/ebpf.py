@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.bpf import elf, maps, programs, syscall
-from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError, Handle
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import elf, maps, programs
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import remove_empty
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_hooks, ebpf_tables
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_datapaths, ebpf_hooks, ebpf_tables
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import HOOKS, Attachment
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_objects import (
     Datapath,
@@ -25,7 +23,6 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_obje
     observe,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import (
-    BPFFS,
     CLSACT,
     COUNTS,
     DENIALS,
@@ -39,16 +36,13 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins
     OURS,
     TABLE,
     datapaths,
-    entries,
-    is_bpffs,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf as renderer
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.ebpf_object import OBJECT
-from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, Operation, Reference, Target, line
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Operation, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_objects import Object
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
@@ -64,23 +58,15 @@ def wanted(elements: renderer.Elements, ports: Iterable[str], flows: int, fragme
 
 def part(desired: Objects, host: Host) -> Target:
     """All that is ours there."""
-    conflicts = []
-    if desired and not is_bpffs():
-        conflicts.append(f"ebpf: there is no BPF file system on {BPFFS}; mount it: mount -t bpf bpf {BPFFS}")
-    return Target({EBPF.name: observe(host)}, {EBPF.name: desired}, conflicts)
+    return Target({EBPF.name: observe(host)}, {EBPF.name: desired}, ebpf_datapaths.unmounted(desired))
 
 
-class EbpfFacility:
+class EbpfFacility(ebpf_datapaths.DatapathFacility):
     """Datapaths, tables and attachments."""
 
     name = "ebpf"
-    deletes_first = False
-
-    def parents(self, obj: Any) -> Sequence[Reference]:
-        return ((self.name, key_of(Datapath(obj.datapath, 0, 0))),) if isinstance(obj, PolicyTable) else ()
-
-    def immutable(self, before: Any, after: Any) -> bool:
-        return False
+    datapath = Datapath
+    table = PolicyTable
 
     def describe(self, obj: Any) -> dict[str, Any]:
         if isinstance(obj, Datapath):
@@ -91,94 +77,39 @@ class EbpfFacility:
         where = obj.device or f"no interface (link {obj.pin})"
         return {"attachment": f"{obj.hook} at {where}", "datapath": obj.datapath, "by": "tcx" if obj.pin else "clsact"}
 
-    def apply(self, operations: Sequence[Operation], host: Host) -> None:
-        """The programs before what they go by, that before the interfaces; backwards where things go."""
-        order = (Attachment, PolicyTable, Datapath) if operations[0].verb == DELETE else _UPWARD
-        failures = []
-        for sort in order:
-            for operation in operations:
-                obj = operation.after or operation.before
-                if not isinstance(obj, sort):
-                    continue
-                try:
-                    _carry_out(operation, host)
-                except (BpfError, OSError) as error:
-                    failures.append(f"{self.name}: {operation.verb} {line(self, obj)[:200]}: {error}")
-            if failures:
-                # What comes next stands on this.
-                raise ApplyError(failures)
-        if operations[0].verb == DELETE:
-            _remove(FOLDER / MAKING)
-            ebpf_hooks.forget_gone(host, everything=not datapaths())
-            if not datapaths():
-                for folders in ((FOLDER / LINKS,), (FOLDER / CLSACT,), (FOLDER, OURS)):
-                    remove_empty(*folders)
+    def carry_out(self, operation: Operation, host: Host) -> None:
+        before, after = operation.before, operation.after
+        if isinstance(after, Datapath):
+            _make(after)
+        elif isinstance(after, PolicyTable):
+            ebpf_tables.put(after.datapath, after.elements, before and before.elements, host)
+        elif isinstance(after, Attachment):
+            ebpf_hooks.attach(after, host)
+        elif isinstance(before, Datapath):
+            ebpf_datapaths.remove(FOLDER / before.name)
+        elif isinstance(before, Attachment):
+            ebpf_hooks.detach(before, host)
 
-
-_UPWARD = (Datapath, PolicyTable, Attachment)
-
-
-def _carry_out(operation: Operation, host: Host) -> None:
-    before, after = operation.before, operation.after
-    if isinstance(after, Datapath):
-        _make(after)
-    elif isinstance(after, PolicyTable):
-        ebpf_tables.put(after.datapath, after.elements, before and before.elements, host)
-    elif isinstance(after, Attachment):
-        ebpf_hooks.attach(after, host)
-    elif isinstance(before, Datapath):
-        _remove(FOLDER / before.name)
-    elif isinstance(before, Attachment):
-        ebpf_hooks.detach(before, host)
+    def clear_away(self, host: Host) -> None:
+        ebpf_datapaths.remove(FOLDER / MAKING)
+        ebpf_hooks.forget_gone(host, everything=not datapaths())
+        if not datapaths():
+            for folders in ((FOLDER / LINKS,), (FOLDER / CLSACT,), (FOLDER, OURS)):
+                remove_empty(*folders)
 
 
 def _make(made: Datapath) -> None:
-    """Load the programs, under another name until they are complete."""
-    folder = FOLDER / MAKING
+    """Load the programs."""
     read = elf.read(OBJECT)
-    for old in (folder, FOLDER / made.name):
-        _remove(old)
-    folder.mkdir(parents=True, mode=0o700)
-    held: dict[str, Handle] = {}
-    try:
+    with ebpf_datapaths.being_made(FOLDER, made.name) as held:
         with ebpf_tables.trie({}) as inner:
             held[TABLE] = maps.create(NAME + TABLE, read.maps[TABLE], inner)
         for name, size in ((FLOWS, made.flows), (FRAGMENTS, made.fragments)):
-            held[name] = _kept(name, read.maps[name]._replace(max_entries=size))
+            held[name] = ebpf_datapaths.kept(name, read.maps[name]._replace(max_entries=size), datapaths())
         for name in (COUNTS, DENIALS, GENERATION):
-            held[name] = _kept(name, read.maps[name])
+            held[name] = ebpf_datapaths.kept(name, read.maps[name], datapaths())
         for hook in HOOKS:
             held[hook] = programs.load(NAME + hook, read.programs[hook], held, read.licence)
-        for name, handle in held.items():
-            syscall.pin(handle, str(folder / name))
-    finally:
-        for handle in held.values():
-            handle.close()
-    folder.rename(FOLDER / made.name)
-
-
-def _kept(name: str, shape: maps.Shape) -> Handle:
-    """The map of another datapath, so that what it remembers stays; its elements where it has another size."""
-    fresh: Handle | None = None
-    for folder in datapaths():
-        if not (folder / name).exists():
-            continue  # of an earlier version
-        other = syscall.pinned(str(folder / name))
-        had = maps.shape_of(other)
-        if had == shape:
-            return other
-        with other:
-            if had._replace(max_entries=shape.max_entries) == shape:
-                fresh = maps.create(NAME + name, shape)
-                maps.fill(fresh, maps.elements(other))
-                return fresh
-    return maps.create(NAME + name, shape)
-
-
-def _remove(folder: Path) -> None:
-    for pin in entries(folder):
-        pin.unlink()
-    remove_empty(folder)
 
 
 EBPF = EbpfFacility()

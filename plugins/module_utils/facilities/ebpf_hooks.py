@@ -23,7 +23,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink import traff
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
@@ -58,14 +58,7 @@ def observe(known: Mapping[int, str], host: Host) -> Iterator[Attachment]:
 
     :param known: which datapath a program belongs to, by its id
     """
-    for pin in entries(FOLDER / LINKS):
-        told = holding(pin)
-        device = host.names.get(told.ifindex, "") if told else ""
-        hook = pin.name.rpartition("-")[2]
-        held = known.get(told.program, "none of ours") if told else ""
-        if told and told.hook != HOOKS[hook][0]:
-            held = "the wrong hook"
-        yield Attachment(device, hook, held, pin.name)
+    yield from links(FOLDER, known, host, lambda told, hook: "the wrong hook" if told.hook != HOOKS[hook][0] else "")
     if not programs.has_tcx():
         for index in sorted(traffic_control.clsact_devices(host.netlink) & host.names.keys()):
             for hook in HOOKS:
@@ -74,12 +67,28 @@ def observe(known: Mapping[int, str], host: Host) -> Iterator[Attachment]:
                         yield Attachment(host.names[index], hook, known.get(each.program, "none of ours"), "")
 
 
+def links(
+    folder: Path, known: Mapping[int, str], host: Host, misfit: Callable[[programs.LinkInfo, str], str]
+) -> Iterator[Attachment]:
+    """The attachments whose links are pinned below a folder.
+
+    :param misfit: what is wrong about a link with the name of a hook, if anything is
+    """
+    for pin in entries(folder / LINKS):
+        told = holding(pin)
+        device = host.names.get(told.ifindex, "") if told else ""
+        hook = pin.name.rpartition("-")[2]
+        held = known.get(told.program, "none of ours") if told else ""
+        yield Attachment(device, hook, (told and misfit(told, hook)) or held, pin.name)
+
+
 def attach(wanted: Attachment, host: Host) -> None:
     """Put a program before an interface, in the place of the one that is there."""
     index = host.index[wanted.device]
     with syscall.pinned(str(FOLDER / wanted.datapath / wanted.hook)) as program:
         if wanted.pin:
-            _link(FOLDER / LINKS / wanted.pin, program, index, HOOKS[wanted.hook][0])
+            hook = HOOKS[wanted.hook][0]
+            link(FOLDER / LINKS / wanted.pin, program, index, hook, lambda: _place(index, hook))
             return
         if index not in traffic_control.clsact_devices(host.netlink):
             (FOLDER / CLSACT / str(index)).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -90,11 +99,7 @@ def attach(wanted: Attachment, host: Host) -> None:
 def detach(gone: Attachment, host: Host) -> None:
     """Take a program away."""
     if gone.pin:
-        pin = FOLDER / LINKS / gone.pin
-        told = holding(pin) if pin.exists() else None
-        # One that held on to nothing has made room for another by now.
-        if told and (gone.device or not told.ifindex):
-            pin.unlink()
+        unpin(FOLDER, gone)
         return
     index = host.index.get(gone.device)
     if index is not None:
@@ -119,17 +124,38 @@ def holding(pin: Path) -> programs.LinkInfo | None:
         return programs.link_info(handle)
 
 
-def _link(pin: Path, program: syscall.Handle, index: int, hook: int) -> None:
+def unpin(folder: Path, gone: Attachment) -> None:
+    """Take a link away that is pinned below a folder."""
+    pin = folder / LINKS / gone.pin
+    told = holding(pin) if pin.exists() else None
+    # One that held on to nothing has made room for another by now.
+    if told and (gone.device or not told.ifindex):
+        pin.unlink()
+
+
+def link(
+    pin: Path,
+    program: syscall.Handle,
+    index: int,
+    hook: int,
+    place: Callable[[], int],
+    stays: Callable[[programs.LinkInfo], bool] = lambda _told: True,
+) -> None:
+    """Put a program before an interface by a link that is pinned, in the place of the one that is there.
+
+    :param place: asked for where there is none yet
+    :param stays: whether one that is there is in its place
+    """
     pin.parent.mkdir(exist_ok=True, mode=0o700)
     if pin.exists():
         told = holding(pin)
-        if told and (told.ifindex, told.hook) == (index, hook):
-            with syscall.pinned(str(pin)) as link:
-                programs.exchange(link, program)
+        if told and (told.ifindex, told.hook) == (index, hook) and stays(told):
+            with syscall.pinned(str(pin)) as held:
+                programs.exchange(held, program)
             return
         pin.unlink()
-    with programs.attach(program, index, hook, _place(index, hook)) as link:
-        syscall.pin(link, str(pin))
+    with programs.attach(program, index, hook, place()) as made:
+        syscall.pin(made, str(pin))
 
 
 def _place(index: int, hook: int) -> int:

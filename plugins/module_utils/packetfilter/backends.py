@@ -16,26 +16,29 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError, PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
     ebpf,
     ebpf_pins,
     ipsets,
     iptables_objects,
-    nft_objects,
-    nft_reading,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf import EBPF
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ipsets import IPSETS
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import IPTABLES
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import FLAVOURS
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import BRIDGE_TABLE, TABLE
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, NFTABLES_BRIDGE, part
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf as ebpf_renderer
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import iptables, nftables, nftables_senders
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import DEFAULT
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import DEFAULT, EBPF_NAME
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables_words import Rendering
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.several import left_iptables, merged
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.several import (
+    left_iptables,
+    left_nftables,
+    merged,
+    taking_part,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Compiled, Endpoint
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility, State, Target
 
@@ -85,7 +88,6 @@ class Backend(NamedTuple):
     left: Callable[[], bool]
 
 
-EBPF_NAME = "ebpf"
 FACILITIES: tuple[Facility, ...] = (NFTABLES, NFTABLES_BRIDGE, IPSETS, IPTABLES, EBPF)
 
 
@@ -126,17 +128,11 @@ def _ebpf(wanted: Enforced | None, host: Host) -> Target:
     return ebpf.part(ebpf.wanted(elements, ports(bridge, host), flows, fragments, host), host)._replace(notes=notes)
 
 
-def _left_nftables() -> bool:
-    try:
-        return any(name.startswith(nftables.PREFIX) for _sort, name in nft_reading.observe()[0]) or bool(
-            nft_reading.observe(nft_objects.BRIDGE_TABLE)[0]
-        )
-    except PodnetError:
-        return False
-
+# The other table holds nothing but what is said of senders.
+_LEFT_NFTABLES = partial(left_nftables, (TABLE, nftables.PREFIX), (BRIDGE_TABLE, ""))
 
 BACKENDS: Mapping[str, Backend] = {
-    DEFAULT: Backend(_nftables, _left_nftables),
+    DEFAULT: Backend(_nftables, _LEFT_NFTABLES),
     **{
         f"iptables-{flavour}": Backend(
             partial(_iptables, flavour), partial(left_iptables, flavour, iptables.SETS, iptables.CHAINS)
@@ -154,10 +150,5 @@ def target(wanted: Mapping[str, Enforced], former: Iterable[str], host: Host) ->
     :param former: the names of those that enforced something before
     :raises DeclarationError: there is no such backend
     """
-    declared = {*wanted, *former}
-    unknown = declared - BACKENDS.keys()
-    if unknown:
-        names = ", ".join(sorted(unknown))
-        raise DeclarationError(f"the declaration names the backend {names}, which is none; run the playbook again")
-    used = [name for name, backend in BACKENDS.items() if name in declared or backend.left()]
-    return merged(BACKENDS[name].target(wanted.get(name), host) for name in used or [DEFAULT])
+    used = taking_part({name: backend.left for name, backend in BACKENDS.items()}, {*wanted, *former})
+    return merged(BACKENDS[name].target(wanted.get(name), host) for name in used)

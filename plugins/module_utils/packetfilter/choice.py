@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT = "nftables"
+EBPF_NAME = "ebpf"
 
 
 def chosen(params: Mapping[str, Any], former: Mapping[str, Any] | None) -> str:

@@ -11,21 +11,26 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError, PodnetError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ipsets, iptables_objects, nft_reading
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ipsets, iptables_objects
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ipsets import IPSETS
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import IPTABLES
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import FLAVOURS
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import TABLE
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import (
     service_iptables,
     service_nftables,
     service_target,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import DEFAULT
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import DEFAULT, EBPF_NAME
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables_words import Rendering
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_iptables_objects import CHAINS, SETS
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.several import left_iptables, merged
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.several import (
+    left_iptables,
+    left_nftables,
+    merged,
+    taking_part,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility, State, Target
 
 if TYPE_CHECKING:
@@ -46,12 +51,8 @@ class Backend(NamedTuple):
 FACILITIES: tuple[Facility, ...] = (NFTABLES, IPSETS, IPTABLES)
 
 
-EBPF_NAME = "ebpf"
-"""Programs of its own (facilities/service_ebpf.py), which leave the rest to the default packet filter."""
-
-
 def packet_filter(name: str) -> str:
-    """The packet filter that a declared backend takes."""
+    """The one that a declared backend takes: eBPF's programs (facilities/service_ebpf.py) leave the rest to it."""
     return DEFAULT if name == EBPF_NAME else name
 
 
@@ -63,13 +64,8 @@ def target(wanted: Mapping[str, Declared], former: Collection[str], own: frozens
     :param own: the node's own addresses
     :raises DeclarationError: there is no such backend
     """
-    declared = {*wanted, *former}
-    unknown = declared - BACKENDS.keys()
-    if unknown:
-        names = ", ".join(sorted(unknown))
-        raise DeclarationError(f"the declaration names the backend {names}, which is none; run the playbook again")
-    used = [name for name, backend in BACKENDS.items() if name in declared or backend.left()]
-    return merged([BACKENDS[name].target(wanted.get(name), own) for name in used or [DEFAULT]])
+    used = taking_part({name: backend.left for name, backend in BACKENDS.items()}, {*wanted, *former})
+    return merged(BACKENDS[name].target(wanted.get(name), own) for name in used)
 
 
 def _iptables(flavour: str, wanted: Declared | None, _own: frozenset[bytes]) -> Target:
@@ -82,15 +78,8 @@ def _iptables(flavour: str, wanted: Declared | None, _own: frozenset[bytes]) -> 
     return Target(current, {IPSETS.name: desired.sets, IPTABLES.name: desired.rules})
 
 
-def _left_nftables() -> bool:
-    try:
-        return any(name.startswith(service_nftables.PREFIX) for _sort, name in nft_reading.observe()[0])
-    except PodnetError:
-        return False
-
-
 BACKENDS: Mapping[str, Backend] = {
-    DEFAULT: Backend(service_target.target, _left_nftables),
+    DEFAULT: Backend(service_target.target, partial(left_nftables, (TABLE, service_nftables.PREFIX))),
     **{
         f"iptables-{flavour}": Backend(partial(_iptables, flavour), partial(left_iptables, flavour, SETS, CHAINS))
         for flavour in FLAVOURS

@@ -16,7 +16,6 @@ Where the chain draws a number that a change, in force since its first look, has
 from __future__ import annotations
 
 from collections import defaultdict
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftChain, NftMap, NftSet
@@ -69,14 +68,12 @@ def render(
     blocks: Mapping[int, Ranges],
     pods: Mapping[int, Ranges],
     ranges: Mapping[int, Ranges],
-    sticky: Mapping[int, frozenset[tuple[str, str]]] = MappingProxyType({}),
 ) -> Objects:
     """The objects by (sort, name); none when there is no service.
 
     :param blocks: the addresses of this node's pods
     :param pods: the addresses of all pods
     :param ranges: those from which services get theirs; what none has is dropped
-    :param sticky: what the maps of clients and their backends hold by family, as far as it still counts
     """
     found: Objects = {}
     if not table.frontends:
@@ -92,7 +89,7 @@ def render(
                 texts = frozenset(prefixes(family, networks.get(family, ())))
                 _put(found, NftSet(f"{PREFIX}{name}{family}", words.sort, texts))
             _put(found, NftSet(f"{PREFIX}addresses{family}", words.sort, cluster, interval=False))
-            rendering.family(family, frontends, sticky.get(family, frozenset()))
+            rendering.family(family, frontends)
     rendering.conclude()
     return found
 
@@ -112,7 +109,7 @@ class _Rendering:
         self._hide: list[str] = []
         self._strangers: list[str] = []
 
-    def family(self, family: int, frontends: Mapping[Frontend, Handling], sticky: frozenset[tuple[str, str]]) -> None:
+    def family(self, family: int, frontends: Mapping[Frontend, Handling]) -> None:
         """All of a family's frontends."""
         ip, sort, loopback = FAMILIES[family]
         self._strangers.append(f"{ip} saddr != @{PREFIX}pods{family} masquerade fully-random")
@@ -130,7 +127,7 @@ class _Rendering:
         self._hide.append(f"{ip} saddr . {ip} daddr @{PREFIX}hairpin{family} masquerade fully-random")
         if any(handling.affinity for handling in frontends.values()):
             key, value = f"{sort} . {sort} . inet_proto . inet_service", f"{sort} . inet_service"
-            _put(self._found, NftMap(f"{STICKY}{family}", key, sticky, value, dynamic=True))
+            _put(self._found, NftMap(f"{STICKY}{family}", key, frozenset(), value, dynamic=True))
         local = f"fib daddr type local {ip} daddr != {loopback} "
         for where, before in ((ADDRESSES, ""), (NODE_PORTS, local)):
             mine = {each: handling for each, handling in frontends.items() if (each.address is None) == bool(before)}

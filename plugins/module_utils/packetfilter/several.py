@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ipsets, iptables_objects
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError, PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ipsets, iptables_objects, nft_reading
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import DEFAULT
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 
 def left_iptables(flavour: str, sets: str, chains: str) -> bool:
@@ -28,6 +29,29 @@ def left_iptables(flavour: str, sets: str, chains: str) -> bool:
     except PodnetError:
         return False
     return True
+
+
+def left_nftables(*prefixes: tuple[str, str]) -> bool:
+    """Whether there may be something in tables of ours, each with how the names in it begin."""
+    try:
+        return any(
+            name.startswith(prefix) for table, prefix in prefixes for _sort, name in nft_reading.observe(table)[0]
+        )
+    except PodnetError:
+        return False
+
+
+def taking_part(left: Mapping[str, Callable[[], bool]], declared: Collection[str]) -> list[str]:
+    """The backends that are looked at: the declared ones, and those that may have left something.
+
+    :param left: whether one may have, by name
+    :raises DeclarationError: there is no such backend
+    """
+    unknown = set(declared) - left.keys()
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise DeclarationError(f"the declaration names the backend {names}, which is none; run the playbook again")
+    return [name for name, asked in left.items() if name in declared or asked()] or [DEFAULT]
 
 
 def merged(targets: Iterable[Target]) -> Target:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends, counting
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import counting
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import EBPF_NAME
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import enforced
 
 if TYPE_CHECKING:
@@ -29,6 +30,6 @@ def read(items: Items, host: Host) -> dict[str, Any]:
             {"endpoint": endpoint, "direction": direction, **count._asdict()}
             for (endpoint, direction), count in sorted(told.denied.items())
         ]
-        if item["backend"] == backends.EBPF_NAME:
+        if item["backend"] == EBPF_NAME:
             found["last_denied"] = [denial._asdict() for denial in counting.last_denied()]
     return found

@@ -12,7 +12,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.inspection import In
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports, unseen
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import chosen
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import EBPF_NAME, chosen
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import attached, denials, documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.evaluation import Flow, Judge
@@ -81,7 +81,7 @@ class PolicyKind:
         judges = [
             judge
             for name, each in wanted.items()
-            if name != backends.EBPF_NAME and (judge := Judge(each.compiled, each.guarded)).addresses
+            if name != EBPF_NAME and (judge := Judge(each.compiled, each.guarded)).addresses
         ]
         current = {**target.current, "flows": _denied(judges, host) if judges else {}}
         conflicts = [*target.conflicts, *_unseen(judges)]

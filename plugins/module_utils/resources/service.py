@@ -17,7 +17,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address impo
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_backends
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_ebpf as ebpf_renderer
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports, unseen
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import chosen
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import EBPF_NAME, chosen
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_target import Declared
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import of_networks
@@ -127,7 +127,7 @@ class ServiceKind:
     def _programs(self, host: Host) -> Target:
         """What eBPF does of it, where it does any."""
         for item, declared in self._compiled:
-            if item["backend"] == service_backends.EBPF_NAME and declared.table.frontends:
+            if item["backend"] == EBPF_NAME and declared.table.frontends:
                 elements = self._elements(declared)
                 found = ports(item["bridge"], host)
                 notes = [] if found else [f"service: nothing is on a bridge {item['bridge']}, so nftables does it all"]

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, syscall
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import FLOWS, datapaths
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 from tests.integration.policy.conftest import isolate
+from tests.integration.policy.talk import arrives, connected
 
 if TYPE_CHECKING:
     from tests.integration.policy.conftest import Ground
@@ -26,35 +25,6 @@ FAMILIES = pytest.mark.parametrize("family", [4, 6])
 PAIRS = pytest.mark.parametrize(("client", "family"), [(2, 4), (1, 6)])
 SERVER = 0
 STREAM, DGRAM, RAW = socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW
-
-
-def arrives(from_: socket.socket, to: socket.socket, there: tuple[str, int] | None = None) -> bool:
-    """Whether a datagram, or some bytes of a connection, get from one socket to another."""
-    word = struct.pack("=d", time.monotonic())
-    if there:
-        from_.sendto(word, there)
-    else:
-        from_.send(word)
-    limit = time.monotonic() + 0.5
-    try:
-        while time.monotonic() < limit:
-            if word in to.recv(2048):
-                return True
-    except TimeoutError:
-        pass
-    return False
-
-
-def connected(ground: Ground, client: socket.socket, server: socket.socket) -> socket.socket | None:
-    """The server's end of a new connection; None when there is none."""
-    server.listen()
-    try:
-        client.connect(server.getsockname())
-    except TimeoutError:
-        return None
-    accepted, _there = server.accept()
-    accepted.settimeout(0.5)
-    return accepted
 
 
 @PAIRS
@@ -294,75 +264,6 @@ def test_addresses_that_are_nobodys_own_do_not_go_round_the_policy(ground: Groun
         assert arrives(asking, hearing, there)
         ground.declare(isolate(SERVER, []))
         assert not arrives(asking, hearing, there)
-
-
-def test_tcp_is_remembered_for_as_long_as_its_state_says(ground: Ground) -> None:
-    ground.declare(isolate(SERVER, [2]))
-    with ground.socket(2, STREAM) as asking, ground.socket(SERVER, STREAM) as listening:
-        accepted = connected(ground, asking, listening)
-        assert accepted
-        with accepted:
-            port = asking.getsockname()[1]
-            assert arrives(asking, accepted)
-            assert _remembered(ground, port) == pytest.approx(86400, abs=5)
-            asking.shutdown(socket.SHUT_WR)
-            assert accepted.recv(10) == b""
-            assert _remembered(ground, port) == pytest.approx(120, abs=5)
-            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        time.sleep(0.05)
-        assert _remembered(ground, port) == pytest.approx(10, abs=5)
-
-
-def test_a_datagrams_flow_is_remembered_for_longer_once_it_was_answered(ground: Ground) -> None:
-    ground.declare(isolate(SERVER, [2]))
-    with ground.socket(2, DGRAM) as asking, ground.socket(SERVER, DGRAM) as answering:
-        port = asking.getsockname()[1]
-        assert arrives(asking, answering, answering.getsockname())
-        assert _remembered(ground, port) == pytest.approx(30, abs=5)
-        assert arrives(answering, asking, asking.getsockname())
-        assert _remembered(ground, port) == pytest.approx(120, abs=5)
-
-
-def test_more_flows_than_are_remembered_displace_the_silent_ones_only(ground: Ground) -> None:
-    ground.declare(isolate(2, [], [SERVER]), flows=1000)
-    with ground.socket(2, DGRAM) as speaking, ground.socket(SERVER, DGRAM) as answering:
-        there = answering.getsockname()
-        assert arrives(speaking, answering, there)
-        for _nth in range(4000):
-            with ground.socket(2, DGRAM) as other:
-                other.sendto(b"a flow of its own", there)
-            speaking.sendto(b"still there", there)
-            while answering.recv(100) != b"still there":
-                pass
-        assert arrives(answering, speaking, speaking.getsockname())
-        assert len(ground.on(ground.built.nodes[0], _flows)) <= 1000
-
-
-def test_established_connections_survive_other_sizes_of_the_maps(ground: Ground) -> None:
-    policy = isolate(2, [], [SERVER])
-    ground.declare(policy)
-    with ground.socket(2, STREAM) as asking, ground.socket(SERVER, STREAM) as listening:
-        accepted = connected(ground, asking, listening)
-        assert accepted
-        with accepted:
-            results = ground.declare(policy, flows=8192)
-            assert {operation.verb for operation in results[0].operations} == {"create", "replace", "delete"}
-            assert arrives(accepted, asking)
-            assert arrives(asking, accepted)
-
-
-def _remembered(ground: Ground, port: int) -> float:
-    """Seconds that the flow with this port of the client is remembered, as the server's side has it."""
-
-    flows: dict[bytes, bytes] = ground.on(ground.built.nodes[0], _flows)
-    (found,) = (value for key, value in flows.items() if struct.unpack_from("!H", key, 32)[0] == port and key[38] == 1)
-    return float(struct.unpack_from("=Q", found)[0] / 1e9 - time.monotonic())
-
-
-def _flows() -> dict[bytes, bytes]:
-    (folder,) = datapaths()
-    with syscall.pinned(str(folder / FLOWS)) as handle:
-        return maps.elements(handle)
 
 
 def _ping(ground: Ground, place: int, to: int, family: int) -> bool:
