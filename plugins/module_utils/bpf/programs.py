@@ -103,6 +103,11 @@ def exchange(link: Handle, program: Handle) -> None:
     syscall.call(syscall.LINK_UPDATE, attributes, "exchange a program")
 
 
+def detach(link: Handle) -> None:
+    """Take a link's program away at once; one that nobody holds any more goes a little later."""
+    syscall.call(syscall.LINK_DETACH, struct.pack("=I", link.descriptor), "take a program away")
+
+
 def link_info(handle: Handle) -> LinkInfo | None:
     """What a link holds; None when it is not one of tcx."""
     sort, _id, program, _unused, ifindex, hook = _LINK_INFO.unpack(syscall.info(handle, _LINK_INFO.size))

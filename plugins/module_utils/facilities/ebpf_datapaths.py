@@ -59,7 +59,7 @@ class DatapathFacility:
         going = operations[0].verb == DELETE
         failures = []
         for sort in reversed(upward) if going else upward:
-            for operation in operations:
+            for operation in reversed(operations) if going else operations:
                 obj = operation.after or operation.before
                 if not isinstance(obj, sort):
                     continue

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import elf, maps, programs, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import remove_empty
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_datapaths, ebpf_hooks, service_hooks
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_datapaths, service_hooks
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import (
     LINKS,
@@ -81,7 +81,7 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
         elif isinstance(before, Datapath):
             ebpf_datapaths.remove(FOLDER / before.name)
         elif isinstance(before, Attachment):
-            ebpf_hooks.unpin(FOLDER, before)
+            service_hooks.detach(before)
 
     def clear_away(self, host: Host) -> None:
         ebpf_datapaths.remove(FOLDER / MAKING)

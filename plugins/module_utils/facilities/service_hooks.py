@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs, syscall
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment, link, links
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment, link, links, unpin
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import LINKS, NAME
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import FOLDER
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
-# What the host gets from an interface the pod sends; and at which end of the row the program is.
-HOOKS = {"requests": (programs.TCX_INGRESS, programs.FIRST), "replies": (programs.TCX_EGRESS, programs.LAST)}
+# What the host gets from an interface the pod sends; and at which end of the row the program is. What nobody would turn
+# back is not sent on: replies come first, and go last.
+HOOKS = {"replies": (programs.TCX_EGRESS, programs.LAST), "requests": (programs.TCX_INGRESS, programs.FIRST)}
 
 
 def wish(device: str, hook: str, datapath: str, host: Host) -> Attachment:
@@ -49,6 +50,14 @@ def attach(wanted: Attachment, host: Host) -> None:
     with syscall.pinned(str(FOLDER / wanted.datapath / wanted.hook)) as program:
         pin = FOLDER / LINKS / wanted.pin
         link(pin, program, index, hook, lambda: place, lambda told: not _is_misplaced(told, wanted.hook))
+
+
+def detach(gone: Attachment) -> None:
+    """Take a program away."""
+    if gone.device:
+        with syscall.pinned(str(FOLDER / LINKS / gone.pin)) as link_of_it:
+            programs.detach(link_of_it)
+    unpin(FOLDER, gone)
 
 
 def _is_misplaced(told: programs.LinkInfo, hook: str) -> bool:
