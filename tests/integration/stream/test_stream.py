@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -120,6 +121,18 @@ def test_a_transfer_that_stalls_is_timed(streams: Streams) -> None:
     assert flow_of(report, "ipv6", "tcp")["stall_ms"] < 200
     (failure,) = report["failures"]
     assert "no progress at the receiver for" in failure
+
+
+def test_a_transfer_goes_in_bursts_of_twenty_milliseconds(streams: Streams) -> None:
+    counters = "".join(f"tcp dport 8485 meta length > {bytes_} counter accept\n" for bytes_ in (5400, 2600))
+    _filter(streams, "ip", counters)
+    streams.start(rate=0, tcp_rate=2)
+    wait(1)
+    told = streams.fabric.run("node2", "nft", "list", "table", "ip", "test")
+    longer, shorter = (int(packets) for packets in re.findall(r"packets (\d+)", told))
+    assert longer == 0
+    assert shorter > 0
+    assert streams.report()["failures"] == []
 
 
 def test_a_stall_that_lasts_is_seen_while_it_lasts(streams: Streams) -> None:
