@@ -25,8 +25,8 @@ _SO_SNDBUFFORCE = 32
 _SO_MAX_PACING_RATE = 47
 # Bytes of TCP that wait in the kernel, which doubles it: 1.6 seconds at the usual rate, while this process waits.
 _WAITING = 1 << 20
-# Seconds of a transfer that are sent at a time. Left to itself the kernel sends bursts of up to 64 KiB, at 2 Mbit/s four a
-# second: nothing would arrive for as long as two of them are apart where one has to be sent again.
+# Seconds of a transfer that are sent at a time. Left to itself the kernel sends up to 64 KiB at once, at 2 Mbit/s four
+# times a second: nothing would arrive for as long as two of these are apart where one has to be sent again.
 _BURST = 0.02
 _LEAST, _MOST = 1024, 64 << 10  # bytes of a burst
 _AGAIN = 0.1  # seconds between greetings
