@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations, Items
     from ansible_collections.podnet.fabric.plugins.module_utils.evidence.claims import Claims
+    from ansible_collections.podnet.fabric.plugins.module_utils.evidence.vips import Vip
     from ansible_collections.podnet.fabric.plugins.module_utils.evidence.ways import Kernel, Way
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
@@ -80,12 +81,14 @@ def describe(
     to: Sequence[str],
     probing: Probing | None = None,
     root: Path = ROOT,
+    virtual: Sequence[Vip] = (),
 ) -> dict[str, Any]:
     """The node's dataplane as the module returns it: entry by entry, and the evidence of which one it is.
 
     :param to: addresses to look up, checked
     :param probing: packets to send; None sends none
     :param root: where the files of others are
+    :param virtual: addresses of services to look for
     """
     declared = {kind: declarations.read(kind) for kind in declarations.kinds()}
     kernel = ways.read(host)
@@ -94,7 +97,7 @@ def describe(
     return {
         **_entries(host, declared, kernel),
         "lookups": [look_up(kernel, declared, claims, way) for way in asked],
-        **inquire(host, declared, asked, kernel, claims, probing, root),
+        **inquire(host, declared, asked, kernel, claims, probing, root, virtual),
     }
 
 

@@ -34,6 +34,14 @@ options:
     type: list
     elements: str
     default: []
+  vips:
+    description:
+      - Addresses of services to look for, each as C(ADDRESS), C(ADDRESS:PORT) or C(ADDRESS:PORT/PROTOCOL), IPv6 in
+        brackets before a port. Everything that could send them on is read for entries that name them, so with ten
+        thousands of services this takes seconds.
+    type: list
+    elements: str
+    default: []
   probe:
     description:
       - Send real packets, three to each address, and watch them through the interfaces of the node. An empty dictionary
@@ -85,6 +93,11 @@ EXAMPLES = r"""
 - name: Show what they look like, and whether that is what is declared
   ansible.builtin.debug:
     msg: "{{ [dataplane.verdict.summary] + dataplane.verdict.findings | map(attribute='text') | list }}"
+
+- name: Who handles the cluster's name service here?
+  podnet.fabric.dataplane_info:
+    vips: ["10.96.0.10:53/udp", "[fd00:10:96::a]:53/udp"]
+  register: dataplane
 
 - name: Look at a node with somebody else's network
   podnet.fabric.dataplane_info:
@@ -291,6 +304,37 @@ services:
   returned: success
   type: dict
   sample: {implementation: iptables, evidence: [chain KUBE-SERVICES in ip nat (iptables-nft)], also: []}
+vips:
+  description: Who handles each of the addresses in O(vips).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    to:
+      description: What was asked for.
+      type: str
+    implementation:
+      description:
+        - The first of V(ebpf), V(nftables), V(iptables) and V(ipvs) that has an entry for it, which is the order in
+          which packets meet them. V(none) when none has.
+      type: str
+    owner:
+      description: Whose entries these are. Null for none.
+      type: str
+    evidence:
+      description: The entries.
+      type: list
+      elements: str
+    also:
+      description: Entries of other implementations beside them.
+      type: list
+      elements: str
+  sample:
+    - to: 10.96.0.10:53/udp
+      implementation: nftables
+      owner: podnet.fabric
+      evidence: ["10.96.0.10:53/udp leads to service-frontends4-2 in service-frontends4 of nft table inet podnet"]
+      also: []
 unknown:
   description: What could not be looked at, and why.
   returned: success
@@ -336,6 +380,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.podnet.fabric.plugins.module_utils import dataplane
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.evidence import vips
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import refuse
 
@@ -352,15 +397,17 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "to": {"type": "list", "elements": "str", "default": []},
+            "vips": {"type": "list", "elements": "str", "default": []},
             "probe": {"type": "dict", "options": PROBE},
         },
         supports_check_mode=True,
     )
     try:
         addresses = dataplane.addresses_of(module.params["to"])
+        virtual = vips.read(module.params["vips"])
         probing = dataplane.probing_of(module.params["probe"])
         with Host() as host:
-            found = dataplane.describe(host, Declarations(), addresses, probing)
+            found = dataplane.describe(host, Declarations(), addresses, probing, virtual=virtual)
     except (PodnetError, OSError) as error:
         refuse(module, error)
     else:

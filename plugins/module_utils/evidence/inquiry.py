@@ -15,6 +15,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.evidence import (
     sieve,
     traces,
     trail,
+    vips,
     ways,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_objects import ip_text
@@ -48,10 +49,12 @@ def inquire(
     claimed: claims.Claims,
     probing: Probing | None,
     root: Path = traces.ROOT,
+    virtual: Sequence[vips.Vip] = (),
 ) -> dict[str, Any]:
     """The evidence and the verdict, as the module returns them.
 
     :param asked: the ways that the caller wants to be among them
+    :param virtual: addresses of services to look for
     """
     gateways = list(islice(claims.gateways(claimed), LOOKED_UP))
     targets = [] if probing is None else list(probing.to) or gateways[: sieve.SLOTS]
@@ -72,13 +75,15 @@ def inquire(
         for to, way in found.items()
     ]
     findings = [compare.judge(case, inner) for case in cases]
+    unknown = list(left.unknown)
     return {
         "declarations": claims.describe(declared),
         "kernel": _kernel(kernel, cases, len(claimed.blocks), len(gateways)),
         "capture": None if probing is None else _capture(trails, probing, inner),
         "foreign": [network._asdict() for network in networks],
         "services": services.recognise(left)._asdict(),
-        "unknown": list(left.unknown),
+        "vips": vips.ask(virtual, left, root, unknown),
+        "unknown": unknown,
         "verdict": compare.summarise(findings, list(kinds), [network.name for network in networks]),
     }
 

@@ -24,7 +24,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.route import
 from ansible_collections.podnet.fabric.plugins.module_utils.ownership import marked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
@@ -136,8 +136,27 @@ def saved_chains(saved: str, family: str) -> Iterator[Chain]:
             yield Chain("legacy", family, table, line[1:].partition(" ")[0])
 
 
+def output(argv: Sequence[str], unknown: list[str], absent: str = "") -> str:
+    """What a tool prints; nothing where that could not be had, which is noted.
+
+    :param unknown: gets what could not be looked at, and why
+    :param absent: words of an error that says that what was asked for is not there, which is no news
+    """
+    # Modules run with whatever PATH the connection has; the tools are in sbin.
+    tool = shutil.which(argv[0], path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if tool is None:
+        unknown.append(f"{argv[0]} is not installed, so its rules were not looked at")
+        return ""
+    try:
+        return run([tool, *argv[1:]], timeout=_SECONDS)
+    except ToolError as error:
+        if not absent or absent not in error.stderr:
+            unknown.append(str(error))
+        return ""
+
+
 def _nft_chains(unknown: list[str]) -> list[Chain]:
-    answer = _output(["nft", "-j", "list", "chains"], unknown)
+    answer = output(["nft", "-j", "list", "chains"], unknown)
     try:
         return list(nft_chains(answer)) if answer else []
     except MALFORMED as error:
@@ -148,20 +167,7 @@ def _nft_chains(unknown: list[str]) -> list[Chain]:
 def _legacy_chains(unknown: list[str]) -> Iterator[Chain]:
     for family, (tool, tables) in _LEGACY.items():
         if _text(Path("/proc/thread-self/net", tables)):
-            yield from saved_chains(_output([tool], unknown), family)
-
-
-def _output(argv: list[str], unknown: list[str]) -> str:
-    # Modules run with whatever PATH the connection has; the tools are in sbin.
-    tool = shutil.which(argv[0], path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if tool is None:
-        unknown.append(f"{argv[0]} is not installed, so its rules were not looked at")
-        return ""
-    try:
-        return run([tool, *argv[1:]], timeout=_SECONDS)
-    except ToolError as error:
-        unknown.append(str(error))
-        return ""
+            yield from saved_chains(output([tool], unknown), family)
 
 
 def _devices(host: Host) -> Iterator[Device]:

@@ -109,3 +109,15 @@ def pair(netns: Namespace, tmp_path: Path) -> Iterator[Pair]:
         yield made
     finally:
         subprocess.run(["ip", "netns", "delete", other], check=False)
+
+
+@pytest.fixture
+def bpffs(tmp_path: Path) -> Iterator[Path]:
+    """A BPF file system of the test's, where the host's would be."""
+    folder = tmp_path / "root" / "sys/fs/bpf"
+    folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "bpf", "none", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

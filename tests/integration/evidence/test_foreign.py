@@ -19,7 +19,6 @@ from tests.integration.kinds import needs_link_kind
 from . import programs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.integration.conftest import Namespace
@@ -197,18 +196,6 @@ def test_the_programs_of_cilium_are_known_by_name(netns: Namespace, tmp_path: Pa
         (network,) = _found(tmp_path)["foreign"]
     assert (network["name"], network["evidence"]) == ("Cilium", ("BPF program cil_from_netdev on eth0",))
     assert _found(tmp_path)["foreign"] == []
-
-
-@pytest.fixture
-def bpffs(tmp_path: Path) -> Iterator[Path]:
-    """A BPF file system of the test's, where the host's would be."""
-    folder = tmp_path / "root" / "sys/fs/bpf"
-    folder.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "bpf", "none", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_the_pinned_maps_of_cilium_are_its_services(netns: Namespace, tmp_path: Path, bpffs: Path) -> None:
