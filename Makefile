@@ -63,9 +63,10 @@ site: ready ## Tests of whole playbooks, each on a lab of up to five nodes, whic
 	pytest --junitxml=$(REPORTS)/site.xml $(or $(T),tests/integration/site)
 
 .PHONY: conformance
-conformance: ready ## The 230 policy cases in full and 500 random sets of policies, by packets, with every backend and on both families
+conformance: ready ## The 230 policy cases in full, 500 random sets of policies and as many of services, by packets, with every backend
 	PODNET_CONFORMANCE=full PODNET_AGREEMENT=$${PODNET_AGREEMENT:-500} pytest -q \
-	  $(or $(T),tests/integration/policy/test_conformance.py tests/integration/policy/test_agreement.py)
+	  $(or $(T),tests/integration/policy/test_conformance.py tests/integration/policy/test_agreement.py \
+	  tests/integration/services/test_agreement.py)
 
 .PHONY: faults
 faults: ready ## Every fault at every operation, the process killed before it too, for every kind (hours); T as for kernel

@@ -28,10 +28,9 @@ NAMED = "web"
 _FIRST = 20
 """Of the addresses in the ranges, so that none is one of the cases'."""
 PORTS = (("tcp", "TCP", scene.PORT), ("udp", "UDP", scene.PORT), ("alt", "TCP", 8081))
-_READY = {"ready": True}
-CONDITIONS = (
-    _READY,
-    _READY,
+CONDITIONS: tuple[dict[str, bool], ...] = (
+    {"ready": True},
+    {"ready": True},
     {},
     {"ready": False},
     {"ready": False, "serving": True, "terminating": True},
@@ -267,8 +266,8 @@ def _candidates(
         ):
             for endpoint in each["endpoints"]:
                 (address,) = endpoint["addresses"]
-                (pod,) = (name for name in BACKENDS if scene.pod_address(name, family) == address)
-                yield pod, endpoint["conditions"]
+                (name,) = (pod for pod in BACKENDS if scene.pod_address(pod, family) == address)
+                yield name, endpoint["conditions"]
 
 
 def _of(addresses: list[str], family: int) -> str:
