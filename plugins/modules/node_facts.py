@@ -103,7 +103,7 @@ options:
   service_backend:
     description: What sends connections to services on; V(none) where there are none.
     type: str
-    choices: [nftables, iptables, none]
+    choices: [nftables, iptables, ebpf, none]
     default: none
     version_added: "0.2.0"
   cni_bin_dir:
@@ -273,7 +273,7 @@ ARGUMENT_SPEC = {
     "nexthop_objects": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     "forward_accept": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
     "policy_backend": {"type": "str", "choices": ["nftables", "iptables", "ebpf", "none"], "default": "nftables"},
-    "service_backend": {"type": "str", "choices": ["nftables", "iptables", "none"], "default": "none"},
+    "service_backend": {"type": "str", "choices": ["nftables", "iptables", "ebpf", "none"], "default": "none"},
     "cni_bin_dir": {"type": "str", "default": "auto"},
     "cni_conf_dir": {"type": "path", "default": "/etc/cni/net.d"},
     "cni_network": {"type": "str", "default": "podnet"},
