@@ -24,8 +24,8 @@ description:
     what differs only.
   - With O(backend=iptables) it lives in chains C(PODNET-POLICY-*) of the table C(filter), to which one rule each of
     C(FORWARD) and C(INPUT) leads, before all others, and in IP sets C(podnet-policy-*). A change is one transaction for
-    each family. What a policy allows is handed back to the node's other rules, which may still drop it. The empty
-    built-in chains that iptables makes with its first rule stay when ours are gone.
+    each family. What a policy allows is handed back to the node's other rules, which may still drop it. The table and
+    the built-in chains that iptables makes for the first rule go with ours, where nobody else uses them by then.
   - A change of the backend removes what the former one had after the new one is in force.
   - With O(backend=ebpf) it lives in programs at the host's ends of the pods' interfaces and in what is pinned below
     C(/sys/fs/bpf/podnet/policy). Its time per packet does not depend on the number of pods or policies either, and a

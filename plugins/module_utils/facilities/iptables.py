@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import iptables_bases
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import (
     NAT,
     TABLE,
@@ -19,6 +20,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import (
     AHEAD,
     LOCK_SECONDS,
+    NFT,
     PROGRAMS,
     tool,
 )
@@ -67,15 +69,19 @@ class IptablesFacility:
         failures = []
         for (flavour, family), batch in batches.items():
             try:
+                if flavour == NFT:
+                    iptables_bases.note(family, dict.fromkeys(_of(each).table for each in batch if each.after))
                 argv = [tool(flavour, family, "restore"), "--noflush", "-w", LOCK_SECONDS]
                 follows = any(isinstance(each.after, IptablesJump) and _follows(each.after) for each in batch)
                 run(argv, stdin=self.script(batch, ahead(flavour, family) if follows else {}))
             except ToolError as error:
                 failures.append(f"{self.name}: {error.argv[0]} refused, nothing of that table holds: {error.stderr}")
-            except PodnetError as error:
+            except (PodnetError, OSError) as error:
                 failures.append(f"{self.name}: {error}")
         if failures:
             raise ApplyError(failures)
+        if not all(operation.after for operation in operations):
+            iptables_bases.clear()
 
     def script(self, operations: Sequence[Operation], leading: Mapping[str, int] | None = None) -> str:
         """The transactions of one family, one for each table, so no packet meets a half of a table's.

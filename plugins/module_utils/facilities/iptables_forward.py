@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, taking_apart
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import iptables_tools
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import iptables_bases, iptables_tools
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import TABLE
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import LOCK_SECONDS, OURS
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import AF_INET, AF_INET6
@@ -188,6 +188,8 @@ class ForwardFacility:
                 failures.append(f"{self.name}: {tool}: the change was refused, nothing of it holds: {error.stderr}")
         if failures:
             raise ApplyError(failures)
+        if not all(operation.after for operation in operations):
+            iptables_bases.clear()
 
 
 def script(table: Filter, operations: Sequence[Operation]) -> str:

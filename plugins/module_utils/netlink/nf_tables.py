@@ -33,12 +33,15 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.table import Block
 
-INET = 1  # NFPROTO_INET
+INET, IPV4, IPV6 = 1, 2, 10  # enum nfproto
 SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
 # enum nf_tables_msg_types
 GET_TABLE, GET_CHAIN, GET_RULE, GET_SET, NEW_ELEMENT, GET_ELEMENT, DELETE_ELEMENT, GET_GENERATION, GET_OBJECT = (
     SUBSYSTEM | number for number in (1, 4, 7, 10, 12, 13, 14, 16, 19)
 )
+DELETE_TABLE, DELETE_CHAIN = (SUBSYSTEM | number for number in (2, 5))
+_ACCEPT = (1).to_bytes(4, "big")  # NF_ACCEPT
+NONREC = 0x100  # NLM_F_NONREC: not what has something in it
 # NFNL_MSG_BATCH_BEGIN and _END: a transaction, whose resource id is the subsystem.
 _BEGIN, _END = 16, 17
 # struct nfgenmsg: family, version, resource id in network byte order.
@@ -245,12 +248,38 @@ def held(nl: Netlink, table: str, name: str, element: bytes) -> bytes:
     return attributes(told.data, _START, told.length).get(3, b"")
 
 
-def _dump(nl: Netlink, kind: int, table: str) -> Iterator[dict[int, bytes]]:
+def chain_uses(nl: Netlink, family: int, table: str) -> dict[str, int]:
+    """The chains of a table of any family: how many rules each has, and others that lead to it.
+
+    Another policy than to accept counts as one.
+    """
+    return {
+        text_of(fields[3]): int.from_bytes(fields.get(6, b""), "big") + (fields.get(5, _ACCEPT) != _ACCEPT)
+        for fields in _dump(nl, GET_CHAIN, table, family)
+    }
+
+
+def base_chains(nl: Netlink, family: int, table: str) -> set[str]:
+    """The chains of a table of any family that hang on a hook."""
+    return {text_of(fields[3]) for fields in _dump(nl, GET_CHAIN, table, family) if 4 in fields}
+
+
+def delete_chain(family: int, table: str, name: str) -> bytes:
+    """The message that removes a chain, if it is empty: EBUSY."""
+    return message(DELETE_CHAIN, NLM_F_REQUEST | NONREC, _BODY.pack(family, 0, 0) + text(1, table) + text(3, name))
+
+
+def delete_table(family: int, name: str) -> bytes:
+    """The message that removes a table, if it is empty: EBUSY."""
+    return message(DELETE_TABLE, NLM_F_REQUEST | NONREC, _BODY.pack(family, 0, 0) + text(1, name))
+
+
+def _dump(nl: Netlink, kind: int, table: str, family: int = INET) -> Iterator[dict[int, bytes]]:
     """The attributes of each object of a table: older kernels tell those of all."""
-    for block in nl.dump(kind, _BODY.pack(INET, 0, 0) + text(1, table)):
+    for block in nl.dump(kind, _BODY.pack(family, 0, 0) + text(1, table)):
         for data in _messages(block):
             fields = attributes(data, _START, block.length)
-            if data[MESSAGE.size] == INET and text_of(fields.get(1)) == table:
+            if data[MESSAGE.size] == family and text_of(fields.get(1)) == table:
                 yield fields
 
 
