@@ -65,6 +65,7 @@ class EbpfFacility(ebpf_datapaths.DatapathFacility):
     """Datapaths, tables and attachments."""
 
     name = "ebpf"
+    folder = FOLDER
     datapath = Datapath
     table = PolicyTable
 

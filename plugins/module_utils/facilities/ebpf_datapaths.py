@@ -15,7 +15,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, sys
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError, Handle
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import remove_empty
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment, forget_loose
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import (
     BPFFS,
     MAKING,
@@ -43,6 +43,7 @@ class DatapathFacility:
     """Programs with their maps, what they go by, and the interfaces that they are at."""
 
     name: str
+    folder: Path
     deletes_first = False
     datapath: type[Any]
     table: type[Any]
@@ -70,6 +71,7 @@ class DatapathFacility:
             if failures:
                 # What comes next stands on this.
                 raise ApplyError(failures)
+        forget_loose(self.folder)
         if going:
             self.clear_away(host)
 

@@ -72,10 +72,15 @@ def links(
 ) -> Iterator[Attachment]:
     """The attachments whose links are pinned below a folder.
 
+    Pods come and go all the time: the link of an interface that has gone is no attachment, and its pin goes with the
+    next change (``forget_loose``), or with the last program.
+
     :param misfit: what is wrong about a link with the name of a hook, if anything is
     """
     for pin in entries(folder / LINKS):
         told = holding(pin)
+        if known and told and not told.ifindex:
+            continue
         device = host.names.get(told.ifindex, "") if told else ""
         hook = pin.name.rpartition("-")[2]
         held = known.get(told.program, "none of ours") if told else ""
@@ -116,6 +121,14 @@ def forget_gone(host: Host, everything: bool) -> None:
     for marker in entries(FOLDER / CLSACT):
         if everything or int(marker.name) not in host.names:
             marker.rmdir()
+
+
+def forget_loose(folder: Path) -> None:
+    """Take away the pins below a folder whose links hold on to no interface any more."""
+    for pin in entries(folder / LINKS):
+        told = holding(pin)
+        if told and not told.ifindex:
+            pin.unlink()
 
 
 def holding(pin: Path) -> programs.LinkInfo | None:

@@ -59,6 +59,7 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
     """Datapaths, tables and attachments of services."""
 
     name = "service_ebpf"
+    folder = FOLDER
     datapath = Datapath
     table = ServiceTable
 
