@@ -33,6 +33,7 @@ for names in ip ip6; do
   fi
 done
 if command -v ipset > /dev/null; then ipset save | section ipset; fi
+if [ -d /sys/fs/bpf ]; then find /sys/fs/bpf -mindepth 1 | sort | section bpf; fi
 sysctl -a 2>/dev/null | grep '^net\.' | grep -Ev 'nf_conntrack_count|stable_secret' | section sysctl
 # The times of folders change when something was in them for a while; nothing else of a file may.
 find /etc /opt /run /usr/lib/cni /usr/lib/systemd /usr/local /var/lib -xdev ! -type d -printf '%p %y %m %u:%g %s %l\n' | sort | section file
