@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.tests.vm.job import Job
 
 EXPIRED, NO_KERNEL = 124, 125
+COMES_UP = 240.0
+"""Seconds within which a guest runs its command; with systemd 15 s, and five times that on a busy machine."""
 GUESTS: dict[str, Any] = {"uml": uml, "tcg": tcg}
 ORDER = ("native", *GUESTS)
 
@@ -63,8 +65,8 @@ def main(arguments: list[str]) -> int:
         path.mkdir(parents=True, exist_ok=True)
     try:
         return first_that_starts(ORDER if options.provider == "auto" else (options.provider,), job)
-    except watch.Expired:
-        complain(f"not done after {job.seconds:g} s, and killed: {' '.join(job.argv)}")
+    except watch.Expired as expired:
+        complain(f"not done after {expired.seconds:g} s, and killed: {' '.join(job.argv)}")
         return EXPIRED
     except watch.Stopped as stopped:
         complain(f"stopped by {stopped}; the command was killed")
@@ -138,16 +140,23 @@ def boot_once(provider: str, job: Job, folder: Path, boot: Boot) -> int:
     """The exit status of the job in a guest that exchanges with a folder. Raises job.Unavailable, watch.Expired."""
     guest = GUESTS[provider]
     modules = guest.modules(boot.kernel)
+
+    def is_up(pid: int) -> None:
+        if not jobs.started(folder):
+            said = (folder / "boot.log").read_text(errors="replace")
+            complain(
+                f"{provider}: the guest did not come up:\n{said}\nits processes on this machine:\n{watch.states(pid)}"
+            )
+            raise watch.Expired(min(COMES_UP, job.seconds))
+
     jobs.write(job, folder, share=guest.SHARE, console=guest.CONSOLE, modules=modules, layer=boot.layer)
     with (folder / "boot.log").open("wb") as log:
-        try:
-            watch.run(
-                lambda output: guest.argv(boot.kernel, folder, boot.cpu, output), seconds=job.seconds, log=log.fileno()
-            )
-        except watch.Expired:
-            if not jobs.started(folder):
-                complain(f"{provider}: the guest did not come up:\n{(folder / 'boot.log').read_text(errors='replace')}")
-            raise
+        watch.run(
+            lambda output: guest.argv(boot.kernel, folder, boot.cpu, output),
+            seconds=job.seconds,
+            log=log.fileno(),
+            check=watch.Check(COMES_UP, is_up),
+        )
     status = jobs.status(folder)
     if status is not None:
         return status

@@ -44,10 +44,21 @@ After=multi-user.target
 Environment=HOME=/root
 ExecStart=/usr/bin/python3 -ISB {program} {exchange}
 """
+# One command, as a unit that is still being started is a job itself.
+LATE_UNIT = """[Unit]
+Description=Tells what a boot waits for that does not come to its job
+DefaultDependencies=no
+
+[Service]
+ExecStart=/bin/sh -c 'sleep 150; [ -e {exchange}/started ] || {{ \\
+  timeout 20 systemctl --no-pager list-jobs; ps -eo pid,stat,wchan:32,args; \\
+  timeout 20 journalctl --no-pager -b -n 60; \\
+  }} >/dev/console 2>&1'
+"""
 TARGET = """[Unit]
 Description=A machine with the job of tests/vm/run
 Requires=multi-user.target
-Wants=podnet-vm-job.service
+Wants=podnet-vm-job.service podnet-vm-late.service
 AllowIsolate=yes
 """
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -135,6 +146,7 @@ def become_systemd(exchange: Path, job: dict[str, Any]) -> None:
     units = Path(UNITS)
     units.mkdir(parents=True)
     (units / "podnet-vm-job.service").write_text(JOB_UNIT.format(program=__file__, exchange=exchange))
+    (units / "podnet-vm-late.service").write_text(LATE_UNIT.format(exchange=exchange))
     (units / "podnet-vm.target").write_text(TARGET)
     (units / "default.target").symlink_to("podnet-vm.target")
     # There is nobody to log in.

@@ -47,7 +47,7 @@ def run(job: Job) -> int:
     try:
         status = process.wait(job.seconds)
     except subprocess.TimeoutExpired:
-        raise Expired from None
+        raise Expired(job.seconds) from None
     finally:
         # Its children too, which are in its group unless they left it.
         with contextlib.suppress(ProcessLookupError):

@@ -38,7 +38,9 @@ def argv(kernel: Path, exchange: Path, cpu: int, output: int) -> list[str]:
     """The command line that boots.
 
     - Pinned to one processor it is twice as fast: each system call of the guest is a change of process on the host.
-    - The console writes to a descriptor of its own; what the kernel itself has to say goes to standard error.
+    - The console writes to a descriptor of its own; what the kernel and systemd have to say goes to standard error.
+      The kernel takes stderr0 away as it starts its drivers. Without tty1, nobody would hear of a panic after that, nor
+      of what a boot waits for.
     - Built-in tunnels would add tunl0, ip6tnl0 and others to every namespace, hence `fb_tunnels=none`.
     """
     return [
@@ -47,7 +49,8 @@ def argv(kernel: Path, exchange: Path, cpu: int, output: int) -> list[str]:
         os.fspath(kernel),
         *(f"mem={MEMORY}M", f"uml_dir={exchange}/", "umid=uml"),
         *("root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"),
-        *("con=null", f"con0=null,fd:{output}", "ssl=null", "stderr=1", "console=stderr0"),
+        *("con=null", f"con0=null,fd:{output}", "con1=null,fd:2", "ssl=null"),
+        *("stderr=1", "console=stderr0", "console=tty1", "systemd.show_status=yes"),
         *("quiet", "panic=-1", "fb_tunnels=none", "dummy.numdummies=0", "ifb.numifbs=0", "bonding.max_bonds=0"),
         *("init=/usr/bin/python3", "--", "-ISB", os.fspath(GUEST), os.fspath(exchange)),
     ]

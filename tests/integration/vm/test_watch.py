@@ -65,6 +65,18 @@ def test_when_the_time_is_up_daemons_are_gone_too() -> None:
     assert gone(word)
 
 
+def test_what_a_process_waits_in_is_asked_once_while_it_runs() -> None:
+    word = f"9{os.getpid()}3"
+    seen = []
+    check = watch.Check(1, lambda pid: seen.append(watch.states(pid)))
+    with pytest.raises(watch.Expired):
+        watch.run(lambda _: script(f"sleep {word}; true"), seconds=2, log=2, check=check)
+    [text] = seen
+    [line] = [line for line in text.splitlines() if f" sleep {word}" in line and " bash " not in line]
+    assert line.split()[1] == "S"
+    assert gone(word)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_when_the_watcher_is_told_to_end_everything_goes_with_it(number: signal.Signals) -> None:
     word = f"9{os.getpid()}2"

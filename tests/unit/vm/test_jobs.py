@@ -95,8 +95,10 @@ def test_a_status_that_is_not_written_is_none_not_zero(tmp_path: Path) -> None:
 def test_user_mode_linux_is_pinned_and_keeps_tunnels_out_of_new_namespaces() -> None:
     words = uml.argv(Path("/cache/linux"), Path("/exchange"), 1, 7)
     assert words[:3] == ["taskset", "--cpu-list", "1"]
-    assert {"fb_tunnels=none", "con0=null,fd:7", "ro", "rootfstype=hostfs", "panic=-1"} <= set(words)
+    assert {"fb_tunnels=none", "con0=null,fd:7", "con1=null,fd:2", "ro", "rootfstype=hostfs", "panic=-1"} <= set(words)
     assert words[-1] == "/exchange"
+    # The last console is /dev/console, and the one that stays.
+    assert [word for word in words if word.startswith("console=")][-1] == "console=tty1"
     # Behind the dashes are the words for the first process; a kernel's option there would be lost.
     assert words[words.index("--") + 1] == "-ISB"
 
