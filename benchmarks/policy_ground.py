@@ -46,11 +46,11 @@ class Ground(NamedTuple):
     holder: int
 
 
-def prefixes(count: int) -> Iterator[str]:
-    """So many, the client's last."""
+def prefixes(count: int, last: str = CLIENT) -> Iterator[str]:
+    """So many, the last one of one address."""
     for number in range(count - 1):
         yield f"{ipaddress.ip_address(_FIRST + 8 * number)}/30"
-    yield f"{CLIENT}/32"
+    yield f"{last}/32"
 
 
 def parameters(backend: str, count: int) -> dict[str, Any]:

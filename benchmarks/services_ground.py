@@ -8,6 +8,9 @@ A service has an address of its own and one backend, a pod that no other service
 elsewhere; it is asked for by the pod here, so no address is hidden. By hand there are a chain per service and one per
 backend, and a rule per service that leads there from one chain, the last one's at its end: what kube-proxy writes in
 its iptables mode (syncProxyRules() in pkg/proxy/iptables/proxier.go), without its comments and probabilities.
+
+Where policies stand beside services, the pod here may send to as many prefixes as there are services, of which the pod
+elsewhere is the last (policy_ground.py).
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.podnet.fabric.benchmarks import policy_ground, traffic
 from ansible_collections.podnet.fabric.benchmarks.network import Network
 from ansible_collections.podnet.fabric.benchmarks.policy_ground import Ground
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND as POLICY
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
 
 if TYPE_CHECKING:
@@ -29,8 +33,16 @@ PODS, BLOCK, RANGE = "10.0.0.0/8", "10.244.1.0/24", "10.96.0.0/12"
 PLAIN = "direct"
 LEGACY, NFT = "chains-legacy", "chains-nft"
 RESTORE = {LEGACY: "iptables-legacy-restore", NFT: "iptables-nft-restore"}
-OURS: Mapping[str, Mapping[str, Any]] = {"nftables": {"backend": "nftables"}}
+NFTABLES, EBPF = policy_ground.NFTABLES, policy_ground.EBPF
+GUARDED = "ebpf+policies"
+OURS: Mapping[str, Mapping[str, Any]] = {
+    NFTABLES: {"backend": NFTABLES},
+    **{f"sets-{flavour}": {"backend": "iptables", "iptables_flavour": flavour} for flavour in ("legacy", "nft")},
+    EBPF: {"backend": EBPF},
+}
 """What is measured of ours, by name: the module's parameters that choose it."""
+MOST = {"sets-nft": 10_000}
+"""With 50,000 services iptables-nft-restore takes longer than the minute that the module gives a tool."""
 
 _FIRST_SERVICE = int(ipaddress.ip_address("10.96.0.1"))
 _FIRST_POD = int(ipaddress.ip_address("10.128.0.2"))
@@ -90,14 +102,30 @@ def build(number: int, how: str, count: int) -> Ground:
         ),
         {"client": (HERE, "10.244.1.1"), "pod": (ELSEWHERE, "10.244.2.1")},
     )
-    if how in OURS:
-        holder = policy_ground.on_node(
-            network.netns("node"), lambda: policy_ground.declare(parameters(how, count), KIND)
-        )
-        return Ground(network, holder)
+    if how == GUARDED or how in OURS:
+        return Ground(network, policy_ground.on_node(network.netns("node"), lambda: _declare(how, count)))
     if how in RESTORE:
         network.inside("node", RESTORE[how], stdin=chains(count))
     return Ground(network, 0)
+
+
+def _declare(how: str, count: int) -> None:
+    policy_ground.declare(parameters(EBPF if how == GUARDED else how, count), KIND)
+    if how == GUARDED:
+        policy_ground.declare(guarding(count), POLICY)
+
+
+def guarding(count: int) -> dict[str, Any]:
+    """Parameters of the module policy: where the pod here may send to, by so many rules."""
+    peers = [{"ipBlock": {"cidr": prefix}} for prefix in policy_ground.prefixes(count, ELSEWHERE)]
+    egress = [{"to": peers, "ports": [{"port": traffic.CONNECTIONS}]}]
+    spec = {"podSelector": {"matchLabels": {"app": "client"}}, "policyTypes": ["Egress"], "egress": egress}
+    return {
+        "backend": EBPF,
+        "node": "here",
+        "policies": [{"metadata": {"name": "client"}, "spec": spec}],
+        "endpoints": [{"name": "client", "node": "here", "labels": {"app": "client"}, "addresses": [HERE]}],
+    }
 
 
 def asked(how: str, count: int) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.podnet.fabric.benchmarks import policy_ground, services_ground, traffic
 from ansible_collections.podnet.fabric.benchmarks.network import run
 from ansible_collections.podnet.fabric.benchmarks.policy_load import Times, apart, table, timed, with_a_pod
-from ansible_collections.podnet.fabric.benchmarks.services_ground import OURS, RESTORE
+from ansible_collections.podnet.fabric.benchmarks.services_ground import EBPF, NFTABLES, OURS, RESTORE
 from ansible_collections.podnet.fabric.plugins.module_utils import reconcile as reconciling
 from ansible_collections.podnet.fabric.plugins.module_utils import resource_module
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 # Seconds, of the issue, with 10,000 services.
 ASKED = 10_000
-FULL = {"nftables": 1.0, "ebpf": 0.25}
-ONE_CHANGED = {"nftables": 0.030, "ebpf": 0.005}
+FULL = {NFTABLES: 1.0, EBPF: 0.25}
+ONE_CHANGED = {NFTABLES: 0.030, EBPF: 0.005}
 LOADED, CHANGED = "all loaded", "one service changed, packet filter"
 
 

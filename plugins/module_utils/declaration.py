@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import stat
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.declared_shapes import deviations
+from ansible_collections.podnet.fabric.plugins.module_utils.declared_text import VERSION, Lines, parse, render
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -24,28 +24,11 @@ Items = dict[str, dict[str, Any]]
 ETC = Path("/etc/podnet")
 RUN = Path("/run/podnet")
 LOCK = RUN / "lock"
-VERSION = 1
 LARGEST = 256 << 20
 """Bytes of a declaration; that of 100,000 peers has 30 million."""
 
 
-def render(kind: str, items: Items) -> str:
-    """The file's text: sorted, a line per value, and a line per entry of a list of objects (a peer, a route)."""
-    lines = ["{", f' "podnet": {json.dumps({"kind": kind, "version": VERSION})},', ' "items": {']
-    for position, name in enumerate(sorted(items)):
-        fields = [f"   {json.dumps(key)}: {_value(value)}" for key, value in sorted(items[name].items())]
-        end = "  }" if position == len(items) - 1 else "  },"
-        lines += [f"  {json.dumps(name)}: {{", ",\n".join(fields), end]
-    return "\n".join([*lines, " }", "}", ""])
-
-
-_encode = json.JSONEncoder(sort_keys=True).encode
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "[\n" + ",\n".join(["    " + _encode(entry) for entry in value]) + "\n   ]"
-    return _encode(value)
+_UNREAD: tuple[str, Items, Lines] = ("", {}, {})
 
 
 class Declarations:
@@ -54,7 +37,7 @@ class Declarations:
     def __init__(self, directory: Path = ETC / "node.d") -> None:
         self.directory = directory
         # What a kind's text says: a run reads it more than once, and that of 10,000 services has three million bytes.
-        self._said: dict[str, tuple[str, Items]] = {}
+        self._said: dict[str, tuple[str, Items, Lines]] = {}
 
     def path(self, kind: str) -> Path:
         return self.directory / f"{kind}.json"
@@ -89,7 +72,8 @@ class Declarations:
 
     def rendered(self, kind: str, items: Items) -> str:
         """The text that ``write`` would leave; empty when no file would be left."""
-        return render(kind, items) if items else ""
+        # What is known of lines holds as long as the entries are there.
+        return render(kind, items, self._said.get(kind, _UNREAD)[2]) if items else ""
 
     def read(self, kind: str) -> Items:
         """The declared items by name. The items themselves are to be looked at only: others have them, too.
@@ -99,11 +83,11 @@ class Declarations:
         text = self.text(kind)
         if not text:
             return {}
-        said, items = self._said.get(kind, ("", {}))
+        said, items, lines = self._said.get(kind, _UNREAD)
         if said == text:
             return dict(items)
         try:
-            document = json.loads(text)
+            document, lines = parse(text)
             header, items = document["podnet"], document["items"]
             version = header["version"]
             shaped = header["kind"] == kind and isinstance(items, dict) and isinstance(version, int)
@@ -120,7 +104,7 @@ class Declarations:
         found = deviations(kind, items)
         if found:
             raise self._unusable(kind, ", ".join(found))
-        self._said[kind] = (text, items)
+        self._said[kind] = (text, items, lines)
         return dict(items)
 
     def _unusable(self, kind: str, why: str) -> DeclarationError:
@@ -138,7 +122,7 @@ class Declarations:
         """
         try:
             if items:
-                write_atomically(self.path(kind), rendered or render(kind, items), 0o600)
+                write_atomically(self.path(kind), rendered or self.rendered(kind, items), 0o600)
             else:
                 # The file goes last: as long as it is there the next run knows that something is left to do.
                 temporary(self.path(kind)).unlink(missing_ok=True)

@@ -9,7 +9,11 @@ one of them. What a value means is known to its kind, which says so where it tak
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NAMES = {
     str: "text",
@@ -162,7 +166,7 @@ def deviations(kind: str, items: dict[str, Any]) -> list[str]:
 
 
 def _deviations(path: str, value: Any, shape: Any) -> list[str]:
-    if _fits(value, shape):
+    if _fit([value], shape):
         return []
     inner: list[tuple[str, Any, Any]] = []
     if isinstance(shape, list) and isinstance(value, list):
@@ -175,19 +179,29 @@ def _deviations(path: str, value: Any, shape: Any) -> list[str]:
     return [line for entry in inner for line in _deviations(*entry)]
 
 
-def _fits(value: Any, shape: Any) -> bool:
-    """Without words, as nearly everything fits and there may be much of it."""
-    if isinstance(shape, type):
-        return isinstance(value, shape)
-    if isinstance(shape, list):
-        return isinstance(value, list) and all(_fits(entry, shape[0]) for entry in value)
-    if isinstance(shape, dict) and str in shape:
-        return isinstance(value, dict) and all(_fits(entry, shape[str]) for entry in value.values())
-    if isinstance(shape, dict):
-        return isinstance(value, dict) and all(_fits(value.get(key, _MISSING), one) for key, one in shape.items())
+def _fit(values: Sequence[Any], shape: Any) -> bool:
+    """Whether all values are of one shape, without words, as nearly everything fits.
+
+    Of many objects, whose values have the same shape by key, those of a key are looked at together.
+    """
     if isinstance(shape, tuple):
-        return any(_fits(value, one) for one in shape)
-    return isinstance(value, int) and not isinstance(value, bool) and value in shape
+        return all(any(_fit([value], one) for one in shape) for value in values)
+    if isinstance(shape, range):
+        return all(isinstance(value, int) and not isinstance(value, bool) and value in shape for value in values)
+    if not _are(values, shape if isinstance(shape, type) else type(shape)):
+        return False
+    inner: list[tuple[Sequence[Any], Any]] = []
+    if isinstance(shape, list):
+        inner = [(list(chain.from_iterable(values)), shape[0])]
+    elif isinstance(shape, dict) and str in shape:
+        inner = [([one for value in values for one in value.values()], shape[str])]
+    elif isinstance(shape, dict):
+        inner = [([value.get(key, _MISSING) for value in values], one) for key, one in shape.items()]
+    return all(_fit(*each) for each in inner)
+
+
+def _are(values: Sequence[Any], sort: type) -> bool:
+    return all(issubclass(each, sort) for each in set(map(type, values)))
 
 
 _MISSING = object()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import keep_netfilter, let_netfilter_go
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.link import Link, dump_links
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nexthop import supports_nexthops
 
@@ -41,6 +42,7 @@ class Host:
         # 10,000 peers for half of the time that finding nothing to do takes.
         self._collecting = gc.isenabled()
         gc.disable()
+        keep_netfilter()
         return self
 
     def __exit__(
@@ -53,6 +55,7 @@ class Host:
             # Nor now: what is left is the answer, and the process ends with it.
             gc.freeze()
             gc.enable()
+        let_netfilter_go()
         if self._netlink is not None:
             self._netlink.close()
 

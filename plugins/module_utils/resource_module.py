@@ -69,12 +69,13 @@ def run(
             result = reconcile(kind, items, host, declarations, module.check_mode)
             if afterwards is not None and not module.check_mode:
                 afterwards(declarations)
+            answer = report(kind, result, module._diff)
     except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
         for note in result.notes:
             module.warn(note)
-        module.exit_json(**report(kind, result, module._diff))
+        module.exit_json(**answer)
 
 
 @contextmanager

@@ -7,14 +7,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError, Handle, buffer, pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # enum bpf_map_type
 HASH = 1
@@ -124,15 +123,18 @@ def remove(handle: Handle, keys: Iterable[bytes]) -> None:
 def elements(handle: Handle) -> dict[bytes, bytes]:
     """All elements. One that changes meanwhile may be in it or not."""
     shape = shape_of(handle)
+    found: dict[bytes, bytes] = {}
     try:
-        return dict(_batches(handle, shape))
+        for keys, values in _batches(handle, shape):
+            found.update(zip(keys, values))
     except BpfError as error:
         if error.errno not in _NO_BATCHES:
             raise
-    return dict(_one_by_one(handle, shape))
+        return dict(_one_by_one(handle, shape))
+    return found
 
 
-def _batches(handle: Handle, shape: Shape) -> Iterator[tuple[bytes, bytes]]:
+def _batches(handle: Handle, shape: Shape) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
     keys = ctypes.create_string_buffer(shape.key_size * _BATCH)
     values = ctypes.create_string_buffer(shape.value_size * _BATCH)
     # A trie keeps a key there, a hash the number of a bucket.
@@ -152,14 +154,13 @@ def _batches(handle: Handle, shape: Shape) -> Iterator[tuple[bytes, bytes]]:
             ended = True
         (count,) = _COUNT.unpack_from(attributes.raw, 32)
         count = min(count, _BATCH)
-        yield from zip(_apart(keys, shape.key_size, count), _apart(values, shape.value_size, count))
+        yield _apart(keys, shape.key_size, count), _apart(values, shape.value_size, count)
         position, following = following, position
         started = pointer(position)
 
 
-def _apart(held: ctypes.Array[ctypes.c_char], size: int, count: int) -> Iterator[bytes]:
-    content = memoryview(held)[: size * count]
-    return chain.from_iterable(struct.iter_unpack(f"{size}s", content))
+def _apart(held: ctypes.Array[ctypes.c_char], size: int, count: int) -> Sequence[bytes]:
+    return struct.unpack_from(f"{size}s" * count, held)
 
 
 def _one_by_one(handle: Handle, shape: Shape) -> Iterator[tuple[bytes, bytes]]:

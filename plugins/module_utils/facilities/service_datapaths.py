@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs, syscall
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_hooks
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_hooks, service_tables
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import (
     FOLDER,
@@ -18,7 +18,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_p
     datapaths,
     folders,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import FRONTENDS, MAPS
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import FRONTENDS
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf_object import OBJECT
 
 if TYPE_CHECKING:
@@ -78,11 +78,7 @@ def observe(host: Host) -> Objects:
             found.append(Datapath(folder.name, 0, 0))
             continue
         found.append(Datapath(folder.name, _entries(folder / TRANSLATIONS), _entries(folder / FRONTENDS)))
-        elements = {}
-        for name in MAPS:
-            with syscall.pinned(str(folder / name)) as handle:
-                elements[name] = maps.elements(handle)
-        found.append(ServiceTable(folder.name, elements))
+        found.append(ServiceTable(folder.name, service_tables.read(folder.name, host)))
         for hook in PROGRAMS:
             with syscall.pinned(str(folder / hook)) as handle:
                 known[programs.program_info(handle).id] = folder.name

@@ -2,19 +2,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Programs of services, their maps and the links to interfaces, changed so that connections go on.
 
-Elements are changed one by one in maps that stay: what frontends lead to is there before them and goes after them. Only
-other programs, or maps that have become too small, make another datapath, which takes over what packets have written.
+Elements are changed one by one in maps that stay (service_tables.py). Only other programs, or maps that have become too
+small, make another datapath, which takes over what packets have written.
 """
 
 from __future__ import annotations
 
-from itertools import compress
-from operator import ne
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.bpf import elf, maps, programs, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import elf, maps, programs
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import remove_empty
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_datapaths, service_hooks
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
+    ebpf_datapaths,
+    service_hooks,
+    service_tables,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import (
     LINKS,
@@ -41,9 +43,6 @@ from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Operation, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 
@@ -76,7 +75,7 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
         if isinstance(after, Datapath):
             _make(after)
         elif isinstance(after, ServiceTable):
-            _put(FOLDER / after.datapath, before.elements if before else {}, after.elements)
+            service_tables.put(after.datapath, before and before.elements, after.elements, host)
         elif isinstance(after, Attachment):
             service_hooks.attach(after, host)
         elif isinstance(before, Datapath):
@@ -89,21 +88,6 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
         if not datapaths():
             remove_empty(FOLDER / LINKS)
             remove_empty(FOLDER, OURS)
-
-
-def _put(folder: Path, before: Mapping[str, Mapping[bytes, bytes]], after: Mapping[str, Mapping[bytes, bytes]]) -> None:
-    """Change the elements that differ."""
-    for name in renderer.MAPS:
-        had, has = before.get(name, {}), after[name]
-        changed = dict(compress(has.items(), map(ne, map(had.get, has), has.values())))
-        if changed:
-            with syscall.pinned(str(folder / name)) as handle:
-                maps.fill(handle, changed)
-    for name in reversed(renderer.MAPS):
-        gone = before.get(name, {}).keys() - after[name].keys()
-        if gone:
-            with syscall.pinned(str(folder / name)) as handle:
-                maps.remove(handle, gone)
 
 
 def _make(made: Datapath) -> None:

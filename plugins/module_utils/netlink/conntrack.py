@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import threading
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes import (
@@ -77,9 +81,52 @@ class Entry(NamedTuple):
     id: bytes = b""
 
 
-def open_netfilter() -> Netlink:
-    """A socket for netfilter's subsystems."""
-    return Netlink(NETLINK_NETFILTER)
+class _Kept(threading.local):
+    """A thread's socket, where it is (the numbers of process and network namespace), and how many want it kept."""
+
+    where: tuple[int, int] = (0, 0)
+    socket: Netlink | None = None
+    keepers: int = 0
+
+    def drop(self) -> None:
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+
+_kept = _Kept()
+
+
+@contextmanager
+def open_netfilter() -> Iterator[Netlink]:
+    """A socket for netfilter's subsystems; as long as somebody wants it kept, the one of before."""
+    where = (os.getpid(), Path("/proc/thread-self/ns/net").stat().st_ino)
+    if _kept.socket is None or _kept.where != where:
+        _kept.drop()
+        _kept.socket, _kept.where = Netlink(NETLINK_NETFILTER), where
+    try:
+        yield _kept.socket
+    except BaseException:
+        _kept.drop()  # an answer may be left in it
+        raise
+    if not _kept.keepers:
+        _kept.drop()
+
+
+def keep_netfilter() -> None:
+    """Keep this thread's socket open until `let_netfilter_go`, which comes as often.
+
+    To close one takes until the kernel has thrown away what transactions have taken out (nft_rcv_nl_event() in
+    net/netfilter/nf_tables_api.c), some 20 ms that a run can spend otherwise.
+    """
+    _kept.keepers += 1
+
+
+def let_netfilter_go() -> None:
+    """See `keep_netfilter`."""
+    _kept.keepers -= 1
+    if not _kept.keepers:
+        _kept.drop()
 
 
 def dump_entries(nl: Netlink) -> Iterator[Entry]:

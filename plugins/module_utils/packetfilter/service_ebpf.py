@@ -12,8 +12,11 @@ from __future__ import annotations
 import hashlib
 import socket
 import struct
+from functools import lru_cache
+from itertools import starmap
 from typing import TYPE_CHECKING
 
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import aligned
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import EVERYBODY, FORWARD
 
@@ -44,6 +47,7 @@ PRESENT = struct.pack("=I", 1)
 
 PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 """SCTP's checksum covers the whole packet, and no helper of the kernel's does it: it is left to nftables."""
+_NAMES = {number: name for name, number in PROTOCOLS.items()}
 _BITS = {4: 32, 6: 128}
 
 
@@ -89,25 +93,44 @@ def translates(frontend: Frontend, handling: Handling) -> bool:
 
 def describe(elements: Mapping[str, Mapping[bytes, bytes]]) -> list[str]:
     """What the elements say, a line each, sorted."""
-    found = []
-    for key in elements[INSIDE]:
-        length, ipv6, address = INSIDE_KEY.unpack(key)
-        found.append(f"pods in {_text(ipv6, address)}/{length - 32}")
-    known = {number: text for text, number in PROTOCOLS.items()}
-    for key, value in elements[FRONTENDS].items():
-        address, port, protocol, ipv6 = FRONTEND_KEY.unpack(key)
-        name, count, affinity = FRONTEND.unpack(value)
-        sticky = f", for {affinity} seconds" if affinity else ""
-        found.append(
-            f"{_text(ipv6, address)} {known.get(protocol, protocol)} {port} to list {name.hex()} of {count}{sticky}"
-        )
-    for key, value in elements[SLOTS].items():
-        name, place, _unused = SLOT_KEY.unpack(key)
-        found.append(f"list {name.hex()} {place} is {_end(value)}")
-    for key in elements[MEMBERS]:
-        name, backend = MEMBER_KEY.unpack(key)
-        found.append(f"list {name.hex()} has {_end(backend)}")
-    return sorted(found)
+    return sorted(
+        [
+            *map(_inside_text, elements[INSIDE]),
+            *starmap(_frontend_text, elements[FRONTENDS].items()),
+            *starmap(_slot_text, elements[SLOTS].items()),
+            *map(_member_text, elements[MEMBERS]),
+        ]
+    )
+
+
+# What is asked for before a change and after it is mostly the same.
+_MANY = 1 << 18
+
+
+def _inside_text(key: bytes) -> str:
+    length, ipv6, address = INSIDE_KEY.unpack(key)
+    return f"pods in {_text(ipv6, address)}/{length - 32}"
+
+
+@lru_cache(maxsize=_MANY)
+def _frontend_text(key: bytes, value: bytes) -> str:
+    address, port, protocol, ipv6 = FRONTEND_KEY.unpack(key)
+    name, count, affinity = FRONTEND.unpack(value)
+    sticky = f", for {affinity} seconds" if affinity else ""
+    what = _NAMES.get(protocol, protocol)
+    return f"{_text(ipv6, address)} {what} {port} to list {name.hex()} of {count}{sticky}"
+
+
+@lru_cache(maxsize=_MANY)
+def _slot_text(key: bytes, value: bytes) -> str:
+    name, place, _unused = SLOT_KEY.unpack(key)
+    return f"list {name.hex()} {place} is {_end(value)}"
+
+
+@lru_cache(maxsize=_MANY)
+def _member_text(key: bytes) -> str:
+    name, backend = MEMBER_KEY.unpack(key)
+    return f"list {name.hex()} has {_end(backend)}"
 
 
 def _add_list(found: Elements, family: int, backends: tuple[Backend, ...]) -> bytes:
@@ -138,4 +161,4 @@ def _end(backend: bytes) -> str:
 
 
 def _text(ipv6: int, address: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET6, address) if ipv6 else socket.inet_ntop(socket.AF_INET, address[:4])
+    return IP_TEXTS[address if ipv6 else address[:4]]

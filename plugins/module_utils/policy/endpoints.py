@@ -26,18 +26,26 @@ if TYPE_CHECKING:
 
 KEYS = ("namespace", "name", "labels", "addresses", "ports", "node", "stated", "interfaces", "mac")
 _KEYS = frozenset(KEYS)
+# What is declared of each.
+_LEAST: Mapping[str, Any] = {"namespace": "default", "node": "", "labels": {}, "addresses": [], "ports": []}
 PORT_KEYS = ("name", "protocol", "port")
 # dev_valid_name() of net/core/dev.c. A quotation mark would end the name in a rule, and to iptables + is any ending.
 INTERFACE = re.compile(r"[^\s/:\"\\,+]{1,15}\Z")
 MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}\Z")
 
 
-def inspect_endpoints(inspection: Inspection, path: str, endpoints: Any) -> list[dict[str, Any]]:
-    """The endpoints as they are declared; an address belongs to one of them."""
+def inspect_endpoints(
+    inspection: Inspection, path: str, endpoints: Any, declared: Sequence[dict[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """The endpoints as they are declared; an address belongs to one of them.
+
+    :param declared: those of before, each of which has been inspected then (see standing.py)
+    """
     if not isinstance(endpoints, list):
         inspection.refuse(path, repr(endpoints), "give a list of endpoints")
         return []
     found = []
+    before = {(item["namespace"], item["name"]): item for item in declared}
     holders: dict[bytes, str] = {}
     names: dict[tuple[str, str], str] = {}
     for position, endpoint in enumerate(endpoints):
@@ -45,9 +53,12 @@ def inspect_endpoints(inspection: Inspection, path: str, endpoints: Any) -> list
         if not isinstance(endpoint, dict):
             inspection.refuse(here, repr(endpoint), f"give a mapping with {', '.join(KEYS)}")
             continue
-        if not endpoint.keys() <= _KEYS:
-            inspection.unknown(here, map(str, endpoint), KEYS)
-        item = _item(inspection, here, endpoint)
+        whole = {**_LEAST, **endpoint}
+        item = before.get((str(whole["namespace"]), str(whole.get("name"))), {})
+        if item != whole:
+            if not endpoint.keys() <= _KEYS:
+                inspection.unknown(here, map(str, endpoint), KEYS)
+            item = _item(inspection, here, endpoint)
         whose = (item["namespace"], item["name"])
         if whose in names:
             inspection.refuse(here, f"{'/'.join(whose)} again", f"{names[whose]} is that already")

@@ -65,10 +65,11 @@ class ServiceKind:
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
     ) -> dict[str, Any]:
         inspection = Inspection()
-        services, slices = params["services"], params["slices"]
-        inspect_services(inspection, "services", services)
+        before = former or {"services": [], "endpoints": []}
+        slices = params["slices"]
+        services = inspect_services(inspection, "services", params["services"], before["services"])
         inspect_slices(inspection, "slices", slices)
-        known = endpoints.inspect_endpoints(inspection, "endpoints", params["endpoints"])
+        known = endpoints.inspect_endpoints(inspection, "endpoints", params["endpoints"], before["endpoints"])
         prefixes = {
             **{each: params[each] for each in ("pods", "ranges")},
             "blocks": params.get("blocks") or params["pods"],

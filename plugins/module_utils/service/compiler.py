@@ -86,22 +86,28 @@ class World:
                 self._labelled[pod.namespace, key, value].append((node, pod))
         self._known: dict[tuple[str, frozenset[tuple[str, str]]], list[tuple[str, Endpoint]]] = {}
 
-    def candidates(self, service: Service, port: ServicePort, family: int) -> Iterator[tuple[Backend, Listed]]:
+    def candidates(self, service: Service, port: ServicePort, family: int) -> list[tuple[Backend, Listed]]:
         """The backends of a port, whatever their condition."""
+        found = []
         for node, pod in self._selected(service):
             number = _number(port, pod)
             if number:
-                for address in pod.addresses.get(family, ()):
-                    yield Backend(address, number), Listed((family, address), node)
+                found += [
+                    (Backend(address, number), Listed((family, address), node))
+                    for address in pod.addresses.get(family, ())
+                ]
         for each in self._listed.get((service.namespace, service.name), ()):
             for name, protocol, number in each.ports:
                 if each.address[0] == family and (name, protocol) == (port.name, port.protocol):
-                    yield Backend(each.address[1], number), each
+                    found.append((Backend(each.address[1], number), each))
+        return found
 
-    def _selected(self, service: Service) -> list[tuple[str, Endpoint]]:
+    def _selected(self, service: Service) -> Sequence[tuple[str, Endpoint]]:
         if not service.selector:
-            return []
+            return ()
         wanted = service.selector.items()
+        if len(wanted) == 1:
+            return next(self._labelled.get((service.namespace, *label), ()) for label in wanted)
         whose = (service.namespace, frozenset(wanted))
         if whose not in self._known:
             # Of the labels that it asks for, the one that the fewest pods have.
@@ -119,7 +125,7 @@ def compile_services(services: Iterable[Service], world: World, node: str) -> Ta
         families = {*service.families, *(family for family, _number in service.external + service.balancers)}
         for port in service.ports:
             for family in families:
-                found = list(world.candidates(service, port, family))
+                found = world.candidates(service, port, family)
                 frontends.update(_port(service, port, family, found, node))
     return Table(frontends, frozenset(cluster))
 
@@ -156,6 +162,8 @@ def _port(
 
 def _usable(service: Service, found: Sequence[tuple[Backend, Listed]]) -> tuple[Backend, ...]:
     """Those that are ready; where none is, those that still serve while they terminate."""
+    if len(found) == 1 and found[0][1].ready and found[0][1].weight:
+        return (found[0][0],)
     ready = [(backend, each.weight) for backend, each in found if each.ready or service.not_ready_too]
     if not ready:
         ready = [(backend, each.weight) for backend, each in found if each.serving and each.terminating]

@@ -109,6 +109,12 @@ def slices(documents: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list
     return found
 
 
+def key_of(document: Mapping[str, Any]) -> tuple[str, str]:
+    """The namespace and the name of a service."""
+    metadata = document["metadata"]
+    return (str(metadata.get("namespace") or "default"), str(metadata["name"]))
+
+
 def programmed(spec: Mapping[str, Any]) -> bool:
     """Whether a service has addresses of its own."""
     return spec.get("type") != EXTERNAL_NAME and HEADLESS not in (
@@ -135,7 +141,7 @@ def balancer_addresses(document: Mapping[str, Any]) -> list[str]:
 
 
 def _service(document: Mapping[str, Any]) -> Service:
-    metadata, spec = document["metadata"], document["spec"]
+    spec = document["spec"]
     cluster = tuple(map(_address, given_addresses(spec)))
     affinity = 0
     if spec.get("sessionAffinity") == CLIENT_IP:
@@ -144,8 +150,7 @@ def _service(document: Mapping[str, Any]) -> Service:
         if affinity not in SECONDS:
             raise ValueError(f"timeoutSeconds {affinity}")
     return Service(
-        str(metadata.get("namespace") or "default"),
-        str(metadata["name"]),
+        *key_of(document),
         cluster,
         tuple(map(_address, spec.get("externalIPs") or ())),
         tuple(map(_address, balancer_addresses(document))),

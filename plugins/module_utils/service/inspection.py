@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, packed_ip
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import MAX_PORT
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection import (
@@ -30,11 +31,13 @@ from ansible_collections.podnet.fabric.plugins.module_utils.service.documents im
     LOCAL,
     balancer_addresses,
     given_addresses,
+    key_of,
     programmed,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.standing import standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 TYPES = ("ClusterIP", *EXTERNAL_TYPES, "ExternalName")
 POLICIES = ("Cluster", LOCAL)
@@ -42,6 +45,9 @@ FAMILIES = ("IPv4", "IPv6")
 FAMILY_POLICIES = ("SingleStack", "PreferDualStack", "RequireDualStack")
 MAX_AFFINITY = 86400
 """Seconds (MaxClientIPServiceAffinitySeconds)."""
+
+Claim = tuple[str, tuple[Any, ...], str]
+"""A path, what stands there that only one service may have, and that as a text."""
 
 SPEC = (
     *("type", "clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "ports", "selector", "externalName"),
@@ -61,31 +67,53 @@ PORT = ("name", "protocol", "port", "targetPort", "nodePort", "appProtocol")
 FLAGS = ("publishNotReadyAddresses", "allocateLoadBalancerNodePorts")
 
 
-def inspect_services(inspection: Inspection, path: str, services: Any) -> None:
-    """A list of documents; no two may have the same namespace and name, nor share what clients connect to."""
+def inspect_services(inspection: Inspection, path: str, services: Any, declared: Sequence[Any] = ()) -> list[Any]:
+    """A list of documents; no two may have the same namespace and name, nor share what clients connect to.
+
+    :param declared: the documents of before, each of which has been inspected then; which of them stand in the list
+        again, only has to get on with all others
+    :returns: the documents, those that stand there again as the very ones of before
+    """
     if not isinstance(services, list):
         inspection.refuse(path, shown(services), "give a list of Service documents")
-        return
+        return []
+    found, again = standing(services, declared, key_of)
     seen: dict[tuple[str, str], str] = {}
     taken: dict[tuple[Any, ...], str] = {}
-    for here, document in inspect_items(inspection, path, services):
-        if not inspect_mapping(inspection, here, document, ("apiVersion", "kind", "metadata", "spec", "status")):
-            continue
-        for key, wanted in (("apiVersion", "v1"), ("kind", "Service")):
-            if document.get(key, wanted) != wanted:
-                inspection.refuse(f"{here}.{key}", shown(document[key]), f"give {wanted}")
-        whose = inspect_metadata(inspection, f"{here}.metadata", document.get("metadata"))
+    for position, document in enumerate(found):
+        here = f"{path}[{position}]"
+        known = _known(here, document) if position in again else None
+        whose, claims = known or _inspect_document(inspection, here, document)
         if whose in seen:
             inspection.refuse(f"{here}.metadata", f"{'/'.join(whose)} again", f"{seen[whose]} is that already")
         elif whose is not None:
             seen[whose] = here
-        before = len(inspection.findings)
-        _inspect_spec(inspection, f"{here}.spec", document.get("spec"))
-        _inspect_status(inspection, f"{here}.status.loadBalancer", document.get("status"))
-        if len(inspection.findings) == before:
-            for where, what, text in _frontends(here, document):
-                if taken.setdefault(what, here) != here:
-                    inspection.refuse(where, text, f"{taken[what]} has it already")
+        for where, what, text in claims:
+            if taken.setdefault(what, here) != here:
+                inspection.refuse(where, text, f"{taken[what]} has it already")
+    return found
+
+
+def _known(path: str, document: Any) -> tuple[tuple[str, str], list[Claim]] | None:
+    """The same as of `_inspect_document`; None where somebody has edited the declaration into what is given."""
+    try:
+        return key_of(document), list(_frontends(path, document))
+    except MALFORMED:
+        return None
+
+
+def _inspect_document(inspection: Inspection, path: str, document: Any) -> tuple[tuple[str, str] | None, list[Claim]]:
+    """One of them by itself; its namespace and name, and what nobody else may have."""
+    if not inspect_mapping(inspection, path, document, ("apiVersion", "kind", "metadata", "spec", "status")):
+        return None, []
+    for key, wanted in (("apiVersion", "v1"), ("kind", "Service")):
+        if document.get(key, wanted) != wanted:
+            inspection.refuse(f"{path}.{key}", shown(document[key]), f"give {wanted}")
+    whose = inspect_metadata(inspection, f"{path}.metadata", document.get("metadata"))
+    before = len(inspection.findings)
+    _inspect_spec(inspection, f"{path}.spec", document.get("spec"))
+    _inspect_status(inspection, f"{path}.status.loadBalancer", document.get("status"))
+    return whose, [] if len(inspection.findings) > before else list(_frontends(path, document))
 
 
 def _inspect_spec(inspection: Inspection, path: str, spec: Any) -> None:
@@ -218,7 +246,7 @@ def _inspect_status(inspection: Inspection, path: str, status: Any) -> None:
             inspection.ip(f"{here}.ip", item["ip"])
 
 
-def _frontends(path: str, document: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Any, ...], str]]:
+def _frontends(path: str, document: Mapping[str, Any]) -> Iterator[Claim]:
     """What nobody else may have: cluster addresses, the ports of others, node ports. Of what has been inspected."""
     spec = document["spec"]
     if not programmed(spec):
@@ -226,10 +254,13 @@ def _frontends(path: str, document: Mapping[str, Any]) -> Iterator[tuple[str, tu
     key = "clusterIPs" if spec.get("clusterIPs") else "clusterIP"
     for text in given_addresses(spec):
         yield f"{path}.spec.{key}", (packed_ip(text),), text
+    from_outside = {*(spec.get("externalIPs") or ()), *balancer_addresses(document)}
+    if not from_outside and spec.get("type") not in EXTERNAL_TYPES:
+        return
     for position, port in enumerate(spec["ports"]):
         protocol = port.get("protocol") or PROTOCOLS[0]
         where = f"{path}.spec.ports[{position}]"
         if port.get("nodePort"):
             yield f"{where}.nodePort", (protocol, port["nodePort"]), f"{protocol} {port['nodePort']}"
-        for text in {*(spec.get("externalIPs") or ()), *balancer_addresses(document)}:
+        for text in from_outside:
             yield f"{where}.port", (packed_ip(text), protocol, port["port"]), f"{text} {protocol} {port['port']}"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import LARGEST, render
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import LARGEST
+from ansible_collections.podnet.fabric.plugins.module_utils.declared_text import render
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.kinds import KINDS

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import threading
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, sys
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_pins
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import LINKS, MAKING
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_ebpf import SERVICE_EBPF
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import FRONTENDS
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import FRONTENDS, MAPS
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 from tests.conformance import service_cases as scene
 from tests.integration.policy.killed import killed_after
@@ -80,6 +81,38 @@ def test_pods_are_sent_on_without_nftables(declarer: Declarer, clients: Clients)
                 assert {each.backend for each in outcomes} == set(PODS)
     # What the node itself sends is left to nftables, which has nothing any more.
     assert {each.backend for each in clients.attempt([to_service("node", 4)])} == {""}
+
+
+def test_what_somebody_else_does_to_maps_is_told_and_mended(declarer: Declarer) -> None:
+    def elements() -> dict[str, dict[bytes, bytes]]:
+        (folder,) = service_pins.datapaths()
+        found = {}
+        for name in MAPS:
+            with syscall.pinned(str(folder / name)) as handle:
+                found[name] = maps.elements(handle)
+        return found
+
+    def harm(name: str, key: bytes, put: dict[bytes, bytes]) -> None:
+        (folder,) = service_pins.datapaths()
+        with syscall.pinned(str(folder / name)) as handle:
+            if put:
+                maps.fill(handle, put)
+            else:
+                maps.remove(handle, [key])
+
+    declarer.declare([service()], endpoints=endpoints(*PODS))
+    both = [service(), service(2)]
+    declarer.declare(both, endpoints=endpoints(*PODS))
+    wanted = declarer.node.run(elements)
+    for name in MAPS:
+        key, value = min(wanted[name].items())
+        # One goes, another one comes, and one becomes another: also of what the last run has put there.
+        for put in ({}, {key[:-1] + b"\xff": value}, {key: bytes(len(value) - 1) + b"\xff"}):
+            declarer.node.run(partial(harm, name, key, put))
+            assert declarer.declare(both, endpoints=endpoints(*PODS), check=True).changed
+            assert declarer.declare(both, endpoints=endpoints(*PODS)).changed
+            assert declarer.node.run(elements) == wanted
+            assert not declarer.declare(both, endpoints=endpoints(*PODS)).changed
 
 
 def test_errors_find_their_way_and_datagrams_arrive_whole(declarer: Declarer, clients: Clients) -> None:

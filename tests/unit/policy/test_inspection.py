@@ -136,6 +136,25 @@ def test_pods_and_namespaces_are_inspected_too() -> None:
     }
 
 
+def test_pods_that_are_declared_already_are_not_judged_again() -> None:
+    def inspected(pods: list[dict[str, Any]], declared: list[dict[str, Any]]) -> tuple[list[Any], set[str]]:
+        inspection = Inspection()
+        return inspect_endpoints(inspection, "x", pods, declared), {each.path for each in inspection.findings}
+
+    given: list[dict[str, Any]] = [{"name": "web", "node": "a", "labels": {"app": "web"}, "addresses": ["10.244.1.2"]}]
+    declared, findings = inspected(given, [])
+    assert not findings
+    assert inspected(given, declared)[0][0] is declared[0]
+    # As if an earlier version had let it pass.
+    before = [{**declared[0], "labels": {"app": "-"}}]
+    assert inspected([{**given[0], "labels": {"app": "-"}}], before) == (before, set())
+    again: list[dict[str, Any]] = [
+        {**given[0], "labels": {"app": "--"}},
+        {"name": "other", "addresses": ["10.244.1.2"]},
+    ]
+    assert inspected(again, before)[1] == {"x[0].labels['app']", "x[1].addresses[0]"}
+
+
 def test_the_plan_tells_them_by_its_variables() -> None:
     (problem,) = policy_check.problems({"podnet_policies": [policy(ingress=7)]}, {})
     assert str(problem) == "podnet_policies[0].spec.ingress: 7; give a list"

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations, render
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
+from ansible_collections.podnet.fabric.plugins.module_utils.declared_text import parse, render
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -60,6 +61,60 @@ values = st.recursive(
 @given(st.dictionaries(st.text(), st.dictionaries(st.text(), values, max_size=4), max_size=4))
 def test_every_declaration_is_json(items: dict[str, dict[str, Any]]) -> None:
     assert json.loads(render("any", items)) == {"podnet": {"kind": "any", "version": 1}, "items": items}
+
+
+entries = st.lists(st.dictionaries(st.text(), values, max_size=3), max_size=3)
+
+
+@given(st.dictionaries(st.text(), st.dictionaries(st.text(), values | entries, max_size=4), max_size=4))
+def test_a_declaration_is_read_by_its_lines_as_it_was_written(items: dict[str, dict[str, Any]]) -> None:
+    text = render("any", items)
+    document, lines = parse(text)
+    assert document == json.loads(text)
+    assert render("any", document["items"], lines) == text
+    assert all(key in map(id, _entries(document)) for key in lines)
+    # Where all has another object's id, nothing is known.
+    assert render("any", items, lines) == text
+
+
+@pytest.mark.parametrize(
+    ("written", "edited"),
+    [
+        ('{"name": "node3"}', '{"name":\n    "node3"}'),
+        ('{"name": "node3"}', '{"name": "node3"}, {"name": "node4"}'),
+        ('{"name": "node3"}', '{"name": "node3", "inner": [{}\n,\n    {}]}'),
+        ('{"name": "node3"}', '"\\u0000entries 0"'),
+        ('{"name": "node3"}', '{"name": "\\u0000entries 0"}'),
+        ('{"name": "node3"}', '3,\n    {"name": "node3"}'),
+    ],
+)
+def test_a_declaration_that_somebody_has_edited_is_read_as_json(written: str, edited: str) -> None:
+    text = render("vxlan", ITEMS).replace(written, edited)
+    document, lines = parse(text)
+    assert document == json.loads(text)
+    assert not lines
+    assert json.loads(render("vxlan", document["items"], lines)) == document
+
+
+def test_what_stands_in_a_declaration_is_written_again_as_it_is(declarations: Declarations) -> None:
+    declarations.write("vxlan", ITEMS)
+    text = declarations.text("vxlan").replace('"name": "node3"', '"name" : "node3"')
+    declarations.path("vxlan").write_text(text)
+    item = declarations.read("vxlan")["podnet-vx"]
+    assert declarations.rendered("vxlan", {"podnet-vx": item}) == text
+    peers = [*item["peers"], {"name": "node4"}]
+    declarations.write("vxlan", {"podnet-vx": {**item, "peers": peers}})
+    assert declarations.read("vxlan")["podnet-vx"]["peers"] == peers
+
+
+def _entries(document: Any) -> list[Any]:
+    return [
+        entry
+        for item in document["items"].values()
+        for value in item.values()
+        if isinstance(value, list)
+        for entry in value
+    ]
 
 
 def test_the_last_declaration_takes_its_directories_along(declarations: Declarations) -> None:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def told(inspect: Callable[[Inspection, str, Any], None], values: Any) -> dict[str, str]:
+def told(inspect: Callable[..., object], values: Any) -> dict[str, str]:
     """Path to what is said of it."""
     inspection = Inspection()
     inspect(inspection, "x", values)
@@ -116,6 +118,31 @@ def test_nobody_gets_what_another_has() -> None:
         "x[3].spec.ports[0].nodePort": "TCP 30080; x[0] has it already",
         "x[3].spec.ports[0].port": "198.51.100.7 TCP 80; x[0] has it already",
     }
+
+
+def test_what_is_declared_already_is_not_judged_again() -> None:
+    # As if an earlier version had let it pass.
+    before = [
+        service("one", clusterIP="10.96.0.9", colour="red"),
+        service("two", clusterIP="10.96.0.8", colour="red"),
+    ]
+    one, two = copy.deepcopy(before)
+    inspection = Inspection()
+    found = inspect_services(inspection, "x", [two, service("new", clusterIP="10.96.0.7"), one], before)
+    assert not inspection.findings
+    assert found[0] is before[1]
+    assert found[2] is before[0]
+    # What is given beside it, and in its place, is; so is what somebody has edited the declaration into.
+    two["spec"]["ports"][0]["port"] = 0
+    nothing: dict[str, Any] = {"spec": None}
+    assert told(
+        partial(inspect_services, declared=[*before, nothing]),
+        [one, two, dict(nothing), service("new", clusterIP="10.96.0.9")],
+    ).keys() == {
+        *("x[1].spec.colour", "x[1].spec.ports[0].port", "x[2].metadata", "x[2].spec"),
+        "x[3].spec.clusterIP",
+    }
+    assert "shop/one again" in told(partial(inspect_services, declared=before), [one, one])["x[1].metadata"]
 
 
 def test_slices_are_inspected_too() -> None:
