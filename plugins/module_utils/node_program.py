@@ -24,6 +24,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.purge import purge
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import line
 from ansible_collections.podnet.fabric.plugins.module_utils.restore import restore
+from ansible_collections.podnet.fabric.plugins.module_utils.service_health import check_backends, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +65,10 @@ def _parser(version: str) -> argparse.ArgumentParser:
     status.set_defaults(command=_status)
     diff = commands.add_parser("diff", help="list what differs from what is declared, by object and field")
     diff.set_defaults(command=_diff)
+    checking = commands.add_parser("health", help="check the backends of services once, and take out those that fail")
+    checking.add_argument("--check", action="store_true", help="check them, but only say what would change")
+    checking.add_argument("--now", action="store_true", help="also those whose period has not passed")
+    checking.set_defaults(command=_health)
     purging = commands.add_parser("purge", help="take everything of the pod network off the node")
     purging.add_argument("--yes", action="store_true", help="do it; without this it only says what would go")
     purging.add_argument("--force", action="store_true", help="although pods of others are on the bridge")
@@ -95,10 +100,12 @@ def _status(options: argparse.Namespace) -> int:
     declarations = Declarations()
     with Host() as host:
         differences, problems = drift(host, declarations)
+    unhealthy = [] if problems else told(declarations)
     found = {
         "kinds": declarations.kinds(),
         "differences": len(differences),
         "problems": problems,
+        "unhealthy": unhealthy,
         "checkpoint": describe(armed()),
     }
     if options.json:
@@ -106,7 +113,7 @@ def _status(options: argparse.Namespace) -> int:
     else:
         _say(f"declared: {', '.join(declarations.kinds()) or 'nothing'}")
         _say(f"differences: {len(differences)}" + (", see podnet-node diff" if differences else ""))
-        _say(*(f"problem: {text}" for text in problems))
+        _say(*(f"problem: {text}" for text in problems), *unhealthy)
         if armed():
             _say("a change is on its way: its checkpoint is armed")
     return UNKNOWN if problems else DIFFERS if differences else AS_DECLARED
@@ -118,6 +125,13 @@ def _diff(_options: argparse.Namespace) -> int:
     _say(*map(sentence, differences))
     _say(*(f"podnet-node: cannot compare {text}" for text in problems), error=True)
     return UNKNOWN if problems else DIFFERS if differences else AS_DECLARED
+
+
+def _health(options: argparse.Namespace) -> int:
+    done = check_backends(Declarations(), options.now, settle=False, check=options.check)
+    _say(*done.after, *(f"{text} no more" for text in done.before if text not in done.after))
+    _say(f"{done.checks} checks, {len(done.after)} backends fail")
+    return AS_DECLARED
 
 
 def _purge(options: argparse.Namespace) -> int:

@@ -62,6 +62,13 @@ problems:
   type: list
   elements: str
   sample: []
+unhealthy:
+  description: >-
+    Backends of services that fail their checks, a line each. That they are out is as it should be, and no difference.
+  returned: success
+  type: list
+  elements: str
+  sample: ["service shop/web: backend 10.244.1.2:8080 is out: Connection refused"]
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -71,6 +78,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.drift import drift
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import refuse, require_root
+from ansible_collections.podnet.fabric.plugins.module_utils.service_health import told
 
 
 def main() -> None:
@@ -81,6 +89,7 @@ def main() -> None:
         require_root()
         with Host() as host:
             differences, problems = drift(host, declarations)
+        unhealthy = [] if problems else told(declarations)
     except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
@@ -90,6 +99,7 @@ def main() -> None:
             kinds=declarations.kinds(),
             differences=[difference._asdict() for difference in differences],
             problems=problems,
+            unhealthy=unhealthy,
         )
 
 

@@ -31,6 +31,12 @@ options:
       Seconds after which a timer has the node look again and bring back what is not as declared; V(0) is never.
     type: int
     default: 0
+  service_health:
+    description: >-
+      Seconds after which a timer has the node check the backends of services that ask for it with a
+      C(readinessProbe), see M(podnet.fabric.service_health); V(0) is never.
+    type: int
+    default: 0
   state:
     description: V(present) declares and applies, V(absent) takes back what was declared.
     type: str
@@ -38,6 +44,7 @@ options:
     default: present
 seealso:
   - module: podnet.fabric.drift_info
+  - module: podnet.fabric.service_health
 """
 
 EXAMPLES = r"""
@@ -89,6 +96,7 @@ def main() -> None:
         argument_spec={
             "interfaces": {"type": "list", "elements": "str", "default": ["podnet0"]},
             "self_heal": {"type": "int", "default": 0},
+            "service_health": {"type": "int", "default": 0},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,

@@ -73,6 +73,8 @@ options:
       - The documents, each with C(metadata), C(spec) and, for addresses of load balancers, C(status). All that is wrong
         is reported at once, with its path.
       - Cluster addresses and node ports have to be in them; the role C(podnet.fabric.services) gives them out.
+      - A C(readinessProbe) in the C(spec) has M(podnet.fabric.service_health) check the backends. Those that it has
+        found to be dead get no connections; a warning names them.
     type: raw
     default: []
   slices:
@@ -127,6 +129,7 @@ options:
 seealso:
   - module: podnet.fabric.policy
   - module: podnet.fabric.endpoint_info
+  - module: podnet.fabric.service_health
 """
 
 EXAMPLES = r"""

@@ -27,10 +27,12 @@ def report(found: Mapping[str, Mapping[str, Any]], missing: Sequence[str] = ()) 
         lines = [*one["problems"], *(sentence(Difference(**each)) for each in one["differences"])]
         if not lines:
             table.append(f"{node}: as declared ({', '.join(one['kinds']) or 'nothing is declared'})")
+            table += [f"  {line}" for line in one["unhealthy"]]
             continue
         drifted.append(f"{node}: {len(lines)} {'difference' if len(lines) == 1 else 'differences'}")
         table += [f"{drifted[-1]}", *(f"  {line}" for line in lines[:LONGEST])]
         if len(lines) > LONGEST:
             table.append(f"  and {len(lines) - LONGEST} more")
+        table += [f"  {line}" for line in one["unhealthy"]]
     lost = [f"{node}: it could not be asked" for node in missing]
     return {"table": [*table, *lost] or ["no node was asked"], "drifted": [*drifted, *lost]}

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
 
 PROGRAM = "/usr/local/sbin/podnet-node"
-RESTORE, RETURN, HEAL, TIMER = (
-    f"{SYSTEM}/podnet-{name}" for name in ("restore.service", "return.service", "heal.service", "heal.timer")
+RESTORE, RETURN, HEAL, HEAL_TIMER, HEALTH, HEALTH_TIMER = (
+    f"{SYSTEM}/podnet-{name}"
+    for name in ("restore.service", "return.service", "heal.service", "heal.timer", "health.service", "health.timer")
 )
 WAITING = 120
 """Seconds that the restoring at boot waits for the underlay."""
@@ -92,7 +93,18 @@ After=podnet-restore.service
 Type=oneshot
 ExecStart={PROGRAM} restore
 """,
+    HEALTH: f"""[Unit]
+Description=Check the backends of the services of podnet.fabric
+ConditionPathExists=/etc/podnet/node.d/service.json
+After=podnet-restore.service
+
+[Service]
+Type=oneshot
+ExecStart={PROGRAM} health
+""",
 }
+TIMERS = {"self_heal": (HEAL, HEAL_TIMER, 10), "service_health": (HEALTH, HEALTH_TIMER, 1)}
+"""By the option with their seconds: what they start, themselves, and the fewest seconds."""
 
 
 class Persist:
@@ -111,12 +123,13 @@ class Persist:
             inspection.interface(f"interfaces[{position}]", interface)
             if isinstance(interface, str) and set(interface) & set("*?[]!;,\"'\\"):
                 inspection.refuse(f"interfaces[{position}]", interface, "give a name without special characters")
-        if params["self_heal"]:
-            inspection.integer("self_heal", params["self_heal"], 10, 86400)
+        for option, (_unit, _timer, fewest) in TIMERS.items():
+            if params.get(option):
+                inspection.integer(option, params[option], fewest, 86400)
         inspection.conclude()
         item = {
             "interfaces": sorted(set(params["interfaces"])),
-            "self_heal": params["self_heal"],
+            **{option: params.get(option, 0) for option in TIMERS},
             "systemd": Path(SYSTEM).is_dir(),
             "network_manager": Path("/etc/NetworkManager").is_dir(),
         }
@@ -157,15 +170,20 @@ def _texts(item: Mapping[str, Any]) -> dict[str, str]:
         raise DeclarationError(f"the declaration holds {names!r} where interfaces should be; run the playbook again")
     found: dict[str, str] = {}
     if item["systemd"]:
-        found.update(UNITS if item["self_heal"] else {path: UNITS[path] for path in (RESTORE, RETURN)})
-        if item["self_heal"]:
-            found[TIMER] = (
-                "[Unit]\nDescription=Look after the pod network of podnet.fabric\n\n[Timer]\n"
-                f"OnActiveSec={item['self_heal']}\nOnUnitInactiveSec={item['self_heal']}\n"
-                # By default systemd puts a timer off for up to a minute (systemd.timer(5)).
-                "AccuracySec=1s\n\n"
-                "[Install]\nWantedBy=timers.target\n"
-            )
+        found.update({path: UNITS[path] for path in (RESTORE, RETURN)})
+        for option, (unit, timer, _fewest) in TIMERS.items():
+            seconds = item.get(option, 0)  # a declaration of before the option has none
+            if seconds not in range(86401):
+                raise DeclarationError(f"the declaration holds {option} {seconds!r}; run the playbook again")
+            if seconds:
+                found[unit] = UNITS[unit]
+                found[timer] = (
+                    "[Unit]\nDescription=Look after the pod network of podnet.fabric\n\n[Timer]\n"
+                    f"OnActiveSec={seconds}\nOnUnitInactiveSec={seconds}\n"
+                    # By default systemd puts a timer off for up to a minute (systemd.timer(5)).
+                    "AccuracySec=1s\n\n"
+                    "[Install]\nWantedBy=timers.target\n"
+                )
         matched = f"[Match]\nOriginalName={' '.join(names)}\n\n[Link]\nNamePolicy=\nMACAddressPolicy=none\n"
         found["/etc/systemd/network/00-podnet.link"] = matched
         found["/etc/systemd/network/00-podnet.network"] = f"[Match]\nName={' '.join(names)}\n\n[Link]\nUnmanaged=yes\n"
@@ -181,7 +199,7 @@ def _texts(item: Mapping[str, Any]) -> dict[str, str]:
 
 def _every_path() -> list[str]:
     """All files that there may be."""
-    return list(_texts({"interfaces": [], "self_heal": 1, "systemd": True, "network_manager": True}))
+    return list(_texts({"interfaces": [], "systemd": True, "network_manager": True, **dict.fromkeys(TIMERS, 1)}))
 
 
 def _paths(item: Mapping[str, Any]) -> list[str]:
@@ -193,7 +211,7 @@ def _links(made: Mapping[str, Sequence[str]]) -> dict[str, Wanted]:
     """What is started at boot, or with something else, by the path of its link."""
     found = {
         f"{SYSTEM}/multi-user.target.wants/{Path(RESTORE).name}": RESTORE,
-        f"{SYSTEM}/timers.target.wants/{Path(TIMER).name}": TIMER,
+        **{f"{SYSTEM}/timers.target.wants/{Path(timer).name}": timer for _unit, timer, _fewest in TIMERS.values()},
         **{f"{SYSTEM}/{each}.wants/{Path(RETURN).name}": RETURN for each in TAKERS.split()},
     }
     return {path: Wanted(path, unit, tuple(made.get(path, ()))) for path, unit in found.items()}

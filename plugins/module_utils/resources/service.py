@@ -22,8 +22,9 @@ from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import of_networks
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
-from ansible_collections.podnet.fabric.plugins.module_utils.service import documents
+from ansible_collections.podnet.fabric.plugins.module_utils.service import documents, health
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
+    NOBODY,
     Backend,
     Frontend,
     Handling,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import Entry
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
+    from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import Out
+    from ansible_collections.podnet.fabric.plugins.module_utils.service.health import Health
 
 DEFAULTS: dict[str, Any] = {"bridge": "podnet0", "flows": 131072}
 
@@ -55,7 +58,10 @@ class ServiceKind:
     # What eBPF does not do is done by nftables before it comes, and after it has gone.
     facilities: Sequence[Facility] = (*service_backends.FACILITIES, SERVICE_EBPF, FLOWS)
 
-    def __init__(self) -> None:
+    def __init__(self, known: Health | None = None) -> None:
+        """:param known: how the backends are; by default what is noted down."""
+        self._known = known
+        self._out: Out = NOBODY
         # A run asks twice, before and after its changes, with the same items.
         self._compiled: list[tuple[Mapping[str, Any], Declared]] = []
         self._asked: tuple[Declared, Items, bool] | None = None
@@ -100,7 +106,10 @@ class ServiceKind:
         }
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
-        self._compiled = [(item, self._made(item) or _declared(item)) for item in items.values()]
+        known = health.read() if self._known is None else self._known
+        if health.out(known) != self._out:
+            self._compiled, self._out = [], health.out(known)
+        self._compiled = [(item, self._made(item) or _declared(item, self._out)) for item in items.values()]
         declared = _merged([each for _item, each in self._compiled])
         own = frozenset(address.address for address in dump_addresses(host.netlink, host.names))
         wanted = {service_backends.packet_filter(item["backend"]): each for item, each in self._compiled}
@@ -110,11 +119,13 @@ class ServiceKind:
         families = {frontend.family for frontend in declared.table.frontends}
         conflicts = unseen(families, "answers from pods of this node would not come from the services that were asked")
         programs = self._programs(host)
+        gone = items.values() if self._out else ()
+        unhealthy = [line for item in gone for line in health.sentences(*read_item(item), known)]
         return Target(
             {**target.current, **programs.current, FLOWS.name: flows},
             {**target.desired, **programs.desired, FLOWS.name: {}},
             [*target.conflicts, *programs.conflicts, *conflicts],
-            [*target.notes, *programs.notes],
+            [*target.notes, *programs.notes, *unhealthy],
         )
 
     def _datagrams(self, declared: Declared, former: Items) -> bool:
@@ -170,15 +181,22 @@ class _Stray:
         if self._former is None:
             self._former = {}
             with suppress(DeclarationError):
-                self._former = _merged([_declared(item) for item in self._items.values()]).table.frontends
+                self._former = _merged([_declared(item, NOBODY) for item in self._items.values()]).table.frontends
         return self._former
 
 
-def _declared(item: Mapping[str, Any]) -> Declared:
-    """:raises DeclarationError: somebody has edited it since."""
+def read_item(item: Mapping[str, Any]) -> tuple[list[documents.Service], World]:
+    """The services and backends that an item declares.
+
+    :raises DeclarationError: somebody has edited it since
+    """
     pods = [(entry["node"], endpoints.read(entry)) for entry in item["endpoints"]]
-    world = World(pods, documents.slices(item["slices"]))
-    table = compile_services(documents.services(item["services"]), world, item["node"])
+    return documents.services(item["services"]), World(pods, documents.slices(item["slices"]))
+
+
+def _declared(item: Mapping[str, Any], out: Out) -> Declared:
+    """:raises DeclarationError: somebody has edited it since."""
+    table = compile_services(*read_item(item), item["node"], out)
     for text in (*item["blocks"], *item["pods"], *item["ranges"]):
         declared_network(text)
     return Declared(table, *(of_networks(item[each]) for each in ("blocks", "pods", "ranges")))

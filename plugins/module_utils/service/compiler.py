@@ -9,6 +9,8 @@ The meaning is that of kube-proxy's nftables mode (KEP-3866), its choice of back
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import reduce
 from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,11 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from ansible_collections.podnet.fabric.plugins.module_utils.service.documents import Listed, Service, ServicePort
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Endpoint
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
-    from ansible_collections.podnet.fabric.plugins.module_utils.service.documents import Address
+    from ansible_collections.podnet.fabric.plugins.module_utils.service.documents import Address, Probe
 
 FORWARD, REJECT, DROP = "forward", "reject", "drop"
 
@@ -42,6 +44,15 @@ class Backend(NamedTuple):
 
     address: int
     port: int
+
+
+Candidates = Sequence[tuple[Backend, Listed]]
+"""Backends with their conditions."""
+
+Out = Mapping[str, AbstractSet[tuple[int, Backend]]]
+"""By the full name of a service, the families and places at which its checks fail."""
+
+NOBODY: Out = {}
 
 
 class Answer(NamedTuple):
@@ -116,22 +127,52 @@ class World:
         return self._known[whose]
 
 
-def compile_services(services: Iterable[Service], world: World, node: str) -> Table:
-    """Compile for a node."""
+def compile_services(services: Iterable[Service], world: World, node: str, out: Out = NOBODY) -> Table:
+    """Compile for a node.
+
+    :param out: where checks fail
+    """
     frontends: dict[Frontend, Handling] = {}
     cluster: set[Address] = set()
     for service in services:
         cluster.update(service.cluster)
-        families = {*service.families, *(family for family, _number in service.external + service.balancers)}
         for port in service.ports:
-            for family in families:
-                found = world.candidates(service, port, family)
+            for family in families(service):
+                found = living(service, family, world.candidates(service, port, family), out)
                 frontends.update(_port(service, port, family, found, node))
     return Table(frontends, frozenset(cluster))
 
 
+def families(service: Service) -> set[int]:
+    """The families of all its addresses."""
+    return {*service.families, *(family for family, _number in service.external + service.balancers)}
+
+
+def full_name(service: Service) -> str:
+    """By which nodes know it."""
+    return f"{service.namespace}/{service.name}"
+
+
+def living(service: Service, family: int, found: Candidates, out: Out) -> Candidates:
+    """The backends without those whose checks fail.
+
+    Where no other could take connections, all stay: a check that fails everywhere tells more of the check, or of this
+    node's way to the backends, than of them (what Envoy calls a panic).
+    """
+    gone = out.get(full_name(service))
+    if service.probe is None or not gone:
+        return found
+    left = [(backend, each) for backend, each in found if (family, probed(service.probe, backend)) not in gone]
+    return left if _usable(service, left) else found
+
+
+def probed(probe: Probe, backend: Backend) -> Backend:
+    """Where a backend is asked how it is."""
+    return backend._replace(port=probe.port) if probe.port else backend
+
+
 def _port(
-    service: Service, port: ServicePort, family: int, found: Sequence[tuple[Backend, Listed]], node: str
+    service: Service, port: ServicePort, family: int, found: Candidates, node: str
 ) -> Iterator[tuple[Frontend, Handling]]:
     anywhere = _usable(service, found)
     everything = local = Answer(FORWARD, anywhere) if anywhere else Answer(REJECT)
@@ -139,7 +180,7 @@ def _port(
         here = _usable(service, [(backend, each) for backend, each in found if each.node == node])
         # Where there are others but none here, somebody else may answer: no reason to tell the client that nobody does.
         local = Answer(FORWARD, here) if here else Answer(DROP if anywhere else REJECT)
-    name = f"{service.namespace}/{service.name}{':' if port.name else ''}{port.name}"
+    name = f"{full_name(service)}{':' if port.name else ''}{port.name}"
     internal = local if service.internal_local else everything
     handling = Handling(name, internal, internal, STRANGERS, service.affinity)
     for address in _of(service.cluster, family):
@@ -160,7 +201,7 @@ def _port(
         yield Frontend(family, address, port.protocol, port.port), limited
 
 
-def _usable(service: Service, found: Sequence[tuple[Backend, Listed]]) -> tuple[Backend, ...]:
+def _usable(service: Service, found: Candidates) -> tuple[Backend, ...]:
     """Those that are ready; where none is, those that still serve while they terminate."""
     if len(found) == 1 and found[0][1].ready and found[0][1].weight:
         return (found[0][0],)

@@ -32,8 +32,28 @@ SECONDS = range(1, 86401)
 AFFINITY_SECONDS = 10800
 """How long a client keeps its backend, where the service does not say (DefaultClientIPServiceAffinitySeconds)."""
 
+HTTP_GET, TCP_SOCKET = "httpGet", "tcpSocket"
+PROBE_DEFAULTS = {"periodSeconds": 10, "timeoutSeconds": 1, "failureThreshold": 3, "successThreshold": 1}
+"""Those of the kubelet's probes."""
+
 Address = tuple[int, int]
 """Family (4 or 6) and the address as a number."""
+
+
+class Probe(NamedTuple):
+    """How backends are checked: by an HTTP request for the ``path``, or, without one, by a TCP connection.
+
+    ``port`` is 0 where each backend is asked at its own port. ``period`` and ``timeout`` in seconds; ``failures`` and
+    ``successes`` are how many it takes in a row until a backend is out, or in again.
+    """
+
+    path: str | None
+    port: int
+    headers: tuple[tuple[str, str], ...]
+    period: int
+    timeout: int
+    failures: int
+    successes: int
 
 
 class ServicePort(NamedTuple):
@@ -66,6 +86,7 @@ class Service(NamedTuple):
     internal_local: bool
     sources: Mapping[int, Ranges] | None
     not_ready_too: bool
+    probe: Probe | None
 
 
 class Listed(NamedTuple):
@@ -162,6 +183,18 @@ def _service(document: Mapping[str, Any]) -> Service:
         spec.get("internalTrafficPolicy") == LOCAL,
         of_networks(spec["loadBalancerSourceRanges"]) if spec.get("loadBalancerSourceRanges") else None,
         bool(spec.get("publishNotReadyAddresses")),
+        None if spec.get("readinessProbe") is None else _probe(spec["readinessProbe"]),
+    )
+
+
+def _probe(probe: Mapping[str, Any]) -> Probe:
+    http = probe.get(HTTP_GET)
+    handler = probe[TCP_SOCKET] if http is None else http
+    return Probe(
+        None if http is None else str(http.get("path") or "/"),
+        _number(handler["port"]) if handler.get("port") else 0,
+        tuple((str(header["name"]), str(header["value"])) for header in handler.get("httpHeaders") or ()),
+        *(int(probe.get(key) or default) for key, default in PROBE_DEFAULTS.items()),
     )
 
 

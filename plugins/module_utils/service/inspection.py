@@ -34,6 +34,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.service.documents im
     key_of,
     programmed,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.service.probes import inspect_probe
 from ansible_collections.podnet.fabric.plugins.module_utils.standing import standing
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ SPEC = (
     *("externalTrafficPolicy", "internalTrafficPolicy", "publishNotReadyAddresses", "allocateLoadBalancerNodePorts"),
     # These say nothing that a node would program.
     *("healthCheckNodePort", "loadBalancerClass", "trafficDistribution"),
+    # Of ours: in Kubernetes it is of the containers, and what it tells stands in the conditions of a slice.
+    "readinessProbe",
 )
 CHOICES = {
     "type": TYPES,
@@ -125,6 +128,7 @@ def _inspect_spec(inspection: Inspection, path: str, spec: Any) -> None:
     for key in FLAGS:
         if spec.get(key) is not None and not isinstance(spec[key], bool):
             inspection.refuse(f"{path}.{key}", shown(spec[key]), "give true or false")
+    inspect_probe(inspection, path, spec)
     if spec.get("type") == "ExternalName":
         return
     inspect_labels(inspection, f"{path}.selector", spec.get("selector"))

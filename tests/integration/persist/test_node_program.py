@@ -55,7 +55,7 @@ def test_it_is_executable_by_itself(program: Path) -> None:
 
 
 def test_a_node_without_declarations_is_left_alone(program: Path) -> None:
-    for command in (["restore"], ["diff"], ["status", "--json"], ["purge", "--yes"]):
+    for command in (["restore"], ["health"], ["diff"], ["status", "--json"], ["purge", "--yes"]):
         done = run(program, *command)
         assert (done.returncode, done.stderr) == (0, ""), command
     told = json.loads(run(program, "status", "--json").stdout)

@@ -60,16 +60,28 @@ class Clients:
 
     def __enter__(self) -> Self:
         for pod in scene.POD_NODES:
-            with namespace.inside(netns(pod)):
-                for family, sort in _SORTS.items():
-                    for protocol, kind in _KINDS.items():
-                        server = socket.socket(sort, kind)
-                        server.setblocking(False)
-                        server.bind((scene.pod_address(pod, family), scene.TARGET))
-                        if protocol == "tcp":
-                            server.listen(1024)  # connections that come at once
-                        self._servers[server] = (pod, protocol)
+            self.serve(pod, *_KINDS)
         return self
+
+    def serve(self, pod: str, *protocols: str) -> None:
+        """Have a pod's servers take connections."""
+        with namespace.inside(netns(pod)):
+            for family, sort in _SORTS.items():
+                for protocol in protocols:
+                    server = socket.socket(sort, _KINDS[protocol])
+                    server.setblocking(False)
+                    # Where one of before has left connections.
+                    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    server.bind((scene.pod_address(pod, family), scene.TARGET))
+                    if protocol == "tcp":
+                        server.listen(1024)  # connections that come at once
+                    self._servers[server] = (pod, protocol)
+
+    def refuse(self, pod: str) -> None:
+        """Have a pod take no TCP connection any more; those that stand go on."""
+        for server in [each for each, what in self._servers.items() if what == (pod, "tcp")]:
+            del self._servers[server]
+            server.close()
 
     def __exit__(self, *_error: object) -> None:
         for each in (*self._servers, *self._accepted):

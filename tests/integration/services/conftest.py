@@ -39,7 +39,7 @@ class Declarer:
         self.backend = backend
         self.node = node
         self._folder = folder / "node.d"
-        self._declarations = Declarations(self._folder)
+        self.declarations = Declarations(self._folder)
 
     def declare(
         self,
@@ -78,9 +78,9 @@ class Declarer:
     def _on_node(self, kind: Kind, given: dict[str, Any] | None, check: bool = False, here: bool = False) -> Result:
         def run() -> Result:
             with Host() as host:
-                former = self._declarations.read(kind.name)
+                former = self.declarations.read(kind.name)
                 known = {} if given is None else {"podnet": kind.normalise("podnet", given, former.get("podnet"), host)}
-                return reconcile(kind, known, host, self._declarations, check)
+                return reconcile(kind, known, host, self.declarations, check)
 
         return run() if here else self.node.run(run)
 

@@ -318,6 +318,52 @@ def test_services_move_to_iptables(cluster: Cluster) -> None:
         assert "PODNET-SERVICE-LOOKUP" in cluster.site.inside(node, "iptables-save")
 
 
+def test_a_dead_backend_is_out_until_it_is_back(cluster: Cluster) -> None:
+    probe = {"tcpSocket": {}, "periodSeconds": 1, "failureThreshold": 2}
+    checked = {
+        "metadata": {"name": "checked", "namespace": "shop"},
+        "spec": {"clusterIP": "10.96.1.7", "ports": [{"port": 80, "targetPort": PORT}], "readinessProbe": probe},
+    }
+    listed = {
+        "metadata": {"name": "checked-1", "namespace": "shop", "labels": {"kubernetes.io/service-name": "checked"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [cluster.addresses[name][0]]} for name in ("db", "other")],
+        "ports": [{"port": PORT}],
+    }
+    given = ("-e", json.dumps({"podnet_endpoint_slices": [listed]}))
+    cluster.serve([SERVICE, checked], *given)
+    dead = f"service shop/checked: backend {cluster.addresses['other'][0]}:{PORT} is out: Connection refused"
+    note = "/run/podnet/service-health.json"
+
+    before = cluster.site.pictures()
+    shown = cluster.site.play("health", "--check", "--diff")
+    assert shown.changed() == dict.fromkeys(NODES, 1)
+    assert f"+{dead}" in shown.output
+    assert differences(before, cluster.site.pictures()) == {}
+    assert cluster.site.inside("node1", "sh", "-c", f"ls {note} || true") == ""
+
+    assert cluster.site.play("health").changed() == dict.fromkeys(NODES, 1)
+    assert cluster.site.play("health").changed() == dict.fromkeys(NODES, 0)
+    assert all(cluster.reaches(pod, "10.96.1.7", 80) == {True} for pod in ("web", "side") for _each in range(10))
+    status = cluster.site.play("status")
+    assert status.status == 0
+    assert dead in status.output
+    again = cluster.serve([SERVICE, checked], *given)
+    assert again.changed() == dict.fromkeys(NODES, 0)
+    assert dead in again.results["Declare the services", "node1"]["warnings"]
+
+    cluster.listen("other")
+    program = ("/usr/local/sbin/podnet-node", "health", "--now")
+    waiting = f"until {' '.join(program)} | grep -q ' 0 backends fail'; do sleep 0.5; done"
+    for node in NODES:
+        cluster.site.inside(node, "timeout", "30", "sh", "-c", waiting)
+    assert cluster.site.inside("node1", *program) == "2 checks, 0 backends fail\n"
+    assert cluster.site.play("status").status == 0
+    cluster.serve([SERVICE])
+    assert cluster.site.inside("node1", *program) == "0 checks, 0 backends fail\n"
+    assert cluster.site.inside("node1", "sh", "-c", f"ls {note} || true") == ""
+
+
 def test_services_that_are_taken_away_leave_nothing(cluster: Cluster) -> None:
     assert cluster.serve([]).changed() == {**dict.fromkeys(NODES, 1), "node1": 2}
     assert cluster.reaches("web", "10.96.1.1", 80) == {False}

@@ -96,13 +96,17 @@ def test_a_node_comes_back_after_a_reboot(site: Site) -> None:
 
 
 def test_units_and_drop_ins_are_there_where_somebody_reads_them(site: Site) -> None:
-    site.play("site", *LIMIT, "-e", "podnet_self_heal=300")
+    site.play("site", *LIMIT, "-e", "podnet_self_heal=300", "-e", "podnet_service_health=5")
     wants = "/etc/systemd/system/multi-user.target.wants/podnet-restore.service"
     assert site.inside("node1", "readlink", wants).strip() == "/etc/systemd/system/podnet-restore.service"
     unit = site.inside("node1", "cat", "/etc/systemd/system/podnet-restore.service")
     assert f"ExecStart={PROGRAM} restore --wait" in unit
     assert "containerd.service" in next(line for line in unit.splitlines() if line.startswith("Before="))
     assert "OnUnitInactiveSec=300" in site.inside("node1", "cat", "/etc/systemd/system/podnet-heal.timer")
+    assert "OnUnitInactiveSec=5\n" in site.inside("node1", "cat", "/etc/systemd/system/podnet-health.timer")
+    assert f"ExecStart={PROGRAM} health\n" in site.inside("node1", "cat", "/etc/systemd/system/podnet-health.service")
+    timers = site.inside("node1", "ls", "/etc/systemd/system/timers.target.wants").split()
+    assert {"podnet-heal.timer", "podnet-health.timer"} <= set(timers)
     assert "Name=podnet-vx podnet0" in site.inside("node1", "cat", "/etc/systemd/network/00-podnet.network")
     manager = site.inside("node1", "cat", "/etc/NetworkManager/conf.d/podnet.conf")
     assert "unmanaged-devices+=interface-name:podnet-vx;interface-name:podnet0" in manager
@@ -111,8 +115,8 @@ def test_units_and_drop_ins_are_there_where_somebody_reads_them(site: Site) -> N
 
     run = site.play("site", *LIMIT)
     assert run.results["Have the node bring its pod network back after a reboot", "node1"]["operations"] == {
-        "files": {"delete": 2},
-        "enablements": {"delete": 1},
+        "files": {"delete": 4},
+        "enablements": {"delete": 2},
     }
     site.play("site", *LIMIT, "-e", "podnet_persist=false")
     assert site.inside("node1", "sh", "-c", "find /etc/systemd /etc/NetworkManager /usr/local -name '*podnet*'") == ""

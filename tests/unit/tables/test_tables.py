@@ -28,8 +28,13 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
 
 def test_drift_is_shown_by_node_object_and_field() -> None:
     found: dict[str, dict[str, Any]] = {
-        "node1": {"kinds": ["bridge", "vxlan"], "problems": [], "differences": []},
-        "node2": {"kinds": ["bridge"], "problems": [], "differences": [difference(), difference(found=None)]},
+        "node1": {"kinds": ["bridge", "vxlan"], "problems": [], "differences": [], "unhealthy": ["web is out"]},
+        "node2": {
+            "kinds": ["bridge"],
+            "problems": [],
+            "differences": [difference(), difference(found=None)],
+            "unhealthy": ["db is out"],
+        },
         "node3": {
             "kinds": ["bridge"],
             "problems": ["/etc/podnet/node.d/bridge.json: not a declaration"],
@@ -37,15 +42,18 @@ def test_drift_is_shown_by_node_object_and_field() -> None:
                 difference(field="", declared={"name": "podnet0"}, found=None),
                 difference(field="", declared=None, found={"name": "podnet9"}, object="podnet9"),
             ],
+            "unhealthy": [],
         },
-        "node4": {"kinds": [], "problems": [], "differences": []},
+        "node4": {"kinds": [], "problems": [], "differences": [], "unhealthy": []},
     }
     report = drift_table.report(found, ["node5"])
     assert report["table"] == [
         "node1: as declared (bridge, vxlan)",
+        "  web is out",
         "node2: 2 differences",
         "  bridge: links podnet0: mtu: declared 1450, found 1300",
         "  bridge: links podnet0: mtu: declared 1450, found nothing",
+        "  db is out",
         "node3: 3 differences",
         "  /etc/podnet/node.d/bridge.json: not a declaration",
         "  bridge: links podnet0: missing",
@@ -58,7 +66,8 @@ def test_drift_is_shown_by_node_object_and_field() -> None:
 
 def test_a_node_that_lost_everything_does_not_fill_the_screen() -> None:
     differences = [difference(object=f"route {number}") for number in range(drift_table.LONGEST + 3)]
-    table = drift_table.report({"node1": {"kinds": [], "problems": [], "differences": differences}})["table"]
+    one = {"kinds": [], "problems": [], "differences": differences, "unhealthy": []}
+    table = drift_table.report({"node1": one})["table"]
     assert len(table) == 1 + drift_table.LONGEST + 1
     assert table[-1] == "  and 3 more"
 
