@@ -13,6 +13,7 @@ these ways:
     unselected  and podnet-attach, for a pod that no policy selects and no peer of one means
     member      the same, for a pod that policies select as others before it, and that is a peer in a guard of the node
     first       the same, for a pod that is the first one on the node under its set of policies
+    unforeseen  the same, for a pod that a set of policies selects for which nothing was prepared
 
 It prints the medians, what podnet-attach adds to ADD, and the ratio to what the plugin that does nothing adds; the same
 in CPU time, which other work on the machine disturbs less.
@@ -49,6 +50,7 @@ LABELS = {
     "unselected": {"app": "other"},
     "member": {"app": "db", "tier": "web"},
     "first": {"app": "db", "only": "me"},
+    "unforeseen": {"app": "db", "only": "me", "kind": "odd"},
 }
 # The least that a plugin in Python can do.
 PASSES_ON = """#!/usr/bin/python3 -IS
@@ -74,7 +76,8 @@ def policies() -> list[dict[str, Any]]:
         return {"metadata": {"name": name}, "spec": {"podSelector": {"matchLabels": labels}, "ingress": ingress}}
 
     some = [policy(f"app{number}", {"app": f"app{number}"}, {"app": f"app{number + 1}"}) for number in range(20)]
-    return [policy("databases", {"app": "db"}, {"tier": "web"}), policy("alone", {"only": "me"}, {"app": "x"}), *some]
+    several = [("databases", {"app": "db"}, "web"), ("alone", {"only": "me"}, "x"), ("odd", {"kind": "odd"}, "x")]
+    return [*(policy(name, labels, {"tier": tier}) for name, labels, tier in several), *some]
 
 
 def endpoints(count: int) -> list[dict[str, Any]]:

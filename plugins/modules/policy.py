@@ -77,6 +77,15 @@ options:
         left alone.
     type: bool
     default: true
+  attach:
+    description:
+      - Whether the node is prepared for pods that the CNI plugin C(podnet-attach) is going to attach (see
+        M(podnet.fabric.cni_network)), so that each comes under its policies within milliseconds.
+      - With O(backend=nftables) the rules are then there beforehand for up to 64 sets of policies that may select such
+        a pod together, those that select a pod of the cluster by now first, with up to 16384 peers in all. A pod that
+        another set of them selects takes as long as a run of this module. Other backends prepare nothing.
+    type: bool
+    default: true
   log:
     description:
       - Has packets logged that policies deny, C(rate) of them, by default C(10/second), after a C(burst), by default
@@ -224,6 +233,7 @@ def main() -> None:
             "flows": {"type": "int", "default": 131072},
             "fragments": {"type": "int", "default": 8192},
             "antispoofing": {"type": "bool", "default": True},
+            "attach": {"type": "bool", "default": True},
             "log": {"type": "dict"},
             "policies": {"type": "raw", "default": []},
             "namespaces": {"type": "dict", "default": {}},

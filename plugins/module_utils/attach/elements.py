@@ -1,8 +1,9 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a new pod adds to sets: to those of its peers' guards, and to those that say what comes out of its interface.
+"""What a new pod adds to sets: to those that lead to its guards, to those of its peers' guards, and to those that say
+what comes out of its interface.
 
-The latter is what policy/senders.py and packetfilter/nftables_senders.py make of the same pod, without their imports.
+The last is what policy/senders.py and packetfilter/nftables_senders.py make of the same pod, without their imports.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.attach.record import Attached
+    from ansible_collections.podnet.fabric.plugins.module_utils.attach.table import Element
 
 PORTS, ANY_LINK_LOCAL = "senders-known", "senders-any-link-local"
 ADDRESSES4, ADDRESSES6, ADVERTISE = "senders-addresses4", "senders-addresses6", "senders-advertised6"
@@ -24,17 +26,17 @@ NAME_BYTES = 16  # IFNAMSIZ
 GET_LINK, MASTER = 18, 10  # RTM_GETLINK, IFLA_MASTER
 
 
-def add(pod: Attached, peer: Sequence[tuple[str, str]], bridge: str | None) -> None:
+def add(pod: Attached, told: Sequence[Element], bridge: str | None) -> None:
     """Add a pod by one transaction.
 
-    :param peer: the sets of peers that it is in, each with an address
+    :param told: what the policies make of it
     :param bridge: where it sends from its own addresses only; None where nothing sees to that
     :raises OSError: the kernel has refused, and nothing has changed
     :raises ValueError: something of the pod has no form
     """
-    made = [(transaction.INET, name, _packed(address)) for name, address in peer]
+    made = [(transaction.INET, name, _packed(address), chain) for name, address, chain in told]
     if bridge is not None and pod.addresses:
-        made += ((transaction.BRIDGE, name, key) for name, key in _origin(pod, bridge))
+        made += ((transaction.BRIDGE, name, key, "") for name, key in _origin(pod, bridge))
     if made:
         transaction.add(made)
 

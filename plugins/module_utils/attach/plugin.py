@@ -88,10 +88,10 @@ def _add(conf: Mapping[str, Any], environment: Mapping[str, str]) -> str:
 def _quickly(whom: record.Attached) -> bool:
     """Attach a pod for which some elements are all there is to do; whether that was so, and all went well."""
     known = table.read()
-    peer, bridge = table.elements(known, whom), table.bridge(known)
-    if peer is None:
+    told, bridge = table.elements(known, whom), table.bridge(known)
+    if told is None:
         return False
-    if not peer and bridge is None:
+    if not told and bridge is None:
         record.write(whom)
         return True
     from ansible_collections.podnet.fabric.plugins.module_utils.attach import elements
@@ -99,7 +99,7 @@ def _quickly(whom: record.Attached) -> bool:
     table.put_aside()
     record.write(whom)
     try:
-        elements.add(whom, peer, bridge)
+        elements.add(whom, told, bridge)
     except (OSError, ValueError, AttributeError):
         # The packet filter is not as the table says, or has nothing of this sort yet; the table stays aside.
         return False

@@ -135,10 +135,10 @@ def is_alive(netns: str) -> bool:
 
 
 def write(pod: Attached) -> None:
-    """Remember a pod; what was known of its interface, or of one of its name that has gone, is forgotten."""
+    """Remember a pod; what was known of its interface is forgotten."""
     former = [path for path in of(pod.container, pod.ifname) if path != pod.path]
     _put(pod.path, text.dumps({"version": VERSION, **pod.__dict__}))
-    for path in (*former, _gone(pod.namespace, pod.name)):
+    for path in former:
         _remove(path)
 
 
@@ -159,8 +159,12 @@ def declaration_stamp() -> list[int]:
 
 
 def bury(namespace: str, name: str, addresses: Sequence[str]) -> None:
-    """Remember that a pod with these addresses has gone, for as long as the declaration is what it is now."""
-    document = {"declaration": declaration_stamp(), "addresses": list(addresses)}
+    """Remember that a pod with these addresses has gone, for as long as the declaration is what it is now.
+
+    One that comes back with others and goes again has none of them.
+    """
+    known = gone().get((namespace, name), set())
+    document = {"declaration": declaration_stamp(), "addresses": sorted(known.union(addresses))}
     _put(_gone(namespace, name), text.dumps(document))
 
 

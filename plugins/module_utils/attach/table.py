@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a pod that no policy selects is to the policies of the node, worked out beforehand (attach/tabulation.py).
+"""What a new pod is to the policies of the node, worked out beforehand (attach/tabulation.py).
 
 It is there only while the packet filter is as the declaration says: who changes that takes it away first, so that
 after a kill in between nobody goes by it.
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     Selector = Sequence[Sequence[Any]]
+    Element = tuple[str, str, str]
+    """A set's name, an address and, where the set is a map, the chain that it leads to."""
 
 PATH = "/run/podnet/policy.table"
 ASIDE = "/run/podnet/policy.table.aside"
-VERSION = 3
+VERSION = 4
 """Of what is in a table."""
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
@@ -69,10 +71,10 @@ def bridge(table: Mapping[str, Any] | None) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def elements(table: Mapping[str, Any] | None, pod: record.Attached) -> list[tuple[str, str]] | None:
-    """The sets of peers that a pod is in, each with an address; none of a pod that no policy knows.
+def elements(table: Mapping[str, Any] | None, pod: record.Attached) -> list[Element] | None:
+    """The elements of a pod that policies know, or select; none of one that they do not.
 
-    None where policies select it, or where more than elements would change, or where that is not known.
+    None where more than elements would change, or where that is not known.
     """
     try:
         return None if table is None else _elements(table, pod)
@@ -81,7 +83,7 @@ def elements(table: Mapping[str, Any] | None, pod: record.Attached) -> list[tupl
         return None
 
 
-def _elements(table: Mapping[str, Any], pod: record.Attached) -> list[tuple[str, str]] | None:
+def _elements(table: Mapping[str, Any], pod: record.Attached) -> list[Element] | None:
     whose = f"{pod.namespace}/{pod.name}"
     stated = table["stated"].get(whose, {})
     held = table["held"]
@@ -92,17 +94,40 @@ def _elements(table: Mapping[str, Any], pod: record.Attached) -> list[tuple[str,
         return None
     labels = {**pod.labels, **stated.get("labels", {})}
     namespaces = {**table["namespaces"].get(pod.namespace, {}), NAMESPACE_NAME: pod.namespace}
-    if any(_selects(each, pod.namespace, namespaces, labels) for each in table["selecting"]):
+    governing: dict[str, list[str]] = {}
+    for member, policy, directions in table["selecting"]:
+        if _selects(member, pod.namespace, namespaces, labels):
+            for direction in directions:
+                governing.setdefault(direction, []).append(policy)
+    # The names of ports may make other guards.
+    found = None if governing and stated.get("ports") else _ways(table, governing, pod.addresses)
+    if found is None:
         return None
-    found: set[tuple[str, str]] = set()
     for member, sets in table["peers"]:
         if _selects(member, pod.namespace, namespaces, labels):
             for address in pod.addresses:
                 name = None if sets is None else sets.get("6" if ":" in address else "4")
                 if name is None:
                     return None
-                found.add((name, address))
+                found.add((name, address, ""))
     return sorted(found)
+
+
+def _ways(
+    table: Mapping[str, Any], governing: Mapping[str, Sequence[str]], addresses: Sequence[str]
+) -> set[Element] | None:
+    """What leads addresses to their guards, by directions and the policies that govern there."""
+    found: set[Element] = set()
+    for direction, policies in governing.items():
+        way = table["guards"].get(" ".join((direction, *policies)))
+        if way is None:
+            return None
+        chain, by_family = way
+        for address in addresses:
+            leading, sets = by_family["6" if ":" in address else "4"]
+            found.add((leading, address, chain))
+            found.update((name, address, "") for name in sets)
+    return found
 
 
 def _selects(member: Sequence[Any], namespace: str, namespaces: Mapping[str, str], labels: Mapping[str, str]) -> bool:

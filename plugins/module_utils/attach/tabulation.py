@@ -6,18 +6,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import record
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.table import stamp
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import nftables
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import DEFAULT
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import documents
-from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import SEPARATE, numbered
-from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import INGRESS
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import (
+    SEPARATE,
+    identity_of,
+    numbered,
+    rules_of,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.backends import Enforced
-    from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Compiled, Guard
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Guard
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import Policy, Rule, Selector
 
 
@@ -29,7 +35,10 @@ def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any] | N
     """
     if item["backend"] == "ebpf" or (item.get("antispoofing") and item["backend"] != DEFAULT):
         return None
-    policies = [documents.read(document) for document in item["policies"]]
+    policies = sorted(map(documents.read, item["policies"]), key=_name)
+    # With iptables there are no elements that a pod could be led to its guard by.
+    guards = {**enforced.compiled.prepared, **enforced.compiled.guards} if item["backend"] == DEFAULT else {}
+    gone = record.gone()
     return {
         "stamp": stamp(),
         "senders": item["bridge"] if item.get("antispoofing") else None,
@@ -47,24 +56,55 @@ def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any] | N
             address: f"{each['namespace']}/{each['name']}"
             for each in item["endpoints"]
             if each["node"] == item["node"]
-            for address in each["addresses"]
+            for address in {*each["addresses"]} - gone.get((each["namespace"], each["name"]), set())
         },
-        "selecting": [[policy.namespace, None, _plain(policy.selector)] for policy in policies],
-        "peers": [each for policy in policies for each in _peers(policy, item["backend"], enforced.compiled)],
+        "selecting": [
+            [
+                [policy.namespace, None, _plain(policy.selector)],
+                _name(policy),
+                [direction for direction in (INGRESS, EGRESS) if rules_of(policy, direction) is not None],
+            ]
+            for policy in policies
+        ],
+        "guards": _ways(guards.values(), {_name(policy): policy for policy in policies}),
+        "peers": [each for policy in policies for each in _peers(policy, item["backend"], guards.values())],
     }
 
 
-def _peers(policy: Policy, backend: str, compiled: Compiled) -> list[Any]:
+def _name(policy: Policy) -> str:
+    return f"{policy.namespace}/{policy.name}"
+
+
+def _ways(guards: Iterable[Guard], policies: Mapping[str, Policy]) -> dict[str, list[Any]]:
+    """What leads an address to each guard, for pods whose ports have no names: by direction and policies.
+
+    A chain, and by family the map with addresses that lead there, and the sets that each such address is in.
+    """
+    found: dict[str, list[Any]] = {}
+    for guard in guards:
+        direction = guard.direction
+        if guard.identity == identity_of(direction, [policies[name] for name in guard.policies], ()):
+            by_family = {}
+            for family in nftables.FAMILIES:
+                sets = [nftables.refused(direction, family)]
+                if direction == INGRESS:
+                    sets.append(f"{nftables.RECEIVERS}{family}")
+                by_family[str(family)] = [nftables.leading(direction, family), sets]
+            found[" ".join((direction, *guard.policies))] = [nftables.PREFIX + guard.identity, by_family]
+    return found
+
+
+def _peers(policy: Policy, backend: str, guards: Iterable[Guard]) -> list[Any]:
     """The pods that a policy's rules mean, with the sets by family that they are in; None where it takes more."""
     if backend != DEFAULT:
         rules = (*(policy.ingress or ()), *(policy.egress or ()))
         return [[member, None] for rule in rules for member in _members(policy, rule)]
     found: list[Any] = []
-    whose = f"{policy.namespace}/{policy.name}"
-    # What is said of no pod of this node does not matter here.
-    for guard in compiled.guards.values():
+    whose = _name(policy)
+    # What no guard of this node says does not matter here.
+    for guard in guards:
         if whose in guard.policies:
-            for rule in (policy.ingress if guard.direction == INGRESS else policy.egress) or ():
+            for rule in rules_of(policy, guard.direction) or ():
                 sets = _sets(guard, whose, rule)
                 if sets != {}:
                     found += ([member, sets] for member in _members(policy, rule))
@@ -93,7 +133,6 @@ def _sets(guard: Guard, whose: str, rule: Rule) -> dict[str, str] | None:
         return {}
     of_pods = [each for each in mine if each.ports == ports and each.pods]
     members = [made.members for made in nftables.rules(guard._replace(allowances=tuple(of_pods))) if made.members]
-    # Without a pod so far there is no set either, and with prefixes a pod may change more than an element.
     return {"4" if each.type == nftables.FAMILIES[4][1] else "6": each.name for each in members} or None
 
 

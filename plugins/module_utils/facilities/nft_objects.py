@@ -57,12 +57,15 @@ class NftSet(NamedTuple):
 
     It may be ``ifname`` too, or ``ifname . ipv4_addr`` and the like: then an element is an interface's name, or that
     and an address, as a text.
+
+    Of one that is ``counted`` the kernel counts for each element what a rule has found it with.
     """
 
     name: str
     type: str
     elements: frozenset[Any]
     interval: bool = True
+    counted: bool = False
 
 
 class NftMap(NamedTuple):
@@ -189,7 +192,8 @@ def _set(entry: dict[str, Any]) -> NftSet:
     else:
         # One with a comment is {"elem": {"val": ...}}. Plain addresses, of which there may be many, are as printed.
         found = set(map(_prefix if interval else str, map(_value, elements)))
-    return NftSet(entry["name"], sort, frozenset(found), interval)
+    counted = any("counter" in each for each in entry.get("stmt", ()))
+    return NftSet(entry["name"], sort, frozenset(found), interval, counted)
 
 
 def _map(entry: dict[str, Any]) -> NftMap:

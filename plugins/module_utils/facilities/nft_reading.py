@@ -22,6 +22,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objec
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nf_tables
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes import attributes, walk
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import open_netfilter
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nf_tables import UnknownForm
@@ -37,6 +38,7 @@ NAME = TABLE.partition(" ")[2]
 FAMILIES = {"inet": 1, "bridge": 7}
 # nft's numbers of types (enum datatypes in its datatype.h), and the bytes of a key.
 TYPES = {7: ("ipv4_addr", 4), 8: ("ipv6_addr", 16)}
+COUNTER = "counter"
 # enum nf_inet_hooks
 HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress")
 _ATTEMPTS = 5
@@ -185,6 +187,8 @@ def _read(nl: Netlink, known: Objects) -> Objects:
 
 
 def _set(nl: Netlink, told: nf_tables.Set) -> tuple[str, NftSet | NftMap]:
+    if told.expressions not in ((), (COUNTER,)) or (told.expressions and told.flags):
+        raise UnknownForm(told.name)
     if told.type not in TYPES or told.size != TYPES[told.type][1]:
         return nft_joined.read(nl, NAME, told)
     name, size = TYPES[told.type]
@@ -199,8 +203,21 @@ def _set(nl: Netlink, told: nf_tables.Set) -> tuple[str, NftSet | NftMap]:
         return "set", NftSet(told.name, name, frozenset(_prefixes(begins, ends, size)))
     if told.flags:
         raise UnknownForm(told.name)
+    if told.expressions:
+        counted = frozenset(map(IP_TEXTS.__getitem__, _counted_keys(nl, told.name)))
+        return "set", NftSet(told.name, name, counted, interval=False, counted=True)
     keys = nf_tables.dump_keys(nl, NAME, told.name, size)
     return "set", NftSet(told.name, name, frozenset(map(IP_TEXTS.__getitem__, keys)), interval=False)
+
+
+def _counted_keys(nl: Netlink, name: str) -> Iterator[bytes]:
+    """The keys of a set whose elements have a counter each, and nothing else."""
+    for data in nf_tables.element_lists(nl, NAME, name):
+        for _kind, offset, size in walk(data, 0, len(data)):
+            fields = attributes(data, offset, offset + size)
+            if fields.keys() != {nf_tables.KEY, nf_tables.EXPRESSION}:
+                raise UnknownForm(name)
+            yield attributes(fields[nf_tables.KEY])[1]
 
 
 def _prefixes(begins: Iterable[bytes], ends: Iterable[bytes], size: int) -> Iterator[str]:

@@ -126,7 +126,7 @@ def set_changes(table: str, operation: Operation, empty: bool = False) -> list[s
     if wanted is None:
         return words
     if operation.verb != REPLACE:
-        flags = " flags interval;" if wanted.interval else ""
+        flags = (" flags interval;" if wanted.interval else "") + (" counter;" if wanted.counted else "")
         sort = "typeof iifname . @th,64,128" if wanted.type == ADVERTISED else f"type {wanted.type}"
         words.append(f"add set {table} {wanted.name} {{ {sort};{flags} }}")
     if empty and is_filled_later(operation):

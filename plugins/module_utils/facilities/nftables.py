@@ -113,7 +113,7 @@ class NftFacility:
     def immutable(self, before: Any, after: Any) -> bool:
         if isinstance(after, NftMap):
             return (before.type, before.value, before.dynamic) != (after.type, after.value, after.dynamic)
-        return isinstance(after, NftSet) and (before.type, before.interval) != (after.type, after.interval)
+        return isinstance(after, NftSet) and before._replace(elements=after.elements) != after
 
     def describe(self, obj: Any) -> dict[str, Any]:
         if isinstance(obj, NftTable):

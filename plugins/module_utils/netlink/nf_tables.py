@@ -51,7 +51,7 @@ _START = MESSAGE.size + _BODY.size
 # enum nft_set_flags
 ANONYMOUS, CONSTANT, INTERVAL, MAP, TIMEOUT, EVAL, CONCAT = 1, 2, 4, 8, 0x10, 0x20, 0x80
 INTERVAL_END = 1  # enum nft_set_elem_flags
-KEY, DATA, _FLAGS = 1, 2, 3  # enum nft_set_elem_attributes
+KEY, DATA, _FLAGS, EXPRESSION = 1, 2, 3, 7  # enum nft_set_elem_attributes
 VERDICT, CODE, CHAIN = 2, 1, 2
 DROP, JUMP, GOTO = 0, -3, -4  # NF_DROP, NFT_JUMP, NFT_GOTO
 _COMMENT = 0  # NFTNL_UDATA_RULE_COMMENT
@@ -84,6 +84,7 @@ class Set(NamedTuple):
     size: int
     data_type: int = 0
     data_size: int = 0
+    expressions: tuple[str, ...] = ()  # the names of those that each element gets
 
 
 class Element(NamedTuple):
@@ -142,10 +143,20 @@ def dump_rules(nl: Netlink, table: str) -> list[Rule]:
 
 def dump_sets(nl: Netlink, table: str) -> list[Set]:
     """The sets and maps of a table."""
-    return [
-        Set(text_of(fields[2]), *(int.from_bytes(fields.get(each, b""), "big") for each in (3, 4, 5, 6, 7)))
-        for fields in _dump(nl, GET_SET, table)
-    ]
+    found = []
+    for fields in _dump(nl, GET_SET, table):
+        flags, sort, size, data_type, data_size = (int.from_bytes(fields.get(each, b""), "big") for each in range(3, 8))
+        found.append(Set(text_of(fields[2]), flags, sort, size, data_type, data_size, tuple(_expressions(fields))))
+    return found
+
+
+def _expressions(fields: dict[int, bytes]) -> Iterator[str]:
+    """The names of what each element of a set gets: by NFTA_SET_EXPR, or several by NFTA_SET_EXPRESSIONS."""
+    if 17 in fields:
+        yield text_of(attributes(fields[17])[1])
+    several = fields.get(18, b"")
+    for _kind, offset, size in walk(several, 0, len(several)):
+        yield text_of(attributes(several, offset, offset + size)[1])
 
 
 def dump_keys(nl: Netlink, table: str, name: str, size: int) -> list[bytes]:

@@ -62,6 +62,8 @@ class Settings(NamedTuple):
 class Enforced:
     """What shall be enforced, and before which pods; what may come out of these, and what of the rest is logged.
 
+    With ``expecting`` pods may come of which it is told then what may come out of them.
+
     It is rendered once, for observing before and after a change.
     """
 
@@ -70,6 +72,7 @@ class Enforced:
     settings: Settings
     senders: Sequence[Sender] = ()
     log: Log | None = None
+    expecting: bool = False
     _made: dict[Callable[..., Any], Any] = field(default_factory=dict)
 
     def rendered(self, render: Callable[..., Any], *further: Any) -> Any:
@@ -93,7 +96,7 @@ FACILITIES: tuple[Facility, ...] = (NFTABLES, NFTABLES_BRIDGE, IPSETS, IPTABLES,
 
 def _nftables(wanted: Enforced | None, _host: Host) -> Target:
     desired = wanted.rendered(nftables.render, wanted.log) if wanted else {}
-    origin = nftables_senders.render(wanted.senders) if wanted else {}
+    origin = nftables_senders.render(wanted.senders, wanted.expecting) if wanted else {}
     return merged(
         [
             part(lambda key: key[1].startswith(nftables.PREFIX), desired),

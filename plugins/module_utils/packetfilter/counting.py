@@ -3,9 +3,9 @@
 """What the rules of policies have counted: by policy what it allowed, by pod what was denied.
 
 Of what is allowed the first packets of each flow are counted, up to the first reply, for the others pass before the
-policies are asked, and by eBPF the very first one alone; of what is denied every packet. A flow that several policies
-allow is counted of the first of them. eBPF has one count for the policies that select a pod together, as all backends
-have for more than compiler.SEPARATE of them.
+policies are asked, and by eBPF the very first one alone, by nftables each echo request; of what is denied every packet.
+A flow that several policies allow is counted of the first of them. eBPF has one count for the policies that select a
+pod together, as all backends have for more than compiler.SEPARATE of them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import TABLE as FILTER
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import PROGRAMS, tool
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import TABLE, digest
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf, iptables, nftables
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables_words import Rendering
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import SEPARATE
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import BITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +45,7 @@ _FLOW = struct.Struct("=16s16sHHBBBx")
 _DIRECTIONS = {number: direction for direction, number in ebpf.HOOKS.items()}
 
 Read = dict[tuple[str, str], "Count"]
-"""What rules have counted, by chain and comment."""
+"""What rules have counted, by chain and comment, and sets, by name and address."""
 
 
 class Count(NamedTuple):
@@ -112,9 +114,9 @@ def _by_nftables(found: Counted, compiled: Compiled, guarded: Sequence[Endpoint]
         for endpoint in guarded:
             if (endpoint.namespace, endpoint.name) in before:
                 for family, address in _addresses(endpoint):
-                    chain = nftables.denied_chain(direction, family, address)
+                    text = IP_TEXTS[address.to_bytes(BITS[family] // 8, "big")]
                     whose = (f"{endpoint.namespace}/{endpoint.name}", direction)
-                    _add(found.denied, whose, read.get((chain, digest("counter drop"))))
+                    _add(found.denied, whose, read.get((nftables.refused(direction, family), text)))
 
 
 def _read_nftables() -> Read:
@@ -126,11 +128,15 @@ def _read_nftables() -> Read:
         raise PodnetError(f"nftables cannot be read: {error}") from error
     found: Read = {}
     with taking_apart(f"nft -j list table {TABLE}"):
-        for rule in (entry["rule"] for entry in json.loads(printed)["nftables"] if "rule" in entry):
-            for expression in rule["expr"]:
+        for entry in json.loads(printed)["nftables"]:
+            rule, counting = entry.get("rule"), entry.get("set", {})
+            for expression in rule["expr"] if rule else ():
                 if "counter" in expression:
                     told = expression["counter"]
                     found[rule["chain"], rule.get("comment", "")] = Count(told["packets"], told["bytes"])
+            for element in counting.get("elem", ()) if "stmt" in counting else ():
+                told = element["elem"]["counter"]
+                found[counting["name"], element["elem"]["val"]] = Count(told["packets"], told["bytes"])
     return found
 
 

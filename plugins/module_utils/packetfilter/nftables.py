@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compiled policies as sets, maps and chains of the table ``inet podnet``.
 
-A packet of a flow that stands passes at once. The first packet of another goes through two verdict maps, by its source
-and by its destination, each of which leads it to the chain of the guard there, if there is one: rules that return it,
-as many as the guard knows sets of ports, each with one look into a set of peers, and a last one that drops it. Each
-counts, and what is dropped is counted in a chain of its pod's address. So the
-time that a packet takes depends on neither the number of policies nor that of pods.
+A packet of a flow that stands passes at once, but for a ping: that may have begun before a new pod's policies came, as
+the pod's kernel answers it while nothing runs in the pod. The first packet of another goes through two verdict maps, by
+its source and by its destination, each of which leads it to the chain of the guard there, if there is one: rules that
+return it, as many as the guard knows sets of ports, each with one look into a set of peers, and a last one that drops
+it. Each counts, and what is dropped is counted by its pod's address, with the element of a set. So the time that a
+packet takes depends on neither the number of policies nor that of pods, and a new pod before which a guard comes that
+stands already is some elements and nothing else.
 
 ``policy-forward`` sees what goes from pod to pod, also over the bridge (br_netfilter), and to and from elsewhere;
 ``policy-input`` what goes from a pod to its own node. What a node sends to its own pods no policy sees: probes pass.
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.denials import Log
 
 PREFIX = "policy-"
-DENIED = f"{PREFIX}denied-"
+# Not policy-denied-: so were maps called once, and there is no going from one to the other by a name.
+REFUSED = f"{PREFIX}refused-"
+RECEIVERS = f"{PREFIX}receivers"
 PRIORITY_FILTER = 0
 
 # Family: its name in nft and the type of its addresses.
@@ -46,6 +50,11 @@ FAMILIES = {4: ("ip", "ipv4_addr"), 6: ("ip6", "ipv6_addr")}
 ENDS = {INGRESS: ("daddr", "saddr"), EGRESS: ("saddr", "daddr")}
 
 STANDING = "ct state established,related accept"
+STANDING_BUT_PINGS = (
+    "ct state established,related meta l4proto != { icmp, ipv6-icmp } accept",
+    "ct state established,related icmp type != { echo-request, timestamp-request } accept",
+    "ct state established,related icmpv6 type != echo-request accept",
+)
 # The kernel takes any packet of a TCP connection that it does not know for its first (nf_conntrack_tcp_loose). One from
 # a receiver would turn the connection round: what its policies deny would be replies from then on. Its peer's next
 # packet brings back what they allow.
@@ -66,38 +75,33 @@ class Rule(NamedTuple):
 
 
 def render(compiled: Compiled, guarded: Iterable[Endpoint], log: Log | None = None) -> Objects:
-    """The objects by (sort, name); none when nothing is guarded."""
+    """The objects by (sort, name); none when nothing is guarded, nor prepared to be."""
     found: Objects = {}
-    if not compiled.guards:
-        return found
-    for guard in compiled.guards.values():
+    guards = {**compiled.prepared, **compiled.guards}
+    for guard in guards.values():
         _add_guard(found, guard, log)
-        for family, (_nft, sort) in FAMILIES.items():
-            name = _denied_map(guard.direction, family)
-            _put(found, "map", NftMap(name, sort, frozenset()))
+    directions = {guard.direction for guard in guards.values()}
     addresses = {(endpoint.namespace, endpoint.name): endpoint.addresses for endpoint in guarded}
     looks: dict[str, list[str]] = {INGRESS: [], EGRESS: []}
     turned: list[str] = []
-    for direction, before in compiled.before.items():
+    for direction in sorted(directions):
         for family, (nft, sort) in FAMILIES.items():
-            elements = {
+            elements = frozenset(
                 (_text(family, address), f"jump {PREFIX}{identity}")
-                for whom, identity in before.items()
+                for whom, identity in compiled.before[direction].items()
                 for address in addresses[whom].get(family, ())
-            }
-            if elements:
-                own = {address for whom in before for address in addresses[whom].get(family, ())}
-                _add_denied(found, direction, family, own)
-                name = f"{PREFIX}{direction.lower()}{family}"
-                _put(found, "map", NftMap(name, sort, frozenset(elements)))
-                looks[direction].append(f"{nft} {ENDS[direction][0]} vmap @{name}")
-                if direction == INGRESS:
-                    known = frozenset(address for address, _chain in elements)
-                    _put(found, "set", NftSet(f"{PREFIX}receivers{family}", sort, known, interval=False))
-                    turned.append(f"{nft} saddr @{PREFIX}receivers{family} {MIDDLE} counter drop")
+            )
+            own = frozenset(address for address, _chain in elements)
+            _put(found, "set", NftSet(refused(direction, family), sort, own, interval=False, counted=True))
+            name = leading(direction, family)
+            _put(found, "map", NftMap(name, sort, elements))
+            looks[direction].append(f"{nft} {ENDS[direction][0]} vmap @{name}")
+            if direction == INGRESS:
+                _put(found, "set", NftSet(f"{RECEIVERS}{family}", sort, own, interval=False))
+                turned.append(f"{nft} saddr @{RECEIVERS}{family} {MIDDLE} counter drop")
     for hook, rules in (("forward", [*turned, *looks[EGRESS], *looks[INGRESS]]), ("input", looks[EGRESS])):
         if rules:
-            texts = map(NFTABLES.rule, [STANDING, NEIGHBOURS, *rules])
+            texts = map(NFTABLES.rule, [*STANDING_BUT_PINGS, NEIGHBOURS, *rules])
             _put(found, "chain", NftChain(PREFIX + hook, "filter", hook, PRIORITY_FILTER, tuple(texts)))
     return found
 
@@ -111,8 +115,11 @@ def rules(guard: Guard, prefix: str = PREFIX) -> list[Rule]:
         if allowance.peers is None:
             found.append(Rule(f"{match}counter return", allowance.policies, None))
             continue
-        for family, ranges in allowance.peers.items():
-            nft, sort = FAMILIES[family]
+        for family, (nft, sort) in FAMILIES.items():
+            # Where pods are meant, the first one that comes changes nothing but an element, either.
+            if family not in allowance.peers and not allowance.pods:
+                continue
+            ranges = allowance.peers.get(family, ())
             # Single addresses are found, and changed, by hash. The name says which, for a set cannot change its sort.
             # Pods whose addresses touch stay single, so that a new one changes nothing but an element.
             plain = allowance.pods or all(first == last for first, last in ranges)
@@ -123,17 +130,21 @@ def rules(guard: Guard, prefix: str = PREFIX) -> list[Rule]:
                 peers = frozenset(prefixes(family, ranges))
             of_whom = () if allowance.policies == guard.policies else allowance.policies
             signature = hashlib.sha256("".join((match, *of_whom)).encode()).hexdigest()[:6]
-            members = NftSet(
-                f"{name}-{signature}-{'addresses' if plain else 'prefixes'}{family}", sort, peers, not plain
-            )
+            kind = "addresses" if allowance.pods else "singles" if plain else "prefixes"
+            members = NftSet(f"{name}-{signature}-{kind}{family}", sort, peers, not plain)
             text = f"{nft} {ENDS[guard.direction][1]} @{members.name} {match}counter return"
             found.append(Rule(text, allowance.policies, members))
     return found
 
 
-def denied_chain(direction: str, family: int, address: int) -> str:
-    """The chain that counts what is denied to, or of, an address."""
-    return f"{DENIED}{direction.lower()}{family}-{address:x}"
+def leading(direction: str, family: int) -> str:
+    """The map that leads from an address to the guard before it."""
+    return f"{PREFIX}{direction.lower()}{family}"
+
+
+def refused(direction: str, family: int) -> str:
+    """The set that counts what is denied to, or of, each address."""
+    return f"{REFUSED}{direction.lower()}{family}"
 
 
 def _add_guard(found: Objects, guard: Guard, log: Log | None) -> None:
@@ -142,8 +153,8 @@ def _add_guard(found: Objects, guard: Guard, log: Log | None) -> None:
         if rule.members:
             _put(found, "set", rule.members)
     end = ENDS[guard.direction][0]
-    # What is denied is counted by its pod, in a chain that no change of policies touches.
-    last = [f"{nft} {end} vmap @{_denied_map(guard.direction, family)}" for family, (nft, _sort) in FAMILIES.items()]
+    # What is denied is counted by its pod, in a set that no change of policies touches.
+    last = [f"{nft} {end} @{refused(guard.direction, family)} drop" for family, (nft, _sort) in FAMILIES.items()]
     texts = [*(rule.text for rule in made), *_logs(guard, log), *last, "counter drop"]
     _put(found, "chain", NftChain(PREFIX + guard.identity, "", "", 0, tuple(map(NFTABLES.rule, texts))))
 
@@ -154,19 +165,6 @@ def _logs(guard: Guard, log: Log | None) -> list[str]:
     where = "level info" if log.group is None else f"group {log.group}"
     prefix = log.prefix(guard.direction)
     return [f'limit rate {log.rate} burst {log.burst} packets log prefix "{prefix}" {where}']
-
-
-def _add_denied(found: Objects, direction: str, family: int, addresses: Iterable[int]) -> None:
-    chains = {address: denied_chain(direction, family, address) for address in addresses}
-    for chain in chains.values():
-        _put(found, "chain", NftChain(chain, "", "", 0, (NFTABLES.rule("counter drop"),)))
-    elements = frozenset((_text(family, address), f"jump {chain}") for address, chain in chains.items())
-    name = _denied_map(direction, family)
-    _put(found, "map", NftMap(name, FAMILIES[family][1], elements))
-
-
-def _denied_map(direction: str, family: int) -> str:
-    return f"{DENIED}{direction.lower()}{family}"
 
 
 def _match(ports: Ports) -> str:

@@ -72,9 +72,9 @@ _TARGET = (
 )
 
 
-def render(senders: Sequence[Sender]) -> Objects:
-    """The objects by (sort, name); none when nothing is known of any port."""
-    if not senders:
+def render(senders: Sequence[Sender], expecting: bool = False) -> Objects:
+    """The objects by (sort, name); none when nothing is known of any port, nor expected to be."""
+    if not senders and not expecting:
         return {}
     made: list[NftSet | NftChain] = [
         NftSet(name, TYPES[name], frozenset(texts), interval=False) for name, texts in elements(senders).items()

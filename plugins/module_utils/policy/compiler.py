@@ -32,8 +32,12 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import Peer
 
 
+Names = tuple[tuple[str, str, int], ...]
+"""A pod's own ports: name, protocol and number."""
+
+
 class Endpoint(NamedTuple):
-    """A pod. ``addresses`` by family as numbers; ``ports`` are (name, protocol, number) as the pod's own.
+    """A pod. ``addresses`` by family as numbers.
 
     ``interfaces`` are those of its node that belong to it, as far as that is known, ``mac`` is its own interface's.
     """
@@ -42,7 +46,7 @@ class Endpoint(NamedTuple):
     name: str
     labels: Mapping[str, str]
     addresses: Mapping[int, tuple[int, ...]]
-    ports: tuple[tuple[str, str, int], ...] = ()
+    ports: Names = ()
     interfaces: tuple[str, ...] = ()
     mac: str = ""
 
@@ -82,10 +86,14 @@ class Guard(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """Guards by identity, and which of them stands before an endpoint, by direction."""
+    """Guards by identity, and which of them stands before an endpoint, by direction.
+
+    Those that are ``prepared`` stand ready for endpoints that may come (see policy/preparation.py).
+    """
 
     guards: Mapping[str, Guard]
     before: Mapping[str, Mapping[tuple[str, str], str]]
+    prepared: Mapping[str, Guard] = {}
 
 
 SEPARATE = 16
@@ -136,21 +144,22 @@ def compile_policies(policies: Sequence[Policy], world: World, guarded: Iterable
             if selecting[key]:
                 own.append(policy)
         for direction in (INGRESS, EGRESS):
-            governing = [policy for policy in own if _rules(policy, direction) is not None]
+            governing = [policy for policy in own if rules_of(policy, direction) is not None]
             if not governing:
                 continue
-            identity = _identity(direction, governing, endpoint)
+            identity = identity_of(direction, governing, endpoint.ports)
             if identity not in guards:
-                guards[identity] = _guard(identity, direction, governing, endpoint, world)
+                guards[identity] = guard_of(identity, direction, governing, endpoint.ports, world)
             before[direction][endpoint.namespace, endpoint.name] = identity
     return Compiled(guards, before)
 
 
-def _rules(policy: Policy, direction: str) -> tuple[Rule, ...] | None:
+def rules_of(policy: Policy, direction: str) -> tuple[Rule, ...] | None:
+    """What a policy says of a direction."""
     return policy.ingress if direction == INGRESS else policy.egress
 
 
-def _identity(direction: str, governing: Sequence[Policy], endpoint: Endpoint) -> str:
+def identity_of(direction: str, governing: Sequence[Policy], ports: Names) -> str:
     """The same for endpoints whose guards are the same, and from run to run as long as the policies say the same.
 
     Who their peers are may change meanwhile. Policies that say something else make another guard, which takes the place
@@ -158,7 +167,7 @@ def _identity(direction: str, governing: Sequence[Policy], endpoint: Endpoint) -
     """
     words = [direction, *(f"{policy.namespace}/{policy.name} {policy.digest}" for policy in governing)]
     if direction == INGRESS and any(port.name for policy in governing for port in _named(policy)):
-        words += [f"{name}={protocol}/{number}" for name, protocol, number in sorted(endpoint.ports)]
+        words += [f"{name}={protocol}/{number}" for name, protocol, number in sorted(ports)]
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
 
 
@@ -166,90 +175,82 @@ def _named(policy: Policy) -> Iterable[Port]:
     return (port for rule in policy.ingress or () for port in rule.ports or () if port.name)
 
 
-def _guard(identity: str, direction: str, governing: Sequence[Policy], endpoint: Endpoint, world: World) -> Guard:
+def guard_of(identity: str, direction: str, governing: Sequence[Policy], ports: Names, world: World) -> Guard:
+    """The guard that some policies make for endpoints whose ports have these names."""
     names = tuple(f"{policy.namespace}/{policy.name}" for policy in governing)
     if len(governing) > SEPARATE:
         parts = [(names, governing)]
     else:
         parts = [((name,), [policy]) for name, policy in zip(names, governing)]
-    found = [
-        allowance for own, policies in parts for allowance in _allowances(own, direction, policies, endpoint, world)
-    ]
+    found = [allowance for own, policies in parts for allowance in _allowances(own, direction, policies, ports, world)]
     # In the order of the ports, so that a guard reads the same whoever says what.
-    found.sort(key=lambda each: (each.ports is not None, each.ports or ()))
+    found.sort(key=_order)
     return Guard(identity, direction, names, tuple(found))
 
 
 def _allowances(
-    names: tuple[str, ...], direction: str, policies: Iterable[Policy], endpoint: Endpoint, world: World
+    names: tuple[str, ...], direction: str, policies: Iterable[Policy], own: Names, world: World
 ) -> Sequence[Allowance]:
     """What some policies allow together."""
     gathered = _Gathered()
     for policy in policies:
-        for rule in _rules(policy, direction) or ():
-            ports = _resolved(rule.ports, endpoint) if direction == INGRESS else numbered(rule.ports)
-            blocks = any(isinstance(peer, IPBlock) for peer in rule.peers or ())
-            gathered.allow(ports, _ranges_of(rule.peers, policy.namespace, world), blocks)
+        for rule in rules_of(policy, direction) or ():
+            ports = _resolved(rule.ports, own) if direction == INGRESS else numbered(rule.ports)
+            if rule.peers is None:
+                gathered.allow_everybody(ports)
+            for peer in rule.peers or ():
+                gathered.allow(ports, _ranges_of(peer, policy.namespace, world), isinstance(peer, PodPeer))
             if direction == INGRESS:
                 continue
             for port in rule.ports or ():
                 if port.name:
                     for number, found in _by_number(port, rule, policy.namespace, world).items():
-                        gathered.allow((PortRange(port.protocol, number, number),), found)
+                        gathered.allow((PortRange(port.protocol, number, number),), found, pods=True)
     return [each._replace(policies=names) for each in gathered.allowances()]
 
 
 class _Gathered:
-    """Peers by the ports on which they are allowed."""
+    """Peers by the ports on which they are allowed, pods apart from others."""
 
     def __init__(self) -> None:
-        self._peers: dict[Ports, dict[int, list[Range]] | None] = {}
-        self._with_blocks: set[Ports] = set()
+        self._everybody: set[Ports] = set()
+        self._peers: dict[tuple[Ports, bool], dict[int, list[Range]]] = {}
 
-    def allow(self, ports: Ports, peers: Mapping[int, Iterable[Range]] | None, blocks: bool = False) -> None:
-        """Allow peers, None being everybody, on ports, of which there may be none.
+    def allow_everybody(self, ports: Ports) -> None:
+        """Allow all peers on ports, of which there may be none."""
+        if ports != ():
+            self._everybody.add(ports)
 
-        :param blocks: whether some of the peers are no pods
-        """
-        if ports == ():
-            return
-        if blocks:
-            self._with_blocks.add(ports)
-        if peers is None:
-            self._peers[ports] = None
-            return
-        known = self._peers.setdefault(ports, {})
-        if known is not None:
+    def allow(self, ports: Ports, peers: Mapping[int, Iterable[Range]], pods: bool) -> None:
+        """Allow some, of whom there may be none so far if they are ``pods``."""
+        if ports != ():
+            known = self._peers.setdefault((ports, pods), {})
             for family, ranges in peers.items():
                 known.setdefault(family, []).extend(ranges)
 
     def allowances(self) -> tuple[Allowance, ...]:
-        """What is allowed, without what that covers or comes to nothing."""
-        if self._peers.get(None, {}) is None:
+        """What is allowed, without what that covers."""
+        if None in self._everybody:
             return (Allowance(None, None),)
-        found = [
-            Allowance(
-                ports,
-                None if peers is None else {each: merged(peers[each]) for each in sorted(peers)},
-                pods=peers is not None and ports not in self._with_blocks,
-            )
-            for ports, peers in self._peers.items()
-            if peers != {}
+        found = [Allowance(ports, None) for ports in self._everybody]
+        found += [
+            Allowance(ports, {each: merged(peers[each]) for each in sorted(peers)}, pods=pods)
+            for (ports, pods), peers in self._peers.items()
+            if ports not in self._everybody and (peers or pods)
         ]
-        return tuple(sorted(found, key=lambda each: (each.ports is not None, each.ports or ())))
+        return tuple(sorted(found, key=_order))
 
 
-def _ranges_of(peers: Sequence[Peer] | None, namespace: str, world: World) -> Mapping[int, list[Range]] | None:
-    if peers is None:
-        return None
+def _order(allowance: Allowance) -> tuple[bool, tuple[PortRange, ...], bool]:
+    return allowance.ports is not None, allowance.ports or (), allowance.pods
+
+
+def _ranges_of(peer: Peer, namespace: str, world: World) -> Mapping[int, Iterable[Range]]:
+    if isinstance(peer, IPBlock):
+        return peer.ranges
     found: dict[int, list[Range]] = defaultdict(list)
-    for peer in peers:
-        if isinstance(peer, IPBlock):
-            for family, ranges in peer.ranges.items():
-                found[family].extend(ranges)
-        else:
-            for endpoint in world.selected(namespace, peer):
-                _add(found, endpoint)
+    for endpoint in world.selected(namespace, peer):
+        _add(found, endpoint)
     return found
 
 
@@ -267,23 +268,21 @@ def _by_number(port: Port, rule: Rule, namespace: str, world: World) -> Mapping[
         endpoints = [endpoint for peer in pods for endpoint in world.selected(namespace, peer)]
     found: dict[int, dict[int, list[Range]]] = defaultdict(lambda: defaultdict(list))
     for endpoint in endpoints:
-        for number in _numbers(port, endpoint):
+        for number in _numbers(port, endpoint.ports):
             _add(found[number], endpoint)
     return found
 
 
-def _numbers(port: Port, endpoint: Endpoint) -> list[int]:
-    return [number for name, protocol, number in endpoint.ports if (name, protocol) == (port.name, port.protocol)]
+def _numbers(port: Port, own: Names) -> list[int]:
+    return [number for name, protocol, number in own if (name, protocol) == (port.name, port.protocol)]
 
 
-def _resolved(ports: Sequence[Port] | None, endpoint: Endpoint) -> Ports:
-    """The ports of a rule at an endpoint; empty when the endpoint has none of those names."""
+def _resolved(ports: Sequence[Port] | None, own: Names) -> Ports:
+    """The ports of a rule at an endpoint; empty when its own have none of those names."""
     if ports is None:
         return None
     plain = [PortRange(*port[:3]) for port in ports if not port.name]
-    named = [
-        PortRange(port.protocol, number, number) for port in ports if port.name for number in _numbers(port, endpoint)
-    ]
+    named = [PortRange(port.protocol, number, number) for port in ports if port.name for number in _numbers(port, own)]
     return _union(plain + named)
 
 

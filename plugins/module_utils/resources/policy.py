@@ -12,7 +12,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.inspection import In
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports, unseen
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import EBPF_NAME, chosen
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import DEFAULT, EBPF_NAME, chosen
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import attached, denials, documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.evaluation import Flow, Judge
@@ -20,6 +20,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection im
     inspect_namespaces,
     inspect_policies,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.preparation import prepared
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import senders
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
 
@@ -31,7 +32,13 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
 
 
-DEFAULTS: dict[str, Any] = {"bridge": "podnet0", "flows": 131072, "fragments": 8192, "antispoofing": True}
+DEFAULTS: dict[str, Any] = {
+    "bridge": "podnet0",
+    "flows": 131072,
+    "fragments": 8192,
+    "antispoofing": True,
+    "attach": True,
+}
 
 
 class PolicyKind:
@@ -106,8 +113,12 @@ def enforced(item: Mapping[str, Any], host: Host, known: bool = True) -> backend
     settings = backends.Settings(item["bridge"], item["flows"], item["fragments"])
     # A declaration of an earlier version says nothing of it.
     guarding = ports(item["bridge"], host) if item.get("antispoofing") else ()
+    compiled = compile_policies(policies, world, guarded)
+    if item.get("attach") and item["backend"] == DEFAULT:
+        compiled = compiled._replace(prepared=prepared(policies, world))
+    expecting = bool(compiled.prepared) and bool(item.get("antispoofing"))
     return backends.Enforced(
-        compile_policies(policies, world, guarded), guarded, settings, senders(guarded, guarding), denials.read(item)
+        compiled, guarded, settings, senders(guarded, guarding), denials.read(item), expecting=expecting
     )
 
 

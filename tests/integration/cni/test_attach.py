@@ -4,19 +4,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import select
 import subprocess
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import ANY
 
 import pytest
 
 from tests.integration.cni.node import BLOCKS, FakePlugins, Node
 from tests.integration.cni.runtime import CONFLIST, PluginFailed, Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BACKENDS: dict[str, dict[str, Any]] = {
     "nftables": {"backend": "nftables"},
@@ -51,6 +55,27 @@ import socket, sys
 for address in sys.argv[2:]:
     made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     made.sendto(f"{sys.argv[1]} {6 if ':' in address else 4}".encode(), (address, 8484))
+"""
+ECHO = """
+import socket, struct, sys
+six = ":" in sys.argv[1]
+made = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_RAW, 58 if six else 1)
+made.settimeout(1)
+made.connect((sys.argv[1], 0))
+body = struct.pack(">BBHHH", 128 if six else 8, 0, 0, 4242, 1)
+if not six:
+    body = struct.pack(">BBHHH", 8, 0, 0xFFFF - sum(struct.unpack(">4H", body)), 4242, 1)
+for line in sys.stdin:
+    told = "silent"
+    try:
+        made.send(body)
+        while told != "answered":
+            heard = made.recv(99)
+            if (heard if six else heard[20:])[0] == (129 if six else 0):
+                told = "answered"
+    except OSError:
+        pass
+    print(told, flush=True)
 """
 
 
@@ -125,6 +150,29 @@ class Listener:
         self.process.communicate()
 
 
+class Ping:
+    """Asks an address for an echo when told to, in one flow."""
+
+    def __init__(self, node: Node, pod: str, address: str) -> None:
+        argv = [*node.enter, "ip", "netns", "exec", pod, sys.executable, "-c", ECHO, address]
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+
+    def is_answered(self) -> bool:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(b"ask\n")
+        return self.process.stdout.readline() == b"answered\n"
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def policy(name: str, labels: dict[str, str], peers: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    ingress = [{"from": peers, **more}]
+    return {"metadata": {"name": name}, "spec": {"podSelector": {"matchLabels": labels}, "ingress": ingress}}
+
+
 def addresses(result: dict[str, Any]) -> list[str]:
     return [ip["address"].partition("/")[0] for ip in result["ips"]]
 
@@ -132,24 +180,6 @@ def addresses(result: dict[str, Any]) -> list[str]:
 def send(node: Node, pod: str, word: str, to: list[str]) -> None:
     """A datagram to each address, the first thing that a pod does."""
     node.run("ip", "netns", "exec", pod, sys.executable, "-c", SEND, word, *to)
-
-
-def quick(guarded: Guarded) -> None:
-    """A pod that no policy knows needs nothing, and one that is a peer an element; for chains nft has to be run."""
-    node, runtime = guarded.node, guarded.runtime
-    guarded.declare(antispoofing=False)
-    node.run("mount", "--bind", "/bin/false", "/usr/sbin/nft")
-    runtime.add("nobody", OTHER)
-    runtime.add("peer", WEB)
-    with pytest.raises(PluginFailed):
-        runtime.add("guarded", DB)
-    runtime.delete("nobody")
-    runtime.delete("peer")
-    node.run("umount", "/usr/sbin/nft")
-    runtime.add("guarded", DB)
-    runtime.delete("guarded")
-    assert guarded.differences() == []
-    guarded.declare()
 
 
 def honest(guarded: Guarded) -> None:
@@ -169,6 +199,7 @@ def honest(guarded: Guarded) -> None:
     assert guarded.state() == before
     runtime.delete("quiet", quiet)
     runtime.delete("beside")
+    guarded.declare()
     assert guarded.differences() == []
     assert port not in guarded.state()
 
@@ -229,7 +260,6 @@ def test_a_new_pod_is_under_its_policies_at_its_first_packet(guarded: Guarded) -
     assert guarded.state() == before
     if guarded.backend["backend"] == "nftables":
         honest(guarded)
-        quick(guarded)
     assert not guarded.declare()["changed"]
     # Pods that go, declared or not, leave nothing, and those that come with their addresses have what is theirs.
     for name, result in (("web", None), ("db2", second), ("db", first)):
@@ -292,6 +322,109 @@ def test_add_fails_closed_and_del_never_fails(guarded: Guarded) -> None:
             runtime.delete(name, result)
 
 
+@contextlib.contextmanager
+def without_nft(node: Node) -> Iterator[None]:
+    """Whatever reconciles fails."""
+    node.run("mount", "--bind", "/bin/false", "/usr/sbin/nft")
+    yield
+    node.run("umount", "/usr/sbin/nft")
+
+
+@pytest.mark.parametrize("guarded", ["nftables"], indirect=True)
+def test_a_pod_that_policies_select_is_some_elements(guarded: Guarded) -> None:
+    node, runtime = guarded.node, guarded.runtime
+    # No pod is there yet. Whoever has "tier: front" may be reached by a block and by pods that nobody has seen.
+    peers: list[dict[str, Any]] = [
+        {"ipBlock": {"cidr": "192.0.2.0/24"}},
+        {"podSelector": {"matchLabels": {"app": "far"}}},
+    ]
+    several = [
+        POLICY,
+        {"metadata": {"name": "isolated"}, "spec": {"podSelector": {}, "policyTypes": ["Ingress"]}},
+        policy("front", {"tier": "front"}, peers),
+        policy("named", {"tier": "named"}, peers[1:], ports=[{"port": "http"}]),
+        policy("third", {"third": "yes"}, peers[1:]),
+    ]
+    stated = {"name": "stated", "node": "here", "addresses": [], "ports": [{"name": "http", "port": 80}]}
+
+    def declare() -> dict[str, Any]:
+        given = guarded.policies(policies=several)
+        return node.module("policy", **{**given, "endpoints": [*given["endpoints"], stated]})
+
+    declare()
+    empty = guarded.state()
+    kinds = {"db": DB, "web": WEB, "far": {"app": "far"}, "both": {"app": "db", "tier": "front"}}
+    with without_nft(node):
+        results = {name: runtime.add(name, labels) for name, labels in kinds.items()}
+        # Such a combination nobody has thought of, and the names of its ports are the pod's own.
+        for name, labels in (("odd", {**kinds["both"], "third": "yes"}), ("stated", {"tier": "named"})):
+            with pytest.raises(PluginFailed):
+                runtime.add(name, labels)
+    told = addresses(results["both"])
+    listener = Listener(node, "both", told)
+    try:
+        for name in ("db", "web", "far"):
+            send(node, name, name, told)
+        expected = {f"{name} {family}" for name in ("web", "far") for family in (4, 6)}
+        assert listener.heard_until(expected) == expected
+    finally:
+        listener.close()
+    counted = node.module("policy_info")
+    allowed = {",".join(each["policies"]): each["packets"] for each in counted["allowed"]}
+    assert allowed == {"default/database": 2, "default/front": 2, "default/isolated": 0}
+    denied = {each["endpoint"]: each["packets"] for each in counted["denied"]}
+    assert denied == {
+        "default/both": 2,
+        **dict.fromkeys(["default/db", "default/far", "default/stated", "default/web"], 0),
+    }
+    # The failed ones have been taken out again, and a playbook has nothing to add.
+    assert guarded.differences() == []
+    before = guarded.state()
+    assert declare()["operations"] == {}
+    assert not declare()["changed"]
+    assert guarded.state() == before
+    # Now declared pods come back, and go.
+    for name, result in results.items():
+        runtime.delete(name, result)
+    with without_nft(node):
+        again = runtime.add("both", kinds["both"])
+    assert guarded.differences() == []
+    runtime.delete("both", again)
+    for _turn in range(10):
+        runtime.delete("db", runtime.add("db", DB))
+    assert guarded.state() == empty
+    assert [name for name in guarded.records() if "@eth0@" in name] == []
+    declare()
+    assert guarded.state() == empty
+
+
+@pytest.mark.parametrize("guarded", ["nftables"], indirect=True)
+def test_a_ping_that_began_before_the_policies_came_is_judged(guarded: Guarded) -> None:
+    node, runtime = guarded.node, guarded.runtime
+    runtime.add("web", WEB)
+    runtime.add("other", OTHER)
+    node.run("ip", "netns", "add", "db")
+    first, plugin = runtime.conflist()["plugins"][0], guarded.plugin()
+    result = runtime.run("ADD", first, "db")
+    to = addresses(result)
+    pings = {(name, each): Ping(node, name, each) for name in ("web", "other") for each in to}
+    try:
+        # The pod has its addresses, and its kernel answers.
+        assert all(ping.is_answered() for ping in pings.values())
+        with without_nft(node):
+            runtime.run("ADD", plugin, "db", result, DB)
+        assert {key[0] for key, ping in pings.items() if ping.is_answered()} == {"web"}
+    finally:
+        for ping in pings.values():
+            ping.close()
+    denied = {each["endpoint"]: each["packets"] for each in node.module("policy_info")["denied"]}
+    assert denied == {"default/db": 2}
+    # The next reconcile has the kernel forget them, too.
+    assert {each["facility"] for each in guarded.differences()} == {"flows"}
+    guarded.declare()
+    assert guarded.differences() == []
+
+
 @pytest.mark.parametrize("guarded", ["nftables"], indirect=True)
 def test_two_at_once_and_one_that_is_killed(guarded: Guarded) -> None:
     runtime, plugin = guarded.runtime, guarded.plugin()
@@ -313,7 +446,8 @@ def test_two_at_once_and_one_that_is_killed(guarded: Guarded) -> None:
     # Killed at any point of ADD: the next ADD of any pod, or DEL of this one, makes good what it has left.
     previous = results["pod0"]
     for number in range(6):
-        started = runtime.start("ADD", plugin, "pod0", previous, {"app": "web", "turn": str(number)})
+        labels = {"app": ("web", "db")[number % 2], "turn": str(number)}
+        started = runtime.start("ADD", plugin, "pod0", previous, labels)
         try:
             started.communicate(timeout=0.004 * 2**number)
         except subprocess.TimeoutExpired:

@@ -44,6 +44,7 @@ FOREIGN = (
     "add set inet podnet soon { type ipv4_addr; flags timeout; elements = { 192.0.2.8 timeout 1h } ; }",
     "add set inet podnet odd { type ipv4_addr; flags interval; elements = { 192.0.2.8-192.0.2.10 } ; }",
     "add set inet podnet pairs { type ipv4_addr . inet_service; elements = { 192.0.2.8 . 80 } ; }",
+    "add set inet podnet slow { type ipv4_addr; limit rate 1/second ; elements = { 192.0.2.8 } ; }",
     "add counter inet podnet drops",
     "add map inet podnet away { type ipv4_addr : verdict; elements = { 192.0.2.8 : drop } ; }",
     "add map inet podnet to { type ipv4_addr : ipv4_addr; elements = { 192.0.2.8 : 192.0.2.9 } ; }",
@@ -56,7 +57,7 @@ FOREIGN = (
 def sets(draw: st.DrawFn, name: str) -> list[str]:
     """Lines that make a set of addresses, of prefixes, or a map to chains."""
     sort = draw(st.sampled_from(list(TYPES)))
-    form = draw(st.sampled_from(["addresses", "prefixes", "verdicts"]))
+    form = draw(st.sampled_from(["addresses", "counted", "prefixes", "verdicts"]))
     numbers = draw(st.lists(NUMBERS[sort], max_size=12, unique=True))
     address = ipaddress.IPv4Address if sort == "ipv4_addr" else ipaddress.IPv6Address
     if form == "prefixes":
@@ -68,7 +69,7 @@ def sets(draw: st.DrawFn, name: str) -> list[str]:
         elements = [str(part) for each in kept for part in (each.subnets() if draw(st.booleans()) else [each])]
         kind, extra = "set", " flags interval;"
     else:
-        kind, extra = ("map", "") if form == "verdicts" else ("set", "")
+        kind, extra = ("map", "") if form == "verdicts" else ("set", " counter;" if form == "counted" else "")
         elements = [f"{address(number)}{' : jump sub' if kind == 'map' else ''}" for number in numbers]
     words = f"type {sort}{' : verdict' if kind == 'map' else ''};{extra}"
     lines = [f"add {kind} {TABLE} {name} {{ {words} }}"]

@@ -24,15 +24,26 @@ def rules(addresses: tuple[int, ...], *more: dict[str, Any]) -> list[nftables.Ru
 
 
 def test_a_pod_beside_another_is_one_more_element() -> None:
-    ((text, _whose, one),), ((same, _also, three),) = rules((0x0A000002,)), rules((0x0A000002, 0x0A000003, 0x0A000004))
-    assert one is not None
-    assert not one.interval
-    assert text == same
-    assert three == one._replace(elements=frozenset({"10.0.0.2", "10.0.0.3", "10.0.0.4"}))
+    one, three = rules((0x0A000002,))[0], rules((0x0A000002, 0x0A000003, 0x0A000004))[0]
+    assert one.members is not None
+    assert not one.members.interval
+    assert one.text == three.text
+    assert three.members == one.members._replace(elements=frozenset({"10.0.0.2", "10.0.0.3", "10.0.0.4"}))
 
 
-def test_pods_and_blocks_together_are_as_few_prefixes_as_can_be() -> None:
-    ((_text, _whose, members),) = rules((0x0A000002, 0x0A000003), {"ipBlock": {"cidr": "10.0.0.0/31"}})
-    assert members is not None
-    assert members.interval
-    assert members.elements == {"10.0.0.0/30"}
+def test_the_first_pod_that_is_meant_is_one_more_element() -> None:
+    none, one = rules(()), rules((0x0A000002,))
+    assert [rule.text for rule in none] == [rule.text for rule in one]
+    assert {rule.members.type for rule in none if rule.members} == {"ipv4_addr", "ipv6_addr"}
+
+
+def test_pods_beside_blocks_stay_elements() -> None:
+    blocks = {"ipBlock": {"cidr": "10.0.0.0/31"}}, {"ipBlock": {"cidr": "10.0.0.2/31"}}
+    found = [rule.members for rule in rules((0x0A000002, 0x0A000003), *blocks) if rule.members]
+    assert [(each.interval, set(each.elements)) for each in found if each.type == "ipv4_addr"] == [
+        (True, {"10.0.0.0/30"}),
+        (False, {"10.0.0.2", "10.0.0.3"}),
+    ]
+    # Of one address each: another set, nevertheless.
+    found = [rule.members for rule in rules((0x0A000002,), {"ipBlock": {"cidr": "10.0.0.9/32"}}) if rule.members]
+    assert len({each.name for each in found}) == len(found) == 3

@@ -43,6 +43,15 @@ def test_prefixes_and_plain_addresses_are_told_apart() -> None:
     assert read({"name": "e", "type": "ipv6_addr"}) == NftSet("e", "ipv6_addr", frozenset(), interval=False)
 
 
+def test_a_set_that_counts_is_another_one_than_one_that_does_not() -> None:
+    counted = NftSet("c", "ipv4_addr", frozenset({"192.0.2.1"}), interval=False, counted=True)
+    element = {"elem": {"val": "192.0.2.1", "counter": {"packets": 3, "bytes": 84}}}
+    assert read({"name": "c", "type": "ipv4_addr", "elem": [element], "stmt": [{"counter": None}]}) == counted
+    assert NFTABLES.immutable(counted._replace(counted=False), counted)
+    script = NFTABLES.script([Operation("nftables", CREATE, None, counted)]).splitlines()[2:]
+    assert script[0] == "add set inet podnet c { type ipv4_addr; counter; }"
+
+
 def test_an_elements_comment_makes_no_difference() -> None:
     noted = {"elem": {"val": "192.0.2.1", "comment": "by hand"}}
     assert read({"name": "a", "type": "ipv4_addr", "elem": [noted]}).elements == {"192.0.2.1"}

@@ -1,0 +1,130 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Guards for pods that are not there yet, so that the chained plugin podnet-attach only has to lead a new one there.
+
+Those are expected that some policies select as they do a pod of the cluster; then one with no more labels than a policy
+asks for, and one with no more than two policies of a namespace do. A pod of another sort takes a reconcile, once.
+
+Which guards there are depends on the sorts of pods alone: that one more of a sort has come changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import combinations, islice
+from typing import TYPE_CHECKING
+
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import (
+    SEPARATE,
+    guard_of,
+    identity_of,
+    rules_of,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import (
+    EGRESS,
+    INGRESS,
+    IPBlock,
+    Policy,
+    holds,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Guard, World
+
+MOST_GUARDS = 64
+MOST_PEERS = 16384
+"""Pods and prefixes in the sets of all of them."""
+MOST_PAIRS = 1024
+"""Of policies that are thought of; most make no other guard than each of the two."""
+
+Governing = tuple[str, tuple[Policy, ...]]
+"""A direction, and the policies that select a pod there."""
+
+
+def prepared(policies: Iterable[Policy], world: World) -> dict[str, Guard]:
+    """Guards by identity, for pods whose ports have no names."""
+    found: dict[str, Guard] = {}
+    room = MOST_PEERS
+    for direction, governing in _expected(policies, world):
+        if len(found) == MOST_GUARDS:
+            break
+        takes = sum(_peers(policy, direction, world) for policy in governing)
+        if takes <= room and _is_of_elements(governing, direction):
+            room -= takes
+            identity = identity_of(direction, governing, ())
+            found[identity] = guard_of(identity, direction, governing, (), world)
+    return found
+
+
+def _is_of_elements(governing: Sequence[Policy], direction: str) -> bool:
+    """Whether a pod that one of these policies means changes nothing but elements of sets.
+
+    A port's name means another number with each of them, and of very many policies some may mean it together.
+    """
+    rules = (rule for policy in governing for rule in rules_of(policy, direction) or ())
+    return len(governing) <= SEPARATE and not any(port.name for rule in rules for port in rule.ports or ())
+
+
+def _expected(policies: Iterable[Policy], world: World) -> Iterator[Governing]:
+    """Each once, the likeliest first."""
+    inside: dict[str, list[Policy]] = defaultdict(list)
+    for policy in sorted(policies, key=lambda each: (each.namespace, each.name)):
+        inside[policy.namespace].append(policy)
+    seen: set[tuple[str, tuple[str, ...]]] = set()
+    for sort in _sorts(inside, world):
+        for direction, governing in sort:
+            key = (direction, tuple(f"{policy.namespace}/{policy.name}" for policy in governing))
+            if governing and key not in seen:
+                seen.add(key)
+                yield direction, governing
+
+
+def _sorts(inside: Mapping[str, Sequence[Policy]], world: World) -> Iterator[list[Governing]]:
+    known: dict[str, set[frozenset[tuple[str, str]]]] = defaultdict(set)
+    keys = {
+        namespace: {requirement.key for policy in own for requirement in policy.selector}
+        for namespace, own in inside.items()
+    }
+    for endpoint in world.endpoints:
+        asked = keys.get(endpoint.namespace)
+        if asked is not None:
+            # Other labels make no difference, and each pod may have some of its own.
+            labels = endpoint.labels
+            known[endpoint.namespace].add(frozenset((key, labels[key]) for key in asked if key in labels))
+    yield from sorted(
+        (_governed(inside[namespace], dict(labels)) for namespace, some in known.items() for labels in some),
+        key=lambda sort: [[(policy.namespace, policy.name) for policy in governing] for _direction, governing in sort],
+    )
+    for own in inside.values():
+        yield from (_governed(own, _least(policy)) for policy in own)
+    pairs = (pair for own in inside.values() for pair in combinations(own, 2))
+    for one, other in islice(pairs, MOST_PAIRS):
+        yield _governed(inside[one.namespace], {**_least(one), **_least(other)})
+
+
+def _governed(own: Sequence[Policy], labels: Mapping[str, str]) -> list[Governing]:
+    """What stands before a pod with these labels."""
+    selecting = [policy for policy in own if holds(policy.selector, labels)]
+    return [
+        (direction, tuple(policy for policy in selecting if rules_of(policy, direction) is not None))
+        for direction in (INGRESS, EGRESS)
+    ]
+
+
+def _least(policy: Policy) -> dict[str, str]:
+    """The labels that a pod needs for a policy to select it."""
+    found = {each.key: "" for each in policy.selector if each.operator == "Exists"}
+    return {**found, **{each.key: min(each.values) for each in policy.selector if each.operator == "In"}}
+
+
+def _peers(policy: Policy, direction: str, world: World) -> int:
+    """How many peers a policy means, at most."""
+    return sum(
+        sum(map(len, peer.ranges.values()))
+        if isinstance(peer, IPBlock)
+        else len(world.selected(policy.namespace, peer))
+        for rule in rules_of(policy, direction) or ()
+        for peer in rule.peers or ()
+    )
