@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, PodnetError, taking_apart
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import iptables_bases
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import open_netfilter
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.ipset import dump_names
@@ -139,6 +140,8 @@ class IpsetFacility:
     def apply(self, operations: Sequence[Operation], host: Host) -> None:
         doomed = [operation.before.name for operation in operations if operation.verb in (DELETE, RECREATE)]
         if doomed:
+            # Rules have gone before their sets. As long as there is a set of ours, a run that was killed goes on here.
+            iptables_bases.clear()
             self._destroy(doomed)
         lines = [line for operation in operations if operation.after for line in changes(operation)]
         if lines:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, PodnetError, in_words
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import iptables_bases
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import (
     NAT,
@@ -76,12 +76,12 @@ class IptablesFacility:
                 run(argv, stdin=self.script(batch, ahead(flavour, family) if follows else {}))
             except ToolError as error:
                 failures.append(f"{self.name}: {error.argv[0]} refused, nothing of that table holds: {error.stderr}")
-            except (PodnetError, OSError) as error:
+            except PodnetError as error:
                 failures.append(f"{self.name}: {error}")
+            except OSError as error:
+                failures.append(f"{self.name}: {in_words(error)}")
         if failures:
             raise ApplyError(failures)
-        if not all(operation.after for operation in operations):
-            iptables_bases.clear()
 
     def script(self, operations: Sequence[Operation], leading: Mapping[str, int] | None = None) -> str:
         """The transactions of one family, one for each table, so no packet meets a half of a table's.

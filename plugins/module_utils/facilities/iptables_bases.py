@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, in_words
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import BUILT_IN
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import OURS
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink import nf_tables
@@ -69,7 +69,7 @@ def clear() -> None:
     try:
         _clear()
     except OSError as error:
-        raise ApplyError([f"iptables: what was made for our rules cannot be removed: {error}"]) from error
+        raise ApplyError([f"iptables: what was made for our rules cannot be removed: {in_words(error)}"]) from error
 
 
 def _clear() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import reduce
 from math import gcd
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.service.documents import Listed, Service, ServicePort
@@ -52,7 +53,7 @@ Candidates = Sequence[tuple[Backend, Listed]]
 Out = Mapping[str, AbstractSet[tuple[int, Backend]]]
 """By the full name of a service, the families and places at which its checks fail."""
 
-NOBODY: Out = {}
+NOBODY: Out = MappingProxyType({})
 
 
 class Answer(NamedTuple):
