@@ -73,6 +73,10 @@ faults: ready ## Every fault at every operation, the process killed before it to
 	PODNET_FAULTS=full pytest -q $(or $(T),tests/integration/resources/test_faults.py \
 	  tests/integration/resources/test_tunnel_faults.py tests/integration/conditions tests/integration/bgp/test_faults.py)
 
+.PHONY: topologies
+topologies: ready ## Random clusters built, proved, built again and taken off (a minute or two each); SEEDS="1 2 3" chooses
+	PYTHONPATH=collections python -m ansible_collections.podnet.fabric.tests.topologies.run $(SEEDS)
+
 # Seconds for each target of `make fuzz`.
 FUZZ_SECONDS ?= 60
 
