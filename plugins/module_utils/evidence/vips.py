@@ -12,7 +12,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-import socket
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,14 +24,13 @@ from ansible_collections.podnet.fabric.plugins.module_utils.evidence.traces impo
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import AHEAD
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_ebpf
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.ebpf import NAMES, PROTOCOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.evidence.traces import Traces
 
-PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
-_NAMES = {number: name for name, number in PROTOCOLS.items()}
 _WANTED = re.compile(
     r"(?:\[(?P<six>[^]]+)\]|(?P<four>[^:/]+)|(?P<bare>[^/]+))(?::(?P<port>\d+)(?:/(?P<protocol>\w+))?)?"
 )
@@ -164,7 +162,7 @@ def _foreign_maps(root: Path) -> Iterator[Entry]:
 
 def _of_map(pin: Path, root: Path, owner: str, packed: bytes, port: int, protocol: int) -> Entry:
     address = str(ipaddress.ip_address(packed))
-    name = _NAMES.get(protocol)
+    name = NAMES.get(protocol)
     where = f"/{pin.relative_to(root)}"
     return Entry("ebpf", owner, address, port or None, name, f"{_shown(address, port, name)} in BPF map {where}")
 

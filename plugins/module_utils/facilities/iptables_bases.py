@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, write_atomically
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, in_words
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import BUILT_IN
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import OURS
@@ -53,7 +52,7 @@ def note(family: int, tables: Iterable[str]) -> None:
             absent = [name for name in BUILT_IN if name not in chains]
             if not chains and not nf_tables.has_table(nl, _FAMILIES[family], table):
                 absent.append(_TABLE)
-            # What we had made and somebody has removed since is ours again, what is there by now is not.
+            # What we have made before is noted down still.
             made[f"{family} {table}"] = sorted({*absent, *known})
         if made != before:
             _write(nl, made)
@@ -105,12 +104,7 @@ def _write(nl: Netlink, made: dict[str, Any]) -> None:
         with suppress(FileNotFoundError):
             NOTE.unlink()
         return
-    making = NOTE.with_name(f".{NOTE.name}.podnet-new")
-    NOTE.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    descriptor = os.open(str(making), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        json.dump({"at": _at(nl), "made": made}, handle)
-    making.replace(NOTE)
+    write_atomically(NOTE, json.dumps({"at": _at(nl), "made": made}), 0o600)
 
 
 def _at(nl: Netlink) -> list[Any]:
