@@ -133,6 +133,16 @@ def test_options_that_a_kernel_does_not_take_are_named() -> None:
     assert uml_kernel.unmet(("CONFIG_A=y", "CONFIG_B=y", 'CONFIG_C="x"', "CONFIG_D=n"), config) == ["CONFIG_B=y"]
 
 
+def test_an_option_that_only_some_versions_know_is_not_missed() -> None:
+    assert uml_kernel.unmet((*uml_kernel.SOMETIMES, "CONFIG_A=y"), "CONFIG_SYSCTL=y\n") == ["CONFIG_A=y"]
+    assert set(uml_kernel.SOMETIMES) <= set(uml_kernel.options(uml_kernel.FRAGMENT.read_text()))
+
+
+def test_the_newest_source_is_tried_first() -> None:
+    names = ["linux-source-7.9", "linux-source-6.12", "linux-source-7.10", "linux-source-7.9.1"]
+    assert uml_kernel.newest_first(names) == [names[2], names[3], names[0], names[1]]
+
+
 def test_the_options_have_every_tunnel_and_what_bgp_and_policies_need() -> None:
     settings = uml_kernel.options(uml_kernel.FRAGMENT.read_text())
     wanted = "NET_IPIP IPV6_TUNNEL GENEVE WIREGUARD VXLAN LWTUNNEL TCP_MD5SIG NFT_FIB_INET PACKET INET_DIAG USER_NS"
