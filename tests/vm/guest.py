@@ -194,7 +194,7 @@ def start(job: dict[str, Any], output: int) -> int:
             os.dup2(output, number)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(job["cwd"])
-        # A packet of WireGuard's is the kernel's threads' to encrypt: these come first, as on a node that does not run the
+        # The kernel's threads, which encrypt WireGuard's packets, come first, as on a node that does not run the
         # playbook for all others.
         os.nice(10)
         os.execvpe(job["argv"][0], job["argv"], job["environment"])  # noqa: S606 - that is what this is for
