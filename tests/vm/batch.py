@@ -69,7 +69,7 @@ def needing(folder: Path) -> list[Path]:
 
 
 def tasks(wanted: Sequence[str]) -> list[Task]:
-    """Those with the wanted names, or all but systemd, in the order to start them. ValueError for an unknown name."""
+    """Those with the wanted names, or all, in the order to start them. ValueError for an unknown name."""
     files = [REPOSITORY / "tests/vm/inside", *needing(REPOSITORY / "tests/integration")]
     report = f"--junitxml={REPORTS / 'vm.xml'}"
     pytest = ("python", "-m", "pytest", "-p", "no:cacheprovider", report, *(os.fspath(path) for path in files))
@@ -82,8 +82,7 @@ def tasks(wanted: Sequence[str]) -> list[Task]:
     names = [task.name for task in known]
     if unknown := [name for name in wanted if name not in names]:
         raise ValueError(f"no job {', '.join(unknown)}; known: {', '.join(names)}")
-    # systemd's is run when it is asked for: of five boots one stood still, for a reason that is not known yet.
-    return [task for task in known if task.name in (wanted or names) and (wanted or task.name != SYSTEMD)]
+    return [task for task in known if task.name in (wanted or names)]
 
 
 def provider() -> str | None:
