@@ -37,7 +37,9 @@ description:
   - With O(backend=ebpf), programs at the host's end of the pods' interfaces (tcx) send on what this node's pods connect
     to by TCP and UDP, at cluster addresses and at all others where backends see their client. All else is left to the
     maps of nftables, to which a pod without such programs comes as well, what the node itself sends, and SCTP. A pod
-    that reaches itself then sees the service's address instead of this node's. Policies by eBPF see backends, too.
+    that reaches itself then sees the service's address instead of this node's.
+  - Policies see the backend that a connection is sent on to. Those by eBPF are at the pods' interfaces, too, so they do
+    with O(backend=ebpf) or O(programs=true), but for SCTP.
   - Headless services and those of C(type=ExternalName) are taken and come to nothing.
 extends_documentation_fragment:
   - podnet.fabric.attributes
@@ -111,13 +113,20 @@ options:
     type: str
     choices: [auto, nft, legacy]
     default: auto
+  programs:
+    description:
+      - Whether the programs of O(backend=ebpf) do beside another backend what they do beside nftables. That is for
+        nodes with policies by eBPF. TCP connections of pods to services end when it changes.
+      - A kernel before Linux 6.6 goes without, and a warning says so.
+    type: bool
+    default: false
   bridge:
-    description: The bridge of the node's pods. O(backend=ebpf) stands before each of its ports that exist at the time.
+    description: The bridge of the node's pods. Programs stand before each of its ports that exist at the time.
     type: str
     default: podnet0
   flows:
     description: >-
-      How many ends of flows O(backend=ebpf) remembers, of about 130 bytes each, where a flow has two, and as many
+      How many ends of flows the programs remember, of about 130 bytes each, where a flow has two, and as many
       clients that come back. Beyond that those go that have had no packet for the longest time.
     type: int
     default: 131072
@@ -224,6 +233,7 @@ def main() -> None:
             "asked": {"type": "list", "elements": "str"},
             "backend": {"type": "str", "choices": ["nftables", "iptables", "ebpf"], "default": "nftables"},
             "iptables_flavour": {"type": "str", "choices": ["auto", "nft", "legacy"], "default": "auto"},
+            "programs": {"type": "bool", "default": False},
             "bridge": {"type": "str", "default": "podnet0"},
             "flows": {"type": "int", "default": 131072},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -7,7 +7,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED, DeclarationError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_datapaths, service_ebpf
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, observe_datagrams
@@ -45,7 +45,11 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import Out
     from ansible_collections.podnet.fabric.plugins.module_utils.service.health import Health
 
-DEFAULTS: dict[str, Any] = {"bridge": "podnet0", "flows": 131072}
+_UNTRANSLATED = (
+    "service: this kernel has no tcx, so policies by eBPF see the address of a service that a pod connects to, not the "
+    "backend's; Linux 6.6 has it, and policies by another packet filter do not need it"
+)
+DEFAULTS: dict[str, Any] = {"programs": False, "bridge": "podnet0", "flows": 131072}
 
 
 class ServiceKind:
@@ -83,8 +87,8 @@ class ServiceKind:
         for each, texts in prefixes.items():
             for position, text in enumerate(texts):
                 inspection.network(f"{each}[{position}]", text)
-        bridge, flows = (params.get(each, default) for each, default in DEFAULTS.items())
-        inspection.integer("flows", flows, 1, maps.MOST)
+        more = {each: params.get(each, default) for each, default in DEFAULTS.items()}
+        inspection.integer("flows", more["flows"], 1, maps.MOST)
         inspection.conclude()
         for position, document in enumerate(services):
             spec = document["spec"]
@@ -94,8 +98,7 @@ class ServiceKind:
         return {
             "node": params["node"],
             "backend": chosen(params, former),
-            "bridge": bridge,
-            "flows": flows,
+            **more,
             **{each: sorted(texts) for each, texts in prefixes.items()},
             "services": services,
             "slices": slices,
@@ -118,14 +121,14 @@ class ServiceKind:
         flows = observe_datagrams(_Stray(declared.table, former, own)) if self._datagrams(declared, former) else {}
         families = {frontend.family for frontend in declared.table.frontends}
         conflicts = unseen(families, "answers from pods of this node would not come from the services that were asked")
-        programs = self._programs(host)
+        at_pods = self._programs(host)
         gone = items.values() if self._out else ()
         unhealthy = [line for item in gone for line in health.sentences(*read_item(item), known)]
         return Target(
-            {**target.current, **programs.current, FLOWS.name: flows},
-            {**target.desired, **programs.desired, FLOWS.name: {}},
-            [*target.conflicts, *programs.conflicts, *conflicts],
-            [*target.notes, *programs.notes, *unhealthy],
+            {**target.current, **at_pods.current, FLOWS.name: flows},
+            {**target.desired, **at_pods.desired, FLOWS.name: {}},
+            [*target.conflicts, *at_pods.conflicts, *conflicts],
+            [*target.notes, *at_pods.notes, *unhealthy],
         )
 
     def _datagrams(self, declared: Declared, former: Items) -> bool:
@@ -139,12 +142,16 @@ class ServiceKind:
     def _programs(self, host: Host) -> Target:
         """What eBPF does of it, where it does any."""
         for item, declared in self._compiled:
-            if item["backend"] == EBPF_NAME and declared.table.frontends:
-                elements = self._elements(declared)
-                found = ports(item["bridge"], host)
-                notes = [] if found else [f"service: nothing is on a bridge {item['bridge']}, so nftables does it all"]
-                objects = service_datapaths.wanted(elements, found, item["flows"], host)
-                return service_ebpf.part(objects, host)._replace(notes=notes)
+            asked = item["backend"] == EBPF_NAME
+            if not (asked or item.get("programs")) or not declared.table.frontends:
+                continue
+            if not asked and not programs.has_tcx():
+                return service_ebpf.part({}, host)._replace(notes=[_UNTRANSLATED])
+            found = ports(item["bridge"], host)
+            rest = service_backends.packet_filter(item["backend"])
+            notes = [] if found else [f"service: nothing is on a bridge {item['bridge']}, so {rest} does it all"]
+            objects = service_datapaths.wanted(self._elements(declared), found, item["flows"], host)
+            return service_ebpf.part(objects, host)._replace(notes=notes)
         return service_ebpf.part({}, host)
 
     def _elements(self, declared: Declared) -> ebpf_renderer.Elements:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs as bpf_programs
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_pins
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import policy
 from tests.conformance import service_cases as scene
 from tests.integration.services.clients import Attempt, Clients, Outcome
@@ -44,32 +46,34 @@ def document(name: str, app: str, **spec: Any) -> dict[str, Any]:
 def test_policies_see_the_backend(declarer: Declarer, clients: Clients, backend: str) -> None:
     web = [{"podSelector": {"matchLabels": {"app": "web"}}}]
     limited = document("limited", "limited", policyTypes=["Egress"], egress=[{"to": web}])
-    at_ports = backend == "ebpf" != declarer.backend
-    if at_ports:
-        # What a pod sends is seen before it is sent on.
-        limited["spec"]["egress"][0]["to"] += [{"ipBlock": {"cidr": "10.96.7.1/32"}}]
+    addresses = [f"{ADDRESSES[4]}/32", f"{ADDRESSES[6]}/128"]
+    by_address = document("limited", "limited", policyTypes=["Egress"])
+    by_address["spec"]["egress"] = [{"to": [{"ipBlock": {"cidr": cidr}} for cidr in addresses]}]
     known = [*endpoints("one", "two"), {**endpoints("pod")[0], "labels": {"app": "limited"}}]
+    # As the role has it: what is judged at the pods' interfaces is sent on there, too.
+    offer: dict[str, Any] = {"endpoints": known, "programs": backend == "ebpf"}
     given = {"node": "a", "namespaces": {}, "endpoints": known, **POLICIES[backend]}
     offered = [service(), service(2, selector={"app": "nobody"})]
-    declarer.declare(offered, endpoints=known)
+    declarer.declare(offered, **offer)
     only_web = document("only-web", "web", ingress=[{"from": web}])
     try:
         declarer.also(policy.KIND, {**given, "policies": [only_web]})
         for family in ADDRESSES:
             # Source and destination are those of the pods, not of the service: one reaches both, another pod neither.
-            # What comes back to the pod that sent it has the node's address by then, as eBPF sees it.
-            reached = {"", "two"} if at_ports else {"one", "two"}
-            assert {each.backend for each in clients.attempt([to_service("one", family)] * 30)} == reached
-            assert set(clients.attempt([to_service("pod", family)] * 4)) == {Outcome("drop")}
-        declarer.also(policy.KIND, {**given, "policies": [limited]})
-        found = {family: clients.attempt([to_service("pod", family)])[0].verdict for family in ADDRESSES}
-        assert found == {4: "forward", 6: "drop" if at_ports else "forward"}
+            for protocol in ("tcp", "udp"):
+                reached = {each.backend for each in clients.attempt([to_service("one", family, protocol)] * 30)}
+                assert reached == {"one", "two"}
+                assert set(clients.attempt([to_service("pod", family, protocol)] * 4)) == {Outcome("drop")}
+        for allowed, verdict in ((by_address, "drop"), (limited, "forward")):
+            declarer.also(policy.KIND, {**given, "policies": [allowed]})
+            asked = [to_service("pod", family, protocol) for family in ADDRESSES for protocol in ("tcp", "udp")]
+            assert {each.verdict for each in clients.attempt(asked)} == {verdict}
         if backend == declarer.backend != "ebpf":
             # No policy keeps it from being rejected, whichever came first.
             assert clients.attempt([Attempt("pod", 4, "tcp", "10.96.7.2", scene.PORT)]) == [Outcome("reject")]
-        assert not declarer.declare(offered, endpoints=known).changed
+        assert not declarer.declare(offered, **offer).changed
         declarer.declare([])
-        declarer.declare(offered, endpoints=known)
+        declarer.declare(offered, **offer)
         assert clients.attempt([to_service("pod", 4)])[0].verdict == "forward"
         assert not declarer.also(policy.KIND, {**given, "policies": [limited]}).changed
         declarer.declare([])
@@ -115,3 +119,39 @@ def test_nothing_is_lost_while_another_packet_filter_takes_over(declarer: Declar
     finally:
         for connection in opened:
             connection.close()
+
+
+@pytest.mark.parametrize("declarer", ["nftables", "iptables-nft", "iptables-legacy"], indirect=True)
+def test_programs_come_and_go_beside_another_packet_filter(declarer: Declarer, clients: Clients) -> None:
+    def pinned() -> bool:
+        return declarer.node.run(service_pins.FOLDER.exists)
+
+    offered = [service(), service(2, sessionAffinity="ClientIP")]
+    given: dict[str, Any] = {"endpoints": endpoints(*PODS)}
+    attempts = [
+        Attempt(client, family, protocol, address, scene.PORT)
+        for client in ("pod", "one", "node", "outside")
+        for family, address in (*ADDRESSES.items(), (4, "10.96.7.2"))
+        for protocol in ("tcp", "udp")
+    ]
+    declarer.declare(offered, **given)
+    for programs in (True, False):
+        before = declarer.declare(offered, **given, programs=programs, check=True)
+        change = declarer.declare(offered, **given, programs=programs)
+        # Nothing else of it is touched.
+        assert {operation.facility for operation in change.operations} == {"service_ebpf"}
+        assert [str(each) for each in before.operations] == [str(each) for each in change.operations]
+        assert pinned() == programs
+        assert {each.verdict for each in clients.attempt(attempts * 4)} == {"forward"}
+        assert not declarer.declare(offered, **given, programs=programs).changed
+
+
+@pytest.mark.parametrize("declarer", ["nftables"], indirect=True)
+def test_a_kernel_without_tcx_goes_without_programs_and_says_so(
+    declarer: Declarer, clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bpf_programs, "has_tcx", lambda: False)
+    result = declarer.declare([service()], endpoints=endpoints(*PODS), programs=True)
+    assert [note for note in result.notes if "no tcx" in note]
+    assert not declarer.node.run(service_pins.FOLDER.exists)
+    assert clients.attempt([to_service("pod", 4)])[0].verdict == "forward"
