@@ -38,8 +38,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nf
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends, ebpf, nftables
-from ansible_collections.podnet.fabric.plugins.module_utils.policy import compiler, documents, endpoints
-from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND, enforced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -156,12 +155,7 @@ def _packet_filter(params: dict[str, Any]) -> Times:
     """From rendered policies on until the packet filter has them and says so; of that what comes before the change."""
     with Host() as host:
         item = KIND.normalise("podnet", params, None, host)
-        pods_known = [endpoints.read(entry) for entry in item["endpoints"]]
-        guarded = [pod for pod in pods_known if pod.name == "web"]
-        policies = [documents.read(document) for document in item["policies"]]
-        compiled = compiler.compile_policies(policies, compiler.World({}, pods_known), guarded)
-        settings = backends.Settings(item["bridge"], item["flows"], item["fragments"])
-        wanted = {item["backend"]: backends.Enforced(compiled, guarded, settings)}
+        wanted = {item["backend"]: enforced(item, host)}
         renderers: dict[str, Callable[..., Any]] = {NFTABLES: nftables.render, EBPF: ebpf.render}
         # As packetfilter/backends.py asks for it, so that it is asked for once.
         wanted[item["backend"]].rendered(renderers[item["backend"]], *([None] if item["backend"] == NFTABLES else []))

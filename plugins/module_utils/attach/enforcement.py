@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import installed, record, table, tabulation
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import flows
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import flows, service_hooks
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import packed_ip
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import EBPF_NAME
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, Operation, reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
 
@@ -31,6 +33,10 @@ def enforce() -> None:
     items = declarations.read(KIND.name)
     with Host() as host:
         reconcile(KIND, items, host, declarations)
+        for item in items.values():
+            if item["backend"] == EBPF_NAME:
+                # Its policies are about backends, so that a new pod is to be sent on where they judge.
+                service_hooks.complete(ports(item["bridge"], host), host)
         made = _tabulated(items, host)
     declared = {(each["namespace"], each["name"]) for item in items.values() for each in item["endpoints"]}
     for whom, addresses in record.gone().items():

@@ -12,12 +12,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs, syscall
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment, link, links, unpin
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import (
+    Attachment,
+    holding,
+    link,
+    links,
+    unpin,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import LINKS, NAME
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import FOLDER
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import FOLDER, datapaths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
@@ -50,6 +56,18 @@ def attach(wanted: Attachment, host: Host) -> None:
     with syscall.pinned(str(FOLDER / wanted.datapath / wanted.hook)) as program:
         pin = FOLDER / LINKS / wanted.pin
         link(pin, program, index, hook, lambda: place, lambda told: not _is_misplaced(told, wanted.hook))
+
+
+def complete(devices: Iterable[str], host: Host) -> None:
+    """Put the programs that stand on the node before those of these interfaces that have none yet."""
+    for folder in datapaths()[:1]:
+        for device in devices:
+            for hook in HOOKS:
+                wanted = wish(device, hook, folder.name, host)
+                pin = FOLDER / LINKS / wanted.pin
+                told = holding(pin) if pin.exists() else None
+                if not (told and told.ifindex):
+                    attach(wanted, host)
 
 
 def detach(gone: Attachment) -> None:
