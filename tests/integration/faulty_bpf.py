@@ -8,7 +8,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.bpf import syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import numbers, syscall
 
 if TYPE_CHECKING:
     from .faults import Faults
@@ -17,8 +17,8 @@ FAULTS = (errno.ENOMEM, errno.EPERM, errno.E2BIG)
 
 _REAL = syscall.call_with
 _MAKES_DESCRIPTORS = (
-    *(syscall.MAP_CREATE, syscall.PROG_LOAD, syscall.OBJ_GET, syscall.LINK_CREATE),
-    *(syscall.PROG_GET_FD_BY_ID, syscall.MAP_GET_FD_BY_ID),
+    *(numbers.MAP_CREATE, numbers.PROG_LOAD, numbers.OBJ_GET, numbers.LINK_CREATE),
+    *(numbers.PROG_GET_FD_BY_ID, numbers.MAP_GET_FD_BY_ID),
 )
 
 

@@ -34,30 +34,42 @@ def add(pod: Attached, told: Sequence[Element], bridge: str | None) -> None:
     :raises OSError: the kernel has refused, and nothing has changed
     :raises ValueError: something of the pod has no form
     """
-    made = [(transaction.INET, name, _packed(address), chain) for name, address, chain in told]
+    made = [(transaction.INET, name, packed(address), chain) for name, address, chain in told]
     if bridge is not None and pod.addresses:
         made += ((transaction.BRIDGE, name, key, "") for name, key in _origin(pod, bridge))
     if made:
         transaction.add(made)
 
 
-def _packed(address: str) -> bytes:
+def packed(address: str) -> bytes:
+    """An address as the kernel has it."""
     return _socket.inet_pton(_socket.AF_INET6 if ":" in address else _socket.AF_INET, address)
 
 
-def _origin(pod: Attached, bridge: str) -> list[tuple[str, bytes]]:
+def ports(pod: Attached, bridge: str) -> list[str]:
+    """The node's ends of a pod's interfaces, as far as they are on a bridge.
+
+    :raises OSError: one of them is not there, or no such bridge
+    """
     names = {str(each["name"]) for each in pod.wiring if each.get("name") and not each.get("sandbox")}
-    ports = [name for name in sorted(names) if name != bridge and _is_on(name, bridge)]
+    return [name for name in sorted(names) if name != bridge and _is_on(name, bridge)]
+
+
+def sources(pod: Attached) -> tuple[set[bytes], set[bytes], bool]:
+    """The addresses that a pod may send from, of IPv4 and of IPv6, and whether its link-local one is not known."""
     macs = {str(each["mac"]) for each in pod.wiring if each.get("mac") and each.get("sandbox")}
-    four = {_packed(each) for each in pod.addresses if ":" not in each}
-    six = {_packed(each) for each in pod.addresses if ":" in each}
+    four = {packed(each) for each in pod.addresses if ":" not in each}
+    six = {packed(each) for each in pod.addresses if ":" in each}
     if len(macs) == 1:
         six.add(_link_local(macs.pop()))
-        unsure = False
-    else:
-        unsure = True
+        return four, six, False
+    return four, six, True
+
+
+def _origin(pod: Attached, bridge: str) -> list[tuple[str, bytes]]:
+    four, six, unsure = sources(pod)
     found: list[tuple[str, bytes]] = []
-    for name in ports:
+    for name in ports(pod, bridge):
         port = name.encode().ljust(NAME_BYTES, b"\0")
         found.append((PORTS, port))
         if unsure:

@@ -88,18 +88,23 @@ def _add(conf: Mapping[str, Any], environment: Mapping[str, str]) -> str:
 def _quickly(whom: record.Attached) -> bool:
     """Attach a pod for which some elements are all there is to do; whether that was so, and all went well."""
     known = table.read()
-    told, bridge = table.elements(known, whom), table.bridge(known)
+    told, bridge, programs = table.elements(known, whom), table.bridge(known), table.programs(known)
     if told is None:
         return False
-    if not told and bridge is None:
+    if not told and bridge is None and programs is None:
         record.write(whom)
         return True
-    from ansible_collections.podnet.fabric.plugins.module_utils.attach import elements
-
     table.put_aside()
     record.write(whom)
     try:
-        elements.add(whom, told, bridge)
+        if programs is None:
+            from ansible_collections.podnet.fabric.plugins.module_utils.attach import elements
+
+            elements.add(whom, told, bridge)
+        else:
+            from ansible_collections.podnet.fabric.plugins.module_utils.attach import datapath
+
+            datapath.add(whom, told, programs, bridge)
     except (OSError, ValueError, AttributeError):
         # The packet filter is not as the table says, or has nothing of this sort yet; the table stays aside.
         return False
@@ -151,7 +156,7 @@ def _is_nobody(container: str, ifname: str) -> bool:
     try:
         (path,) = record.of(container, ifname)
         known = table.read()
-        return table.elements(known, record.read(path)) == [] and table.bridge(known) is None
+        return table.elements(known, record.read(path)) == [] and not (table.bridge(known) or table.programs(known))
     except (record.Damaged, OSError, ValueError):
         return False
 

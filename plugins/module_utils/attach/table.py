@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     Selector = Sequence[Sequence[Any]]
     Element = tuple[str, str, str]
-    """A set's name, an address and, where the set is a map, the chain that it leads to."""
+    """A set's name, an address and, where the set is a map, the chain that it leads to; of eBPF see datapath.py."""
 
 PATH = "/run/podnet/policy.table"
 ASIDE = "/run/podnet/policy.table.aside"
-VERSION = 4
+VERSION = 5
 """Of what is in a table."""
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
@@ -68,6 +68,12 @@ def put_back() -> None:
 def bridge(table: Mapping[str, Any] | None) -> str | None:
     """The bridge at whose ports pods send from their own addresses only; None where nothing sees to that."""
     found = table["senders"] if table is not None else None
+    return found if isinstance(found, str) else None
+
+
+def programs(table: Mapping[str, Any] | None) -> str | None:
+    """The bridge before whose ports programs are; None where policies are not by eBPF."""
+    found = table["programs"] if table is not None else None
     return found if isinstance(found, str) else None
 
 

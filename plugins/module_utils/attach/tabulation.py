@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import record
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.table import stamp
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import nftables
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import DEFAULT
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf, nftables
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import EBPF_NAME, OF_ELEMENTS
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import documents
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import (
     SEPARATE,
@@ -30,17 +31,20 @@ if TYPE_CHECKING:
 def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any] | None:
     """The table for a declaration's item; None where every pod takes a reconcile.
 
-    With eBPF programs come before each interface of a pod, and with antispoofing by iptables rules for each; nftables
-    has elements for it.
+    With antispoofing by iptables rules come for each pod; nftables and eBPF have elements for it.
     """
-    if item["backend"] == "ebpf" or (item.get("antispoofing") and item["backend"] != DEFAULT):
+    backend = item["backend"]
+    if item.get("antispoofing") and backend not in OF_ELEMENTS:
+        return None
+    if backend == EBPF_NAME and not programs.has_tcx():
         return None
     policies = sorted(map(documents.read, item["policies"]), key=_name)
     # With iptables there are no elements that a pod could be led to its guard by.
-    guards = {**enforced.compiled.prepared, **enforced.compiled.guards} if item["backend"] == DEFAULT else {}
+    guards = {**enforced.compiled.prepared, **enforced.compiled.guards} if backend in OF_ELEMENTS else {}
     gone = record.gone()
     return {
         "stamp": stamp(),
+        "programs": item["bridge"] if backend == EBPF_NAME else None,
         "senders": item["bridge"] if item.get("antispoofing") else None,
         "claimed": sorted(
             {name for each in item["endpoints"] if each["node"] == item["node"] for name in each.get("interfaces", ())}
@@ -66,8 +70,8 @@ def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any] | N
             ]
             for policy in policies
         ],
-        "guards": _ways(guards.values(), {_name(policy): policy for policy in policies}),
-        "peers": [each for policy in policies for each in _peers(policy, item["backend"], guards.values())],
+        "guards": _ways(guards.values(), {_name(policy): policy for policy in policies}, backend),
+        "peers": [each for policy in policies for each in _peers(policy, backend, guards.values())],
     }
 
 
@@ -75,28 +79,34 @@ def _name(policy: Policy) -> str:
     return f"{policy.namespace}/{policy.name}"
 
 
-def _ways(guards: Iterable[Guard], policies: Mapping[str, Policy]) -> dict[str, list[Any]]:
+def _ways(guards: Iterable[Guard], policies: Mapping[str, Policy], backend: str) -> dict[str, list[Any]]:
     """What leads an address to each guard, for pods whose ports have no names: by direction and policies.
 
-    A chain, and by family the map with addresses that lead there, and the sets that each such address is in.
+    A chain, and by family the map with addresses that lead there, and the sets that each such address is in. With eBPF
+    the number of the guard, and the direction.
     """
     found: dict[str, list[Any]] = {}
     for guard in guards:
         direction = guard.direction
         if guard.identity == identity_of(direction, [policies[name] for name in guard.policies], ()):
-            by_family = {}
+            key = " ".join((direction, *guard.policies))
+            by_family: dict[str, list[Any]] = {}
+            if backend == EBPF_NAME:
+                by_family = {str(family): [direction, []] for family in nftables.FAMILIES}
+                found[key] = [f"{ebpf.number_of(guard.identity):x}", by_family]
+                continue
             for family in nftables.FAMILIES:
                 sets = [nftables.refused(direction, family)]
                 if direction == INGRESS:
                     sets.append(f"{nftables.RECEIVERS}{family}")
                 by_family[str(family)] = [nftables.leading(direction, family), sets]
-            found[" ".join((direction, *guard.policies))] = [nftables.PREFIX + guard.identity, by_family]
+            found[key] = [nftables.PREFIX + guard.identity, by_family]
     return found
 
 
 def _peers(policy: Policy, backend: str, guards: Iterable[Guard]) -> list[Any]:
     """The pods that a policy's rules mean, with the sets by family that they are in; None where it takes more."""
-    if backend != DEFAULT:
+    if backend not in OF_ELEMENTS:
         rules = (*(policy.ingress or ()), *(policy.egress or ()))
         return [[member, None] for rule in rules for member in _members(policy, rule)]
     found: list[Any] = []
@@ -105,7 +115,7 @@ def _peers(policy: Policy, backend: str, guards: Iterable[Guard]) -> list[Any]:
     for guard in guards:
         if whose in guard.policies:
             for rule in rules_of(policy, guard.direction) or ():
-                sets = _sets(guard, whose, rule)
+                sets = _entries(guard, rule) if backend == EBPF_NAME else _sets(guard, whose, rule)
                 if sets != {}:
                     found += ([member, sets] for member in _members(policy, rule))
     return found
@@ -134,6 +144,14 @@ def _sets(guard: Guard, whose: str, rule: Rule) -> dict[str, str] | None:
     of_pods = [each for each in mine if each.ports == ports and each.pods]
     members = [made.members for made in nftables.rules(guard._replace(allowances=tuple(of_pods))) if made.members]
     return {"4" if each.type == nftables.FAMILIES[4][1] else "6": each.name for each in members} or None
+
+
+def _entries(guard: Guard, rule: Rule) -> dict[str, str] | None:
+    """Where the pods of a rule are in a guard of eBPF, and the ports that they may have, by family."""
+    if any(port.name for port in rule.ports or ()):
+        return None
+    ports = ebpf.ports_number(numbered(rule.ports))
+    return {str(family): f"{ebpf.peers_of(guard.identity, family):x} {ports:x}" for family in nftables.FAMILIES}
 
 
 def _plain(selector: Selector) -> list[Any]:

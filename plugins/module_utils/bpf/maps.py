@@ -9,7 +9,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.bpf import syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import numbers, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError, Handle, buffer, pointer
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def create(name: str, shape: Shape, inner: Handle | None = None) -> Handle:
     :param inner: for a map of maps, one that is like those to be put in
     """
     attributes = struct.pack("=IIIIIII16s", *shape, inner.descriptor if inner else 0, 0, name.encode()[:_NAME])
-    return Handle(syscall.call(syscall.MAP_CREATE, attributes, f"create map {name} for {shape.max_entries} entries"))
+    return Handle(syscall.call(numbers.MAP_CREATE, attributes, f"create map {name} for {shape.max_entries} entries"))
 
 
 def shape_of(handle: Handle) -> Shape:
@@ -61,20 +61,20 @@ def shape_of(handle: Handle) -> Shape:
 
 def by_id(number: int) -> Handle:
     """The map with an id, which a slot of a map of maps tells."""
-    return Handle(syscall.call(syscall.MAP_GET_FD_BY_ID, struct.pack("=III", number, 0, 0), f"open map {number}"))
+    return Handle(syscall.call(numbers.MAP_GET_FD_BY_ID, struct.pack("=III", number, 0, 0), f"open map {number}"))
 
 
 def put(handle: Handle, key: bytes, value: bytes) -> None:
     """Set one element."""
     keys, values = buffer(key), buffer(value)
-    _element(syscall.MAP_UPDATE_ELEM, handle, pointer(keys), pointer(values), "set an element of a map")
+    _element(numbers.MAP_UPDATE_ELEM, handle, pointer(keys), pointer(values), "set an element of a map")
 
 
 def get(handle: Handle, key: bytes, size: int) -> bytes | None:
     """One element's value, of which the size is known; None where there is none."""
     keys, values = buffer(key), ctypes.create_string_buffer(size)
     try:
-        _element(syscall.MAP_LOOKUP_ELEM, handle, pointer(keys), pointer(values), "read an element of a map")
+        _element(numbers.MAP_LOOKUP_ELEM, handle, pointer(keys), pointer(values), "read an element of a map")
     except BpfError as error:
         if error.errno == errno.ENOENT:
             return None
@@ -85,7 +85,7 @@ def get(handle: Handle, key: bytes, size: int) -> bytes | None:
 def delete(handle: Handle, key: bytes) -> None:
     """Remove one element."""
     keys = buffer(key)
-    _element(syscall.MAP_DELETE_ELEM, handle, pointer(keys), 0, "remove an element of a map")
+    _element(numbers.MAP_DELETE_ELEM, handle, pointer(keys), 0, "remove an element of a map")
 
 
 def fill(handle: Handle, elements: Mapping[bytes, bytes]) -> None:
@@ -96,7 +96,7 @@ def fill(handle: Handle, elements: Mapping[bytes, bytes]) -> None:
         keys, values = (buffer(b"".join(each)) for each in zip(*part))
         attributes = _BATCH_ATTRIBUTES.pack(0, 0, pointer(keys), pointer(values), len(part), handle.descriptor, 0, 0)
         try:
-            syscall.call(syscall.MAP_UPDATE_BATCH, attributes, f"set {len(part)} elements of a map")
+            syscall.call(numbers.MAP_UPDATE_BATCH, attributes, f"set {len(part)} elements of a map")
         except BpfError as error:
             if error.errno not in _NO_BATCHES:
                 raise
@@ -112,7 +112,7 @@ def remove(handle: Handle, keys: Iterable[bytes]) -> None:
         held = buffer(b"".join(part))
         attributes = _BATCH_ATTRIBUTES.pack(0, 0, pointer(held), 0, len(part), handle.descriptor, 0, 0)
         try:
-            syscall.call(syscall.MAP_DELETE_BATCH, attributes, f"remove {len(part)} elements of a map")
+            syscall.call(numbers.MAP_DELETE_BATCH, attributes, f"remove {len(part)} elements of a map")
         except BpfError as error:
             if error.errno not in _NO_BATCHES:
                 raise
@@ -147,7 +147,7 @@ def _batches(handle: Handle, shape: Shape) -> Iterator[tuple[Sequence[bytes], Se
             )
         )
         try:
-            syscall.call_with(syscall.MAP_LOOKUP_BATCH, attributes, "read a map")
+            syscall.call_with(numbers.MAP_LOOKUP_BATCH, attributes, "read a map")
         except BpfError as error:
             if error.errno != errno.ENOENT:
                 raise
@@ -167,7 +167,7 @@ def _one_by_one(handle: Handle, shape: Shape) -> Iterator[tuple[bytes, bytes]]:
     key, following = 0, ctypes.create_string_buffer(shape.key_size)
     while True:
         try:
-            _element(syscall.MAP_GET_NEXT_KEY, handle, key, pointer(following), "read a map")
+            _element(numbers.MAP_GET_NEXT_KEY, handle, key, pointer(following), "read a map")
         except BpfError as error:
             if error.errno == errno.ENOENT:
                 return

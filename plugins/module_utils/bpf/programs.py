@@ -9,7 +9,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.bpf import syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import numbers, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError, Handle, buffer, pointer
 
 if TYPE_CHECKING:
@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.bpf.elf import Program
 
-TCX_INGRESS, TCX_EGRESS = 46, 47  # enum bpf_attach_type
+TCX_INGRESS, TCX_EGRESS = numbers.TCX_INGRESS, numbers.TCX_EGRESS
 
 _SCHED_CLS = 3  # enum bpf_prog_type
 _PSEUDO_MAP_FD = 1
-_BEFORE = 8  # BPF_F_BEFORE: without a relative, the first of all
-_AFTER = 16  # BPF_F_AFTER: without a relative, the last of all
 _BY_ID = 32  # BPF_F_ID: the relative is a program's id
 _LINK_TCX = 11  # enum bpf_link_type
 _LOOPBACK = 1
@@ -65,7 +63,7 @@ def load(name: str, program: Program, maps: Mapping[str, Handle], licence: bytes
             "=IIQQIIQII16s", _SCHED_CLS, len(instructions) // 8, pointer(code), pointer(permission),
             level, _LOG if level else 0, pointer(log) if level else 0, 0, 0, name.encode(),
         )  # fmt: skip
-        return Handle(syscall.call(syscall.PROG_LOAD, attributes, f"load program {name}"))
+        return Handle(syscall.call(numbers.PROG_LOAD, attributes, f"load program {name}"))
 
     try:
         return attempt(0)
@@ -92,20 +90,20 @@ def attach(program: Handle, ifindex: int, hook: int, place: int = FIRST) -> Hand
 
     :param place: FIRST, LAST, or the id of the program behind which it comes
     """
-    flags = _BEFORE if place == FIRST else _AFTER if place == LAST else _AFTER | _BY_ID
+    flags = numbers.BEFORE if place == FIRST else numbers.AFTER | (0 if place == LAST else _BY_ID)
     attributes = struct.pack("=IIIIIIQ", program.descriptor, ifindex, hook, flags, max(place, 0), 0, 0)
-    return Handle(syscall.call(syscall.LINK_CREATE, attributes, f"attach to interface {ifindex} by tcx"))
+    return Handle(syscall.call(numbers.LINK_CREATE, attributes, f"attach to interface {ifindex} by tcx"))
 
 
 def exchange(link: Handle, program: Handle) -> None:
     """Put another program in the place of a link's, between two packets."""
     attributes = struct.pack("=IIII", link.descriptor, program.descriptor, 0, 0)
-    syscall.call(syscall.LINK_UPDATE, attributes, "exchange a program")
+    syscall.call(numbers.LINK_UPDATE, attributes, "exchange a program")
 
 
 def detach(link: Handle) -> None:
     """Take a link's program away at once; one that nobody holds any more goes a little later."""
-    syscall.call(syscall.LINK_DETACH, struct.pack("=I", link.descriptor), "take a program away")
+    syscall.call(numbers.LINK_DETACH, struct.pack("=I", link.descriptor), "take a program away")
 
 
 def link_info(handle: Handle) -> LinkInfo | None:
@@ -122,14 +120,14 @@ def attached(ifindex: int, hook: int) -> tuple[int, ...]:
     ids = ctypes.create_string_buffer(4 * _PROGRAMS)
     # Interface, hook, two flags, the ids' address and count, padding; pointers to flags and links, revision.
     query = buffer(struct.pack("=IIIIQIIQQQQ", ifindex, hook, 0, 0, pointer(ids), _PROGRAMS, 0, 0, 0, 0, 0))
-    syscall.call_with(syscall.PROG_QUERY, query, f"ask for the programs of interface {ifindex}")
+    syscall.call_with(numbers.PROG_QUERY, query, f"ask for the programs of interface {ifindex}")
     (count,) = struct.unpack_from("=I", query.raw, 24)
     return struct.unpack_from(f"={min(count, _PROGRAMS)}I", ids.raw)
 
 
 def by_id(number: int) -> Handle:
     """The program with an id."""
-    return Handle(syscall.call(syscall.PROG_GET_FD_BY_ID, struct.pack("=III", number, 0, 0), f"open program {number}"))
+    return Handle(syscall.call(numbers.PROG_GET_FD_BY_ID, struct.pack("=III", number, 0, 0), f"open program {number}"))
 
 
 def name_of(number: int) -> str:

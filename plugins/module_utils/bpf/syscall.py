@@ -11,35 +11,13 @@ import platform
 import struct
 from typing import TYPE_CHECKING
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import numbers
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
-
-# The system call's number: arch/x86/entry/syscalls/syscall_64.tbl, and asm-generic for the newer architectures.
-_SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64": 280, "ppc64le": 361, "s390x": 351}
-
-# enum bpf_cmd
-MAP_CREATE = 0
-MAP_LOOKUP_ELEM = 1
-MAP_UPDATE_ELEM = 2
-MAP_DELETE_ELEM = 3
-MAP_GET_NEXT_KEY = 4
-PROG_LOAD = 5
-OBJ_PIN = 6
-OBJ_GET = 7
-PROG_GET_FD_BY_ID = 13
-MAP_GET_FD_BY_ID = 14
-OBJ_GET_INFO_BY_FD = 15
-PROG_QUERY = 16
-MAP_LOOKUP_BATCH = 24
-MAP_UPDATE_BATCH = 26
-MAP_DELETE_BATCH = 27
-LINK_CREATE = 28
-LINK_UPDATE = 29
-LINK_DETACH = 34
 
 _EXPLAINED = {
     errno.EPERM: "; it takes CAP_BPF and CAP_NET_ADMIN, and no lockdown of the kernel",
@@ -84,7 +62,7 @@ def call(command: int, attributes: bytes, doing: str) -> int:
 
 def call_with(command: int, attributes: ctypes.Array[ctypes.c_char], doing: str) -> int:
     """The same for a command that answers in its attributes."""
-    number = _SYSCALL.get(platform.machine())
+    number = numbers.SYSCALL.get(platform.machine())
     if number is None:
         raise BpfError(errno.ENOSYS, f"{doing} on {platform.machine()}")
     found = int(_libc().syscall(number, command, attributes, len(attributes)))
@@ -106,19 +84,23 @@ def buffer(content: bytes) -> ctypes.Array[ctypes.c_char]:
 def pin(handle: Handle, path: str) -> None:
     """Give an object a name in a bpffs, which keeps it."""
     name = ctypes.create_string_buffer(os.fsencode(path))
-    call(OBJ_PIN, struct.pack("=QII", pointer(name), handle.descriptor, 0), f"pin {path}")
+    call(numbers.OBJ_PIN, struct.pack("=QII", pointer(name), handle.descriptor, 0), f"pin {path}")
 
 
 def pinned(path: str) -> Handle:
     """The object of this name."""
     name = ctypes.create_string_buffer(os.fsencode(path))
-    return Handle(call(OBJ_GET, struct.pack("=QII", pointer(name), 0, 0), f"open {path}"))
+    return Handle(call(numbers.OBJ_GET, struct.pack("=QII", pointer(name), 0, 0), f"open {path}"))
 
 
 def info(handle: Handle, size: int) -> bytes:
     """The first bytes of what the kernel tells of an object; zeros where it knows less."""
     told = ctypes.create_string_buffer(size)
-    call(OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", handle.descriptor, size, pointer(told)), "read a BPF object's info")
+    call(
+        numbers.OBJ_GET_INFO_BY_FD,
+        struct.pack("=IIQ", handle.descriptor, size, pointer(told)),
+        "read a BPF object's info",
+    )
     return told.raw
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 DEFAULT = "nftables"
 EBPF_NAME = "ebpf"
+OF_ELEMENTS = (DEFAULT, EBPF_NAME)
+"""Those in which one pod more is some elements, as long as others are of its sort."""
 
 
 def chosen(params: Mapping[str, Any], former: Mapping[str, Any] | None) -> str:

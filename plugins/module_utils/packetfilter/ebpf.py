@@ -62,12 +62,12 @@ Prefix = tuple[int, int]
 def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Elements:
     """The elements for the pods of a node: all of them are named, also those that no policy selects."""
     found: Elements = {}
-    for guard in compiled.guards.values():
+    for guard in {**compiled.prepared, **compiled.guards}.values():
         _add_guard(found, guard)
     for endpoint in guarded:
         for direction, hook in HOOKS.items():
             identity = compiled.before[direction].get((endpoint.namespace, endpoint.name))
-            space = OPEN if identity is None else _named(identity)
+            space = OPEN if identity is None else number_of(identity)
             for family, addresses in endpoint.addresses.items():
                 for address in addresses:
                     _put(found, hook * 2 + (family == 6), family, (address, _BITS[family]), space)
@@ -95,7 +95,7 @@ def _space(sort: int, index: int) -> int:
 
 def guards_by_digest(compiled: Compiled) -> dict[int, Guard]:
     """What the programs know each guard by."""
-    return {_named(identity): guard for identity, guard in compiled.guards.items()}
+    return {number_of(identity): guard for identity, guard in compiled.guards.items()}
 
 
 def describe(elements: Mapping[bytes, bytes]) -> list[str]:
@@ -107,19 +107,29 @@ def describe(elements: Mapping[bytes, bytes]) -> list[str]:
     return sorted(_line(*each) for each in told)
 
 
-def _named(identity: str) -> int:
+def number_of(identity: str) -> int:
+    """What the programs know a guard by."""
     return (_digest(identity) | GUARD) & ~IPV6
+
+
+def peers_of(identity: str, family: int) -> int:
+    """The space with the peers of a guard."""
+    return number_of(identity) + (family == 6)
+
+
+def ports_number(ports: Ports) -> int:
+    """What the programs know a set of ports by."""
+    return EVERY if ports is None else _digest(repr([tuple(port) for port in ports])) & ~GUARD
 
 
 def _add_guard(found: Elements, guard: Guard) -> None:
     """Add what a guard allows."""
-    space = _named(guard.identity)
     sets: dict[Ports, int] = {}
     for family in _BITS:
         for prefix, ports in _classes(guard, family):
             if ports not in sets:
                 sets[ports] = _add_ports(found, ports)
-            _put(found, space + (family == 6), family, prefix, sets[ports])
+            _put(found, peers_of(guard.identity, family), family, prefix, sets[ports])
 
 
 def _classes(guard: Guard, family: int) -> Iterator[tuple[Prefix, Ports]]:
@@ -155,10 +165,8 @@ def _union(sets: Iterable[Ports]) -> Ports:
 
 def _add_ports(found: Elements, ports: Ports) -> int:
     """Add a set of ports and give its digest."""
-    if ports is None:
-        return EVERY
-    digest = _digest(repr([tuple(port) for port in ports])) & ~GUARD
-    for port in ports:
+    digest = ports_number(ports)
+    for port in ports or ():
         for first, length in _of_port(port):
             data = struct.pack(">BxH12x", PROTOCOLS[port.protocol], first)
             found[KEY.pack(SPACE_BITS + 16 + length, digest, data)] = VALUE.pack(EVERY)

@@ -12,7 +12,11 @@ from ansible_collections.podnet.fabric.plugins.module_utils.inspection import In
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports, unseen
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import DEFAULT, EBPF_NAME, chosen
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import (
+    EBPF_NAME,
+    OF_ELEMENTS,
+    chosen,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import attached, denials, documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.evaluation import Flow, Judge
@@ -114,7 +118,7 @@ def enforced(item: Mapping[str, Any], host: Host, known: bool = True) -> backend
     # A declaration of an earlier version says nothing of it.
     guarding = ports(item["bridge"], host) if item.get("antispoofing") else ()
     compiled = compile_policies(policies, world, guarded)
-    if item.get("attach") and item["backend"] == DEFAULT:
+    if item.get("attach") and item["backend"] in OF_ELEMENTS:
         compiled = compiled._replace(prepared=prepared(policies, world))
     expecting = bool(compiled.prepared) and bool(item.get("antispoofing"))
     return backends.Enforced(

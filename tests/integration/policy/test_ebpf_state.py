@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, numbers, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict
 from ansible_collections.podnet.fabric.plugins.module_utils.evidence.bpf import attached
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf import EBPF
@@ -121,7 +121,7 @@ def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(
 def _detach(folder: Path) -> None:
     pin = min((FOLDER / LINKS).iterdir())
     with syscall.pinned(str(pin)) as link:
-        syscall.call(syscall.LINK_DETACH, link.descriptor.to_bytes(4, "little"), "detach")
+        syscall.call(numbers.LINK_DETACH, link.descriptor.to_bytes(4, "little"), "detach")
 
 
 def _unpin(folder: Path) -> None:

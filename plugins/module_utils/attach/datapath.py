@@ -1,0 +1,153 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a new pod is to eBPF: elements of the table that stands, and programs before its interface, in this order.
+
+Elements, pins and places at the hooks are what packetfilter/ebpf.py, facilities/ebpf_tables.py, ebpf_hooks.py and
+service_hooks.py make of the same pod, without their imports.
+"""
+
+from __future__ import annotations
+
+import os
+from _socket import if_nametoindex
+from _struct import pack, unpack
+
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import bpf, elements
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import numbers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.attach.record import Attached
+    from ansible_collections.podnet.fabric.plugins.module_utils.attach.table import Element
+
+    Entry = tuple[bytes, int]
+
+POLICY, SERVICE = "/sys/fs/bpf/podnet/policy", "/sys/fs/bpf/podnet/service"
+OTHERS = ("links", "clsact", "making")
+"""What is beside the folders of datapaths."""
+FIRST, LAST = numbers.BEFORE, numbers.AFTER
+PROGRAMS = {
+    POLICY: (("sends", numbers.TCX_INGRESS, FIRST), ("receives", numbers.TCX_EGRESS, FIRST)),
+    SERVICE: (("replies", numbers.TCX_EGRESS, LAST), ("requests", numbers.TCX_INGRESS, FIRST)),
+}
+HOOKS = ("Egress", "Ingress")
+SLOT = bytes(4)
+SPACE_BITS = 64
+OPEN = EVERY = 1
+ORIGIN, KNOWN = 4, 6
+LINK_LOCAL_BITS = 10
+
+
+def add(pod: Attached, told: Sequence[Element], ports_of: str, bridge: str | None) -> None:
+    """Add a pod.
+
+    :param told: what the policies make of it: a direction, an address and the number of a guard, or what leads a peer's
+        address to ports
+    :param ports_of: the bridge at whose ports programs are
+    :param bridge: where it sends from its own addresses only; None where nothing sees to that
+    :raises OSError: the kernel has refused, or what stands is not as it was left
+    :raises ValueError: that takes more than elements and programs
+    """
+    indexes = [if_nametoindex(name) for name in elements.ports(pod, ports_of)]
+    folder = _datapath(POLICY)
+    if not indexes or not pod.addresses or folder is None:
+        raise ValueError("this pod, or this node, is of another sort")
+    table, counter = (bpf.pinned(f"{folder}/{pin}") for pin in ("table", "generation"))
+    inner = bpf.map_by_id(_number("=I", bpf.get(table, SLOT, 4)))
+    generation = _number("=I", bpf.get(counter, SLOT, 4))
+    if generation & 1:
+        raise ValueError("whoever changed the table last did not come to an end")
+    found = [*_allowed(inner, told), *_ways(pod, told)]
+    if bridge is not None:
+        found += _origins(pod, indexes)
+    bpf.put(counter, SLOT, pack("=I", generation + 1))
+    for key, value in found:
+        bpf.put(inner, key, pack("=Q", value), numbers.NOEXIST)
+    bpf.put(counter, SLOT, pack("=I", (generation + 2) % (1 << 32)))
+    for where in (POLICY, SERVICE):
+        _attach(where, indexes)
+
+
+def _allowed(inner: int, told: Sequence[Element]) -> list[Entry]:
+    """What leads the pod's addresses to ports, in the guards that know it as a peer."""
+    found: dict[bytes, int] = {}
+    for name, address, _guard in told:
+        if name in HOOKS:
+            continue
+        space, _blank, ports = name.partition(" ")
+        key, value = _key(int(space, 16), elements.packed(address)), int(ports, 16)
+        # What a block that it is in allows counts as well.
+        standing = bpf.get(inner, key, 8)
+        several = {value, found.get(key, value), value if standing is None else _number("=Q", standing)}
+        if EVERY in several:
+            several = {EVERY}
+        if len(several) > 1:
+            raise ValueError("ports of several rules come together")
+        (found[key],) = several
+    return list(found.items())
+
+
+def _ways(pod: Attached, told: Sequence[Element]) -> list[Entry]:
+    """What leads from the pod's addresses to its guards: to the open where it has none."""
+    guards = {(name, address): int(guard, 16) for name, address, guard in told if name in HOOKS}
+    return [
+        (_key(2 * hook + (":" in address), elements.packed(address)), guards.get((name, address), OPEN))
+        for hook, name in enumerate(HOOKS)
+        for address in pod.addresses
+    ]
+
+
+def _origins(pod: Attached, indexes: Sequence[int]) -> list[Entry]:
+    four, six, unsure = elements.sources(pod)
+    found: list[Entry] = []
+    for index in indexes:
+        found.append((pack("=III16s", SPACE_BITS, KNOWN, index, b""), OPEN))
+        found += [(_key(_space(ORIGIN, index), each), OPEN) for each in sorted(four)]
+        found += [(_key(_space(ORIGIN + 1, index), each), OPEN) for each in sorted(six)]
+        if unsure:
+            any_of_them = b"\xfe\x80".ljust(16, b"\0")
+            found.append((_key(_space(ORIGIN + 1, index), any_of_them, LINK_LOCAL_BITS), OPEN))
+    return found
+
+
+def _attach(where: str, indexes: Sequence[int]) -> None:
+    """Put the programs of a datapath, where there is one, before interfaces."""
+    folder = _datapath(where)
+    if folder is None:
+        return
+    os.makedirs(f"{where}/links", mode=0o700, exist_ok=True)
+    for name, hook, place in PROGRAMS[where]:
+        program = bpf.pinned(f"{folder}/{name}")
+        for index in indexes:
+            bpf.attach(program, index, hook, place, f"{where}/links/{index}-{name}")
+
+
+def _datapath(where: str) -> str | None:
+    """The folder of the datapath.
+
+    :raises ValueError: there are several
+    """
+    names = [name for name in os.listdir(where) if name not in OTHERS] if os.path.isdir(where) else []
+    if len(names) > 1:
+        raise ValueError("one datapath has not made room for another yet")
+    return f"{where}/{names[0]}" if names else None
+
+
+def _key(space: int, address: bytes, bits: int | None = None) -> bytes:
+    """struct entry of ebpf/policy.c."""
+    return pack("=IQ16s", SPACE_BITS + (8 * len(address) if bits is None else bits), space, address)
+
+
+def _space(sort: int, index: int) -> int:
+    """Two words in the place of one number."""
+    return _number("=Q", pack("=II", sort, index))
+
+
+def _number(form: str, value: bytes | None) -> int:
+    """:raises ValueError: there is none"""
+    if value is None:
+        raise ValueError("there is no table")
+    (found,) = unpack(form, value)
+    return int(found)

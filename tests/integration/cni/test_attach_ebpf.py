@@ -1,0 +1,170 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""With eBPF a new pod is some elements and the programs before its interface, where others of its sort are foreseen."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs
+from tests.integration.cni.guarded import (
+    DB,
+    OTHER,
+    POLICY,
+    TABLE,
+    WEB,
+    Guarded,
+    Listener,
+    addresses,
+    policy,
+    prepared,
+    send,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.integration.cni.node import FakePlugins, Node
+
+COLLECTIONS = Path(__file__).resolve().parents[3] / "collections"
+BLOCK = {"ipBlock": {"cidr": "10.244.3.0/24"}}
+FAR = {"podSelector": {"matchLabels": {"app": "far"}}}
+PORT = [{"port": 8484, "protocol": "UDP"}]
+POLICIES: list[dict[str, Any]] = [
+    POLICY,
+    policy("front", {"tier": "front"}, [FAR], ports=PORT),
+    # A block that all pods of this node are in, with the same ports, and with others.
+    policy("same", {"tier": "same"}, [FAR, BLOCK], ports=PORT),
+    {
+        "metadata": {"name": "mixed"},
+        "spec": {
+            "podSelector": {"matchLabels": {"tier": "mixed"}},
+            "ingress": [
+                {"from": [{"podSelector": {"matchLabels": {"app": "mixing"}}}], "ports": PORT},
+                {"from": [BLOCK], "ports": [{"port": 80}]},
+            ],
+        },
+    },
+    policy("third", {"third": "yes"}, [FAR]),
+    policy("named", {"tier": "named"}, [FAR], ports=[{"port": "http"}]),
+]
+UNSETTLE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import bpf
+bpf.put(bpf.pinned(sys.argv[2]), bytes(4), bytes([1, 0, 0, 0]))
+"""
+STEAL = """
+import socket, sys
+made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+made.bind((sys.argv[1], 0))
+made.sendto(b"stolen", (sys.argv[2], 8484))
+"""
+
+pytestmark = pytest.mark.skipif(not programs.has_tcx(), reason="without tcx (Linux 6.6) each new pod takes a reconcile")
+
+
+@pytest.fixture
+def guarded(node: Node, fakes: FakePlugins) -> Guarded:
+    made = prepared(node, fakes, "ebpf")
+    made.declare(policies=POLICIES)
+    return made
+
+
+@contextmanager
+def reconciling(node: Node, expected: bool) -> Iterator[None]:
+    """Who reconciles writes the table anew; who does not puts it back."""
+    before = node.run("stat", "-c", "%.9Y", TABLE)
+    yield
+    assert (node.run("stat", "-c", "%.9Y", TABLE) != before) == expected
+
+
+def settled(guarded: Guarded) -> None:
+    """The kernel has what a playbook has made of the same pods."""
+    assert guarded.differences() == []
+    assert guarded.declare(policies=POLICIES)["operations"] == {}
+
+
+def test_a_pod_of_a_known_sort_takes_no_reconcile(guarded: Guarded) -> None:
+    node, runtime = guarded.node, guarded.runtime
+    kinds = {
+        "db": DB,
+        "web": WEB,
+        "far": {"app": "far"},
+        "other": OTHER,
+        "both": {"app": "db", "tier": "front"},
+        "same": {"tier": "same"},
+        "mixed": {"tier": "mixed"},
+    }
+    results = {}
+    for name, labels in kinds.items():
+        with reconciling(node, False):
+            results[name] = runtime.add(name, labels)
+    settled(guarded)
+    # Three policies of one pod nobody has foreseen; and ports of a block and of a rule about pods come together.
+    for name, labels in (("odd", {**kinds["both"], "third": "yes"}), ("mixing", {"app": "mixing"})):
+        with reconciling(node, True):
+            results[name] = runtime.add(name, labels)
+    with reconciling(node, False):
+        results["odd2"] = runtime.add("odd2", {**kinds["both"], "third": "yes"})
+    settled(guarded)
+    everybody = {"db", "web", "far", "other", "mixing"}
+    # The block is one of IPv4.
+    heard = {
+        "db": ({"web"}, {"web"}),
+        "odd2": ({"web", "far"}, {"web", "far"}),
+        "same": (everybody, {"far"}),
+        "mixed": ({"mixing"}, {"mixing"}),
+    }
+    for target, (four, six) in heard.items():
+        told = addresses(results[target])
+        listener = Listener(node, target, told)
+        try:
+            # Whoever may not comes first.
+            for name in sorted(everybody - {target}, key=lambda name: name in six):
+                send(node, name, name, told)
+            expected = {f"{name} 4" for name in four} | {f"{name} 6" for name in six}
+            assert listener.heard_until(expected) == expected
+        finally:
+            listener.close()
+    # None sends from another's address.
+    listener = Listener(node, "other", addresses(results["other"]))
+    try:
+        stolen = addresses(results["web"])[0]
+        node.run("ip", "-n", "far", "address", "add", f"{stolen}/32", "dev", "lo")
+        here = addresses(results["other"])
+        node.run("ip", "netns", "exec", "far", sys.executable, "-c", STEAL, stolen, here[0])
+        send(node, "far", "far", here)
+        assert listener.heard_until({"far 4", "far 6"}) == {"far 4", "far 6"}
+    finally:
+        listener.close()
+    for name, result in results.items():
+        runtime.delete(name, result)
+        assert guarded.differences() == []
+    guarded.declare(policies=POLICIES)
+    settled(guarded)
+
+
+def test_what_somebody_has_left_in_the_middle_is_put_right(guarded: Guarded) -> None:
+    node, runtime = guarded.node, guarded.runtime
+    with reconciling(node, False):
+        first = runtime.add("db", DB)
+    (generation,) = node.run("find", "/sys/fs/bpf/podnet/policy", "-name", "generation").split()
+    node.run(sys.executable, "-c", UNSETTLE, str(COLLECTIONS), generation)
+    with reconciling(node, True):
+        runtime.add("web", WEB)
+    settled(guarded)
+    # A table that says of the kernel what is not so.
+    node.run("sh", "-c", "rm -rf /sys/fs/bpf/podnet")
+    with reconciling(node, True):
+        runtime.add("far", {"app": "far"})
+    settled(guarded)
+    with reconciling(node, False):
+        runtime.add("other", OTHER)
+    runtime.delete("db", first)
+    settled(guarded)
