@@ -14,6 +14,9 @@ tells what somebody else has done to them. The change is everything behind: the 
 looking up what was changed, and observing all but the elements again. Those, the same run does not read twice: nftables
 tells by a number that nobody else had a transaction meanwhile; BPF has no such number, so with eBPF what somebody else
 does to the elements within this time is seen by the next run, by `podnet-node diff` and by `status`.
+
+The same bound is for one pod that podnet-attach puts under these policies, from its labels on: that looks at nothing
+but what the pod is about. Programs at its interface are no matter of rules; the kernel waits for all packets at each.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import socket
 import sys
 import tempfile
 import time
@@ -33,6 +37,8 @@ from ansible_collections.podnet.fabric.benchmarks.dataplane import interval
 from ansible_collections.podnet.fabric.benchmarks.network import Network, run
 from ansible_collections.podnet.fabric.benchmarks.policy_ground import EBPF, NFTABLES, POD
 from ansible_collections.podnet.fabric.plugins.module_utils import reconcile as reconciling
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import datapath, elements, table, tabulation
+from ansible_collections.podnet.fabric.plugins.module_utils.attach.record import Attached
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
@@ -46,6 +52,7 @@ if TYPE_CHECKING:
 # Seconds, of the issue.
 FULL = {NFTABLES: 1.0, EBPF: 0.25}
 ONE_MORE = {NFTABLES: 0.010, EBPF: 0.001}
+ATTACHED, PROGRAMS = "one pod attached, elements", "and programs at its interface"
 _FIRST = int(ipaddress.ip_address("10.64.0.0"))
 
 Times = dict[str, float]
@@ -68,7 +75,7 @@ def pods(backend: str, count: int) -> dict[str, Any]:
     ]
     here = {"name": "web", "node": "here", "labels": {"app": "web"}, "addresses": [POD]}
     policy = {"metadata": {"name": "web"}, "spec": spec}
-    return {"backend": backend, "node": "here", "policies": [policy], "endpoints": [here, *there]}
+    return {"backend": backend, "node": "here", "attach": True, "policies": [policy], "endpoints": [here, *there]}
 
 
 def report(count: int, times: int) -> bool:
@@ -81,12 +88,13 @@ def report(count: int, times: int) -> bool:
             "all loaded, blocks": FULL[backend],
             "all loaded, pods": FULL[backend],
             "one endpoint more, packet filter": ONE_MORE[backend],
+            ATTACHED: ONE_MORE[backend],
         }
-        holds &= table(runs, bounds)
+        holds &= tell(runs, bounds)
     return holds
 
 
-def table(runs: Sequence[Times], bounds: Mapping[str, float]) -> bool:
+def tell(runs: Sequence[Times], bounds: Mapping[str, float]) -> bool:
     """Prints a line for each time, and whether the bounds hold, which are in seconds."""
     holds = True
     for name in runs[0]:
@@ -168,13 +176,36 @@ def _packet_filter(params: dict[str, Any]) -> Times:
         host.forget()
         left = reconciling.diff(KIND.facilities, backends.target(wanted, [item["backend"]], host))
         end = time.perf_counter()
+        known = tabulation.tabulated(item, wanted[item["backend"]])
     if not operations or left:
         raise SystemExit(f"one endpoint more made {len(operations)} operations and left {len(left)}")
     return {
+        **_attached(known),
         "one endpoint more, packet filter": end - begin,
         "of that observing all": observed - begin,
         "of that the change, verified": end - observed,
     }
+
+
+def _attached(known: Mapping[str, Any] | None) -> Times:
+    """As attach/plugin.py has it, without the file that the table is in."""
+    run("ip", "link", "add", "late", "type", "veth", "peer", "name", "eth1")
+    run("ip", "link", "set", "late", "master", "podnet0")
+    address = POD.rpartition(".")[0] + ".99"
+    about = ("late", "eth0", "podnet", "", "default", "late", {"app": "web"}, [address])
+    late = Attached(*about, wiring=[{"name": "late"}])
+    begin = time.perf_counter()
+    told, bridge, programs = table.elements(known, late), table.bridge(known), table.programs(known)
+    if not told:
+        raise SystemExit("one pod attached is not some elements")
+    if programs is None:
+        elements.add(late, told, bridge)
+        return {ATTACHED: time.perf_counter() - begin}
+    indexes = [socket.if_nametoindex("late")]
+    datapath.put_elements(late, told, indexes if bridge else ())
+    done = time.perf_counter()
+    datapath.put_programs(datapath.POLICY, indexes)
+    return {ATTACHED: done - begin, PROGRAMS: time.perf_counter() - done}
 
 
 def apart(call: Callable[[], Times]) -> Times:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.benchmarks import policy_ground, services_ground, traffic
 from ansible_collections.podnet.fabric.benchmarks.network import run
-from ansible_collections.podnet.fabric.benchmarks.policy_load import Times, apart, table, timed, with_a_pod
+from ansible_collections.podnet.fabric.benchmarks.policy_load import Times, apart, tell, timed, with_a_pod
 from ansible_collections.podnet.fabric.benchmarks.services_ground import EBPF, NFTABLES, OURS, RESTORE
 from ansible_collections.podnet.fabric.plugins.module_utils import reconcile as reconciling
 from ansible_collections.podnet.fabric.plugins.module_utils import resource_module
@@ -50,7 +50,7 @@ def report(ways: Sequence[str], count: int, times: int) -> bool:
         bounds = {}
         if how in FULL and count == ASKED:
             bounds = {LOADED: FULL[how], CHANGED: ONE_CHANGED[how]}
-        holds &= table(runs, bounds)
+        holds &= tell(runs, bounds)
     return holds
 
 

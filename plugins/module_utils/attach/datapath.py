@@ -51,23 +51,31 @@ def add(pod: Attached, told: Sequence[Element], ports_of: str, bridge: str | Non
     :raises ValueError: that takes more than elements and programs
     """
     indexes = [if_nametoindex(name) for name in elements.ports(pod, ports_of)]
+    if not indexes or not pod.addresses:
+        raise ValueError("what is to be judged at no interface is of another sort")
+    put_elements(pod, told, indexes if bridge is not None else ())
+    for where in (POLICY, SERVICE):
+        put_programs(where, indexes)
+
+
+def put_elements(pod: Attached, told: Sequence[Element], senders: Sequence[int]) -> None:
+    """Tell the programs of a pod.
+
+    :param senders: its interfaces, where it sends from its own addresses only
+    """
     folder = _datapath(POLICY)
-    if not indexes or not pod.addresses or folder is None:
-        raise ValueError("this pod, or this node, is of another sort")
+    if folder is None:
+        raise ValueError("there are no programs")
     table, counter = (bpf.pinned(f"{folder}/{pin}") for pin in ("table", "generation"))
     inner = bpf.map_by_id(_number("=I", bpf.get(table, SLOT, 4)))
     generation = _number("=I", bpf.get(counter, SLOT, 4))
     if generation & 1:
         raise ValueError("whoever changed the table last did not come to an end")
-    found = [*_allowed(inner, told), *_ways(pod, told)]
-    if bridge is not None:
-        found += _origins(pod, indexes)
+    found = [*_allowed(inner, told), *_ways(pod, told), *_origins(pod, senders)]
     bpf.put(counter, SLOT, pack("=I", generation + 1))
     for key, value in found:
         bpf.put(inner, key, pack("=Q", value), numbers.NOEXIST)
     bpf.put(counter, SLOT, pack("=I", (generation + 2) % (1 << 32)))
-    for where in (POLICY, SERVICE):
-        _attach(where, indexes)
 
 
 def _allowed(inner: int, told: Sequence[Element]) -> list[Entry]:
@@ -112,8 +120,8 @@ def _origins(pod: Attached, indexes: Sequence[int]) -> list[Entry]:
     return found
 
 
-def _attach(where: str, indexes: Sequence[int]) -> None:
-    """Put the programs of a datapath, where there is one, before interfaces."""
+def put_programs(where: str, indexes: Sequence[int]) -> None:
+    """Put the programs of a datapath, where there is one, before interfaces. At each the kernel waits for all packets."""
     folder = _datapath(where)
     if folder is None:
         return
