@@ -121,7 +121,7 @@ def _origins(pod: Attached, indexes: Sequence[int]) -> list[Entry]:
 
 
 def put_programs(where: str, indexes: Sequence[int]) -> None:
-    """Put the programs of a datapath, where there is one, before interfaces. At each the kernel waits for all packets."""
+    """Put the programs of a datapath, where there is one, before interfaces. The kernel takes its time at each."""
     folder = _datapath(where)
     if folder is None:
         return
