@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 # Numbers in a row after a late wake-up: a longer burst would itself be lost in some queue.
 BURST = 16
-# Seconds of lateness that are made up for; what is beyond is not sent at all, and the rate shows it.
-ARREARS = 0.25
+# Seconds of lateness that are made up for; what is beyond is not sent at all, and the rate shows it. More would come
+# together in a queue of a tunnel's behind workers that have not had their turn for as long.
+ARREARS = 0.1
 _BREATH = 1_000_000  # nanoseconds between bursts
 _BLINK = 100_000  # nanoseconds that it sleeps at least
 _PUMP = 20_000_000  # nanoseconds between looks at the TCP buffers
