@@ -30,6 +30,11 @@ BACKENDS: dict[str, dict[str, Any]] = {
     "iptables-legacy": {"backend": "iptables", "iptables_flavour": "legacy"},
     "ebpf": {"backend": "ebpf"},
 }
+# As it is beside policies by eBPF. Beside nftables this is what "ebpf" comes to.
+PROGRAMS: dict[str, dict[str, Any]] = {
+    f"{name}-programs": {**BACKENDS[name], "programs": True} for name in ("iptables-nft", "iptables-legacy")
+}
+EVERY = {**BACKENDS, **PROGRAMS}
 
 
 class Declarer:
@@ -62,7 +67,7 @@ class Declarer:
             "services": list(services),
             "slices": list(slices),
             "endpoints": [],
-            **BACKENDS[self.backend],
+            **EVERY[self.backend],
             **more,
         }
         return self._on_node(KIND, given if services else None, check, here)
@@ -106,8 +111,8 @@ def clients(_ground: NodeThread) -> Iterator[Clients]:
 @pytest.fixture(params=BACKENDS)
 def declarer(_ground: NodeThread, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Declarer]:
     """Leaves nothing on the node, which is proven after each test."""
-    if request.param == "ebpf" and not programs.has_tcx():
-        pytest.skip("services by eBPF take Linux 6.6")
+    if request.param in ("ebpf", *PROGRAMS) and not programs.has_tcx():
+        pytest.skip("programs of services take Linux 6.6")
     found = Declarer(tmp_path, request.param, _ground)
     yield found
     found.declare([])

@@ -13,16 +13,16 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from tests.conformance import naive_services as naive
 from tests.conformance import service_cases as scene
 from tests.integration.services.clients import Attempt, Clients, Outcome
+from tests.integration.services.conftest import EVERY
 from tests.integration.services.ground import gateway
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.conformance.naive_services import Cluster, Expected, Line
     from tests.integration.services.conftest import Declarer
 
@@ -32,6 +32,7 @@ ROUNDS = 3
 """Connections of each sort, one after the other, so that a client may come back."""
 
 
+@pytest.mark.parametrize("declarer", EVERY, indirect=True)
 def test_random_services_do_what_the_documents_say(
     declarer: Declarer, clients: Clients, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conformance import service_cases as scene
 from tests.integration.services.clients import Attempt, Clients, Outcome
+from tests.integration.services.conftest import EVERY
 from tests.integration.services.ground import gateway
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def wrong(family: int, line: scene.Connection, asked: str, outcomes: set[Outcome
     return ""
 
 
+@pytest.mark.parametrize("declarer", EVERY, indirect=True)
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 @pytest.mark.parametrize("family", [4, 6])
 def test_every_line_of_the_table_holds(declarer: Declarer, clients: Clients, family: int, protocol: str) -> None:

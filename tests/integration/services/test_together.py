@@ -30,6 +30,8 @@ TOGETHER = [
     ("iptables-nft", "nftables"),
     ("iptables-nft", "iptables-nft"),
     ("iptables-legacy", "iptables-nft"),
+    ("nftables", "ebpf"),
+    ("iptables-nft", "ebpf"),
     ("iptables-legacy", "ebpf"),
     ("ebpf", "nftables"),
     ("ebpf", "iptables-nft"),

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from ansible_collections.podnet.fabric.plugins.module_utils import dataplane
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.evidence import vips
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from tests.conformance import service_cases as scene
+from tests.integration.services.conftest import EVERY, PROGRAMS
 from tests.integration.services.offered import ADDRESSES, PODS, endpoints, service
 
 if TYPE_CHECKING:
@@ -32,12 +35,14 @@ def _told(declarer: Declarer, folder: Path, *texts: str) -> list[dict[str, Any]]
     return told
 
 
+@pytest.mark.parametrize("declarer", EVERY, indirect=True)
 def test_the_implementation_of_a_virtual_address_is_told(clients: Clients, declarer: Declarer, tmp_path: Path) -> None:
     declarer.declare([service()], [], endpoints=endpoints(*PODS))
     four, six = ADDRESSES[4], ADDRESSES[6]
     asked = (f"{four}:{scene.PORT}/tcp", f"[{six}]:{scene.PORT}/tcp", four, "198.51.100.7")
     *served, stranger = _told(declarer, tmp_path, *asked)
-    implementation = declarer.backend.partition("-")[0]
+    # Programs are what a pod's packets meet first.
+    implementation = "ebpf" if declarer.backend in PROGRAMS else declarer.backend.partition("-")[0]
     for each in served:
         assert (each["implementation"], each["owner"]) == (implementation, "podnet.fabric")
         assert each["evidence"]
