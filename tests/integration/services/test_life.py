@@ -5,12 +5,8 @@
 from __future__ import annotations
 
 import re
-import select
-import socket
-import struct
 import subprocess
 from collections import Counter
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +21,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespa
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, REPLACE, lines
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
 from tests.conformance import service_cases as scene
+from tests.integration.services import sctp
 from tests.integration.services.clients import Attempt, Clients
 from tests.integration.services.conftest import left
 from tests.integration.services.ground import netns, node_says
@@ -32,8 +29,6 @@ from tests.integration.services.offered import ADDRESSES, PODS, endpoints, servi
 
 if TYPE_CHECKING:
     from tests.integration.services.conftest import Declarer
-
-IPPROTO_SCTP = 132
 
 
 def parts(obj: Any) -> set[str]:
@@ -45,17 +40,6 @@ def parts(obj: Any) -> set[str]:
     if isinstance(obj, NftMap):
         return {key for key, _value in nft_objects.pairs(obj)}
     return set(nft_objects.texts(obj) if isinstance(obj, NftSet) else obj.elements)
-
-
-def sctp_init(source: int, destination: int) -> bytes:
-    """A packet with an INIT chunk (RFC 9260), whose checksum is right: what is wrong is not tracked."""
-    chunk = struct.pack("!BBHIIHHI", 1, 0, 20, 1, 65535, 1, 1, 1)
-    crc = 0xFFFFFFFF
-    for octet in struct.pack("!HHII", source, destination, 0, 0) + chunk:
-        crc ^= octet
-        for _bit in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)  # CRC-32C, reflected
-    return struct.pack("!HHI", source, destination, 0) + struct.pack("<I", crc ^ 0xFFFFFFFF) + chunk
 
 
 def test_each_backend_gets_its_share(declarer: Declarer, clients: Clients) -> None:
@@ -217,25 +201,6 @@ def test_what_somebody_has_emptied_is_filled_again(declarer: Declarer, clients: 
 
 def test_sctp_is_sent_on_as_well(declarer: Declarer, clients: Clients) -> None:
     """By its first packet over raw sockets: not every kernel has SCTP's own."""
-    sctp = service(ports=[{"port": scene.PORT, "targetPort": scene.TARGET, "protocol": "SCTP"}])
-    declarer.declare([sctp], endpoints=endpoints("one", "far"))
-    for family, sort in ((4, socket.AF_INET), (6, socket.AF_INET6)):
-        arrived: set[str] = set()
-        with ExitStack() as opened:
-            raw = {}
-            for pod in ("pod", "one", "far"):
-                with namespace.inside(netns(pod)):
-                    raw[pod] = opened.enter_context(socket.socket(sort, socket.SOCK_RAW, IPPROTO_SCTP))
-                raw[pod].settimeout(2)
-            for port in range(5000, 5030):
-                raw["pod"].sendto(sctp_init(port, scene.PORT), (ADDRESSES[family], 0))
-                ready, _writable, _failed = select.select([raw["one"], raw["far"]], [], [], 1)
-                for each in ready:
-                    packet = each.recv(2048)
-                    # An IPv4 raw socket gives the header, too.
-                    head = packet[(packet[0] & 15) * 4 :] if family == 4 else packet
-                    if struct.unpack_from("!HH", head) == (port, scene.TARGET):
-                        arrived.update(pod for pod, held in raw.items() if held is each)
-                if arrived == {"one", "far"}:
-                    break
-        assert arrived == {"one", "far"}
+    declarer.declare([service(ports=[sctp.PORT])], endpoints=endpoints("one", "far"))
+    for family in ADDRESSES:
+        assert sctp.reached("pod", ADDRESSES[family], {"one", "far"}) == {"one", "far"}

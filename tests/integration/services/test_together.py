@@ -14,8 +14,9 @@ from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_pins
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import policy
 from tests.conformance import service_cases as scene
+from tests.integration.services import sctp
 from tests.integration.services.clients import Attempt, Clients, Outcome
-from tests.integration.services.conftest import BACKENDS, left
+from tests.integration.services.conftest import BACKENDS, PROGRAMS, left
 from tests.integration.services.offered import ADDRESSES, PODS, endpoints, service, to_service
 
 if TYPE_CHECKING:
@@ -82,6 +83,25 @@ def test_policies_see_the_backend(declarer: Declarer, clients: Clients, backend:
         shown = "\n".join(left()).lower()
         assert "service" not in shown
         assert ("policy" in shown) == (backend != "ebpf")
+    finally:
+        declarer.also(policy.KIND, None)
+
+
+@pytest.mark.parametrize("declarer", ["ebpf", *PROGRAMS], indirect=True)
+def test_sctp_comes_to_policies_by_ebpf_with_the_address_of_the_service(declarer: Declarer) -> None:
+    """What its checksum covers changes with the port, and no program reads a whole packet."""
+    known = [*endpoints("one"), {**endpoints("pod")[0], "labels": {"app": "limited"}}]
+    declarer.declare([service(ports=[sctp.PORT])], endpoints=known)
+    given = {"node": "a", "namespaces": {}, "endpoints": known, **POLICIES["ebpf"]}
+    limited = document("limited", "limited", policyTypes=["Egress"])
+    web = {"podSelector": {"matchLabels": {"app": "web"}}}
+    blocks = [{"ipBlock": {"cidr": f"{ADDRESSES[4]}/32"}}, {"ipBlock": {"cidr": f"{ADDRESSES[6]}/128"}}]
+    try:
+        for peers, arrived in (([web], set()), (blocks, {"one"})):
+            limited["spec"]["egress"] = [{"to": peers}]
+            declarer.also(policy.KIND, {**given, "policies": [limited]})
+            for address in ADDRESSES.values():
+                assert sctp.reached("pod", address, {"one"}, tries=2) == arrived
     finally:
         declarer.also(policy.KIND, None)
 
