@@ -12,7 +12,10 @@ import pytest
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs as bpf_programs
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_pins
+from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Result, reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import policy
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
 from tests.conformance import service_cases as scene
 from tests.integration.services import sctp
 from tests.integration.services.clients import Attempt, Clients, Outcome
@@ -166,6 +169,22 @@ def test_programs_come_and_go_beside_another_packet_filter(declarer: Declarer, c
         assert pinned() == programs
         assert {each.verdict for each in clients.attempt(attempts * 4)} == {"forward"}
         assert not declarer.declare(offered, **given, programs=programs).changed
+
+
+@pytest.mark.parametrize("declarer", ["nftables", "iptables-nft"], indirect=True)
+def test_what_a_former_version_has_declared_goes_on_without_programs(declarer: Declarer) -> None:
+    def again() -> Result:
+        items = {
+            name: {key: value for key, value in item.items() if key != "programs"}
+            for name, item in declarer.declarations.read(KIND.name).items()
+        }
+        with Host() as host:
+            return reconcile(KIND, items, host, declarer.declarations)
+
+    declarer.declare([service()], endpoints=endpoints(*PODS), programs=True)
+    assert {operation.facility for operation in declarer.node.run(again).operations} == {"service_ebpf"}
+    assert not declarer.node.run(again).operations
+    assert not declarer.node.run(service_pins.FOLDER.exists)
 
 
 @pytest.mark.parametrize("declarer", ["nftables"], indirect=True)
