@@ -171,6 +171,28 @@ def test_programs_come_and_go_beside_another_packet_filter(declarer: Declarer, c
         assert not declarer.declare(offered, **given, programs=programs).changed
 
 
+@pytest.mark.parametrize("declarer", ["nftables", "iptables-nft", "iptables-legacy"], indirect=True)
+def test_connections_outlive_that_programs_come_and_those_of_pods_end_as_they_go(
+    declarer: Declarer, clients: Clients
+) -> None:
+    given: dict[str, Any] = {"endpoints": endpoints(*PODS)}
+    attempts = [to_service(client, family) for client in ("pod", "one", "node", "outside") for family in ADDRESSES] * 4
+    for programs in (True, False):
+        declarer.declare([service()], **given, programs=not programs)
+        opened = [clients.open(attempt) for attempt in attempts]
+        try:
+            first = clients.ask(opened)
+            declarer.declare([service()], **given, programs=programs)
+            goes_on = [programs or attempt.client in ("node", "outside") for attempt in attempts]
+            found = clients.ask(opened)
+            assert [after == before for before, after in zip(first, found, strict=True)] == goes_on
+            # Nobody waits in vain.
+            assert "drop" not in {each.verdict for each in found}
+        finally:
+            for connection in opened:
+                connection.close()
+
+
 @pytest.mark.parametrize("declarer", ["nftables", "iptables-nft"], indirect=True)
 def test_what_a_former_version_has_declared_goes_on_without_programs(declarer: Declarer) -> None:
     def again() -> Result:
