@@ -101,7 +101,7 @@ options:
   backend:
     description: >-
       What sends the connections on; they mean the same with each. A change of it is one without a gap, for connections
-      that stand and for new ones; but where it is from or to V(ebpf), TCP connections of pods to services end.
+      that stand and for new ones; but where it is from V(ebpf), TCP connections of pods to services end.
     type: str
     choices: [nftables, iptables, ebpf]
     default: nftables
@@ -116,7 +116,8 @@ options:
   programs:
     description:
       - Whether the programs of O(backend=ebpf) do beside another backend what they do beside nftables. That is for
-        nodes with policies by eBPF. TCP connections of pods to services end when it changes.
+        nodes with policies by eBPF. TCP connections of pods to services end when programs go; those that stand when
+        they come go on, and policies by eBPF see the service's address of these.
       - A kernel before Linux 6.6 goes without, and a warning says so.
     type: bool
     default: false

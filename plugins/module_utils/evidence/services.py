@@ -39,7 +39,7 @@ def recognise(traces: Traces) -> Services:
     }
     found = {name: evidence for name, evidence in found.items() if evidence}
     if _our_programs(traces):
-        # They come before our maps of nftables, to which they leave the rest.
+        # They come before our maps of nftables, or chains of iptables, to which they leave the rest.
         found = {"ebpf": found.pop("ebpf"), **found}
     if not found:
         return Services(NONE, ("no chain, table, device or BPF map of a service proxy",), ())
