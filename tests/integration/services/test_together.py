@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,31 @@ def test_policies_see_the_backend(declarer: Declarer, clients: Clients, backend:
         shown = "\n".join(left()).lower()
         assert "service" not in shown
         assert ("policy" in shown) == (backend != "ebpf")
+    finally:
+        declarer.also(policy.KIND, None)
+
+
+@pytest.mark.parametrize("declarer", ["nftables", "iptables-nft", "iptables-legacy"], indirect=True)
+def test_in_the_order_that_is_told_no_connection_is_dropped(declarer: Declarer, clients: Clients) -> None:
+    known = [*endpoints("one", "two"), {**endpoints("pod")[0], "labels": {"app": "limited"}}]
+    web = {"podSelector": {"matchLabels": {"app": "web"}}}
+    limited = document("limited", "limited", policyTypes=["Egress"], egress=[{"to": [web]}])
+    given = {"node": "a", "namespaces": {}, "endpoints": known, "policies": [limited]}
+    asked = [to_service("pod", family, protocol) for family in ADDRESSES for protocol in ("tcp", "udp")]
+
+    def judge(backend: str) -> None:
+        declarer.also(policy.KIND, {**given, **POLICIES[backend]})
+
+    def offer(programs: bool) -> None:
+        declarer.declare([service()], endpoints=known, programs=programs)
+
+    offer(False)
+    judge("nftables")
+    try:
+        steps = (partial(offer, True), partial(judge, "ebpf"), partial(judge, "nftables"), partial(offer, False))
+        for step in steps:
+            step()
+            assert {each.verdict for each in clients.attempt(asked)} == {"forward"}, step
     finally:
         declarer.also(policy.KIND, None)
 
