@@ -212,8 +212,6 @@ def test_connections_outlive_that_programs_come_and_those_of_pods_end_as_they_go
             goes_on = [programs or attempt.client in ("node", "outside") for attempt in attempts]
             found = clients.ask(opened)
             assert [after == before for before, after in zip(first, found, strict=True)] == goes_on
-            # Nobody waits in vain.
-            assert "drop" not in {each.verdict for each in found}
         finally:
             for connection in opened:
                 connection.close()
