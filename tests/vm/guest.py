@@ -139,6 +139,11 @@ def become_systemd(exchange: Path, job: dict[str, Any]) -> None:
             shutil.rmtree(folder, ignore_errors=True)
         Path("/etc/systemd/system").mkdir()
         Path("/etc/systemd/network").mkdir()
+        # The job may be somewhere below /tmp, which is emptied at boot.
+        emptying = Path("/etc/tmpfiles.d/tmp.conf")
+        emptying.parent.mkdir(exist_ok=True)
+        emptying.unlink(missing_ok=True)
+        emptying.symlink_to("/dev/null")
         Path("/etc/fstab").write_text("")
         # Without one, this would be the first boot of a machine, which asks for a password.
         Path("/etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
