@@ -202,7 +202,7 @@ def _attached(known: Mapping[str, Any] | None) -> Times:
         elements.add(late, told, bridge)
         return {ATTACHED: time.perf_counter() - begin}
     indexes = [socket.if_nametoindex("late")]
-    datapath.put_elements(late, told, indexes if bridge else ())
+    datapath.put_elements(late, told, programs["ports"], indexes if bridge else ())
     done = time.perf_counter()
     datapath.put_programs(datapath.POLICY, indexes)
     return {ATTACHED: done - begin, PROGRAMS: time.perf_counter() - done}

@@ -17,7 +17,8 @@ from ansible_collections.podnet.fabric.plugins.module_utils.bpf import numbers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from ansible_collections.podnet.fabric.plugins.module_utils.attach.record import Attached
     from ansible_collections.podnet.fabric.plugins.module_utils.attach.table import Element
@@ -40,27 +41,30 @@ ORIGIN, KNOWN = 4, 6
 LINK_LOCAL_BITS = 10
 
 
-def add(pod: Attached, told: Sequence[Element], ports_of: str, bridge: str | None) -> None:
+def add(pod: Attached, told: Sequence[Element], programs: Mapping[str, Any], bridge: str | None) -> None:
     """Add a pod.
 
     :param told: what the policies make of it: a direction, an address and the number of a guard, or what leads a peer's
         address to ports
-    :param ports_of: the bridge at whose ports programs are
+    :param programs: the bridge at whose ports they are, and the elements of each set of ports
     :param bridge: where it sends from its own addresses only; None where nothing sees to that
     :raises OSError: the kernel has refused, or what stands is not as it was left
     :raises ValueError: that takes more than elements and programs
     """
-    indexes = [if_nametoindex(name) for name in elements.ports(pod, ports_of)]
+    indexes = [if_nametoindex(name) for name in elements.ports(pod, programs["bridge"])]
     if not indexes or not pod.addresses:
         raise ValueError("what is to be judged at no interface is of another sort")
-    put_elements(pod, told, indexes if bridge is not None else ())
+    put_elements(pod, told, programs["ports"], indexes if bridge is not None else ())
     for where in (POLICY, SERVICE):
         put_programs(where, indexes)
 
 
-def put_elements(pod: Attached, told: Sequence[Element], senders: Sequence[int]) -> None:
+def put_elements(
+    pod: Attached, told: Sequence[Element], ports: Mapping[str, Sequence[str]], senders: Sequence[int]
+) -> None:
     """Tell the programs of a pod.
 
+    :param ports: the keys of each set of ports, which has no elements as long as no peer leads there
     :param senders: its interfaces, where it sends from its own addresses only
     """
     folder = _datapath(POLICY)
@@ -71,9 +75,12 @@ def put_elements(pod: Attached, told: Sequence[Element], senders: Sequence[int])
     generation = _number("=I", bpf.get(counter, SLOT, 4))
     if generation & 1:
         raise ValueError("whoever changed the table last did not come to an end")
-    found = [*_allowed(inner, told), *_ways(pod, told), *_origins(pod, senders)]
+    peers = _allowed(inner, told)
+    needed = [bytes.fromhex(key) for number in {value for _key, value in peers} for key in ports.get(f"{number:x}", ())]
     bpf.put(counter, SLOT, pack("=I", generation + 1))
-    for key, value in found:
+    for key in needed:
+        bpf.put(inner, key, pack("=Q", EVERY))
+    for key, value in [*peers, *_ways(pod, told), *_origins(pod, senders)]:
         bpf.put(inner, key, pack("=Q", value), numbers.NOEXIST)
     bpf.put(counter, SLOT, pack("=I", (generation + 2) % (1 << 32)))
 

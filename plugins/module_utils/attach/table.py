@@ -71,10 +71,10 @@ def bridge(table: Mapping[str, Any] | None) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def programs(table: Mapping[str, Any] | None) -> str | None:
-    """The bridge before whose ports programs are; None where policies are not by eBPF."""
+def programs(table: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What attach/datapath.py has to know of programs; None where policies are not by eBPF."""
     found = table["programs"] if table is not None else None
-    return found if isinstance(found, str) else None
+    return found if isinstance(found, dict) else None
 
 
 def elements(table: Mapping[str, Any] | None, pod: record.Attached) -> list[Element] | None:

@@ -44,7 +44,7 @@ def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any] | N
     gone = record.gone()
     return {
         "stamp": stamp(),
-        "programs": item["bridge"] if backend == EBPF_NAME else None,
+        "programs": _programs(item["bridge"], policies) if backend == EBPF_NAME else None,
         "senders": item["bridge"] if item.get("antispoofing") else None,
         "claimed": sorted(
             {name for each in item["endpoints"] if each["node"] == item["node"] for name in each.get("interfaces", ())}
@@ -152,6 +152,14 @@ def _entries(guard: Guard, rule: Rule) -> dict[str, str] | None:
         return None
     ports = ebpf.ports_number(numbered(rule.ports))
     return {str(family): f"{ebpf.peers_of(guard.identity, family):x} {ports:x}" for family in nftables.FAMILIES}
+
+
+def _programs(bridge: str, policies: Iterable[Policy]) -> dict[str, Any]:
+    """Before whose ports programs are, and the elements of the sets of ports that rules allow to pods."""
+    rules = (rule for policy in policies for rule in (*(policy.ingress or ()), *(policy.egress or ())))
+    ports = {numbered(rule.ports) for rule in rules} - {None}
+    found = {f"{ebpf.ports_number(each):x}": sorted(key.hex() for key in ebpf.ports_elements(each)) for each in ports}
+    return {"bridge": bridge, "ports": found}
 
 
 def _plain(selector: Selector) -> list[Any]:

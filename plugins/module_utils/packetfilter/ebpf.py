@@ -122,6 +122,18 @@ def ports_number(ports: Ports) -> int:
     return EVERY if ports is None else _digest(repr([tuple(port) for port in ports])) & ~GUARD
 
 
+def ports_elements(ports: Ports) -> Elements:
+    """The elements of a set of ports; none for all ports."""
+    digest = ports_number(ports)
+    return {
+        KEY.pack(SPACE_BITS + 16 + length, digest, struct.pack(">BxH12x", PROTOCOLS[port.protocol], first)): VALUE.pack(
+            EVERY
+        )
+        for port in ports or ()
+        for first, length in _of_port(port)
+    }
+
+
 def _add_guard(found: Elements, guard: Guard) -> None:
     """Add what a guard allows."""
     sets: dict[Ports, int] = {}
@@ -165,12 +177,8 @@ def _union(sets: Iterable[Ports]) -> Ports:
 
 def _add_ports(found: Elements, ports: Ports) -> int:
     """Add a set of ports and give its digest."""
-    digest = ports_number(ports)
-    for port in ports or ():
-        for first, length in _of_port(port):
-            data = struct.pack(">BxH12x", PROTOCOLS[port.protocol], first)
-            found[KEY.pack(SPACE_BITS + 16 + length, digest, data)] = VALUE.pack(EVERY)
-    return digest
+    found.update(ports_elements(ports))
+    return ports_number(ports)
 
 
 def _of_port(port: PortRange) -> Iterator[Prefix]:

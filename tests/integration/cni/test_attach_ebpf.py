@@ -37,7 +37,8 @@ FAR = {"podSelector": {"matchLabels": {"app": "far"}}}
 PORT = [{"port": 8484, "protocol": "UDP"}]
 POLICIES: list[dict[str, Any]] = [
     POLICY,
-    policy("front", {"tier": "front"}, [FAR], ports=PORT),
+    # Ports that nobody else has: as long as there is no such peer, the kernel knows nothing of them.
+    policy("front", {"tier": "front"}, [FAR], ports=[*PORT, {"port": 8485}]),
     # A block that all pods of this node are in, with the same ports, and with others.
     policy("same", {"tier": "same"}, [FAR, BLOCK], ports=PORT),
     {
@@ -90,6 +91,22 @@ def settled(guarded: Guarded) -> None:
     assert guarded.declare(policies=POLICIES)["operations"] == {}
 
 
+def hears(
+    guarded: Guarded, target: str, results: dict[str, dict[str, Any]], asking: set[str], four: set[str], six: set[str]
+) -> None:
+    """Of pods that send it a datagram over each family, a pod hears these and no other."""
+    told = addresses(results[target])
+    listener = Listener(guarded.node, target, told)
+    try:
+        # Whoever may not comes first.
+        for name in sorted(asking, key=lambda name: name in six):
+            send(guarded.node, name, name, told)
+        expected = {f"{name} 4" for name in four} | {f"{name} 6" for name in six}
+        assert listener.heard_until(expected) == expected
+    finally:
+        listener.close()
+
+
 def test_a_pod_of_a_known_sort_takes_no_reconcile(guarded: Guarded) -> None:
     node, runtime = guarded.node, guarded.runtime
     kinds = {
@@ -97,6 +114,7 @@ def test_a_pod_of_a_known_sort_takes_no_reconcile(guarded: Guarded) -> None:
         "web": WEB,
         "far": {"app": "far"},
         "other": OTHER,
+        "front": {"tier": "front"},
         "both": {"app": "db", "tier": "front"},
         "same": {"tier": "same"},
         "mixed": {"tier": "mixed"},
@@ -105,6 +123,7 @@ def test_a_pod_of_a_known_sort_takes_no_reconcile(guarded: Guarded) -> None:
     for name, labels in kinds.items():
         with reconciling(node, False):
             results[name] = runtime.add(name, labels)
+    hears(guarded, "front", results, {"web", "far"}, {"far"}, {"far"})
     settled(guarded)
     # Three policies of one pod nobody has foreseen; and ports of a block and of a rule about pods come together.
     for name, labels in (("odd", {**kinds["both"], "third": "yes"}), ("mixing", {"app": "mixing"})):
@@ -122,16 +141,7 @@ def test_a_pod_of_a_known_sort_takes_no_reconcile(guarded: Guarded) -> None:
         "mixed": ({"mixing"}, {"mixing"}),
     }
     for target, (four, six) in heard.items():
-        told = addresses(results[target])
-        listener = Listener(node, target, told)
-        try:
-            # Whoever may not comes first.
-            for name in sorted(everybody - {target}, key=lambda name: name in six):
-                send(node, name, name, told)
-            expected = {f"{name} 4" for name in four} | {f"{name} 6" for name in six}
-            assert listener.heard_until(expected) == expected
-        finally:
-            listener.close()
+        hears(guarded, target, results, everybody - {target}, four, six)
     # None sends from another's address.
     listener = Listener(node, "other", addresses(results["other"]))
     try:
