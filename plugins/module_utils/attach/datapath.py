@@ -75,14 +75,23 @@ def put_elements(
     generation = _number("=I", bpf.get(counter, SLOT, 4))
     if generation & 1:
         raise ValueError("whoever changed the table last did not come to an end")
-    peers = _allowed(inner, told)
-    needed = [bytes.fromhex(key) for number in {value for _key, value in peers} for key in ports.get(f"{number:x}", ())]
+    needed, new = entries(inner, pod, told, ports)
     bpf.put(counter, SLOT, pack("=I", generation + 1))
-    for key in needed:
-        bpf.put(inner, key, pack("=Q", EVERY))
-    for key, value in [*peers, *_ways(pod, told), *_origins(pod, senders)]:
+    for key, value in needed:
+        bpf.put(inner, key, pack("=Q", value))
+    for key, value in [*new, *_origins(pod, senders)]:
         bpf.put(inner, key, pack("=Q", value), numbers.NOEXIST)
     bpf.put(counter, SLOT, pack("=I", (generation + 2) % (1 << 32)))
+
+
+def entries(
+    inner: int, pod: Attached, told: Sequence[Element], ports: Mapping[str, Sequence[str]]
+) -> tuple[list[Entry], list[Entry]]:
+    """What is to be in a table before a pod, if it is not yet, and what of the pod itself."""
+    peers = _allowed(inner, told)
+    numbered = {f"{value:x}" for _key, value in peers}
+    needed = [(bytes.fromhex(key), EVERY) for number in numbered for key in ports.get(number, ())]
+    return needed, [*peers, *_ways(pod, told)]
 
 
 def _allowed(inner: int, told: Sequence[Element]) -> list[Entry]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.backends import Enforced
-    from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Guard
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Allowance, Guard
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import Policy, Rule, Selector
 
 
@@ -115,7 +115,7 @@ def _peers(policy: Policy, backend: str, guards: Iterable[Guard]) -> list[Any]:
     for guard in guards:
         if whose in guard.policies:
             for rule in rules_of(policy, guard.direction) or ():
-                sets = _entries(guard, rule) if backend == EBPF_NAME else _sets(guard, whose, rule)
+                sets = (_entries if backend == EBPF_NAME else _sets)(guard, whose, rule)
                 if sets != {}:
                     found += ([member, sets] for member in _members(policy, rule))
     return found
@@ -133,23 +133,34 @@ def _members(policy: Policy, rule: Rule) -> list[Any]:
     return found
 
 
-def _sets(guard: Guard, whose: str, rule: Rule) -> dict[str, str] | None:
-    """The sets that the pods of a rule are in, by family; none where everybody may do what it says."""
+def _of_pods(guard: Guard, whose: str, rule: Rule) -> list[Allowance] | None:
+    """What says of the pods of a rule, and of no blocks, that they are allowed; None where everybody is.
+
+    Empty as well where it is said of many policies together, and where ports go by names.
+    """
     if len(guard.policies) > SEPARATE or any(port.name for port in rule.ports or ()):
-        return None
+        return []
     ports = numbered(rule.ports)
     mine = [each for each in guard.allowances if each.policies == (whose,) and each.ports in (None, ports)]
     if any(each.peers is None for each in mine):
+        return None
+    return [each for each in mine if each.ports == ports and each.pods]
+
+
+def _sets(guard: Guard, whose: str, rule: Rule) -> dict[str, str] | None:
+    """The sets that the pods of a rule are in, by family; none where everybody may do what it says."""
+    of_pods = _of_pods(guard, whose, rule)
+    if of_pods is None:
         return {}
-    of_pods = [each for each in mine if each.ports == ports and each.pods]
     members = [made.members for made in nftables.rules(guard._replace(allowances=tuple(of_pods))) if made.members]
     return {"4" if each.type == nftables.FAMILIES[4][1] else "6": each.name for each in members} or None
 
 
-def _entries(guard: Guard, rule: Rule) -> dict[str, str] | None:
+def _entries(guard: Guard, whose: str, rule: Rule) -> dict[str, str] | None:
     """Where the pods of a rule are in a guard of eBPF, and the ports that they may have, by family."""
-    if any(port.name for port in rule.ports or ()):
-        return None
+    of_pods = _of_pods(guard, whose, rule)
+    if not of_pods:
+        return {} if of_pods is None else None
     ports = ebpf.ports_number(numbered(rule.ports))
     return {str(family): f"{ebpf.peers_of(guard.identity, family):x} {ports:x}" for family in nftables.FAMILIES}
 

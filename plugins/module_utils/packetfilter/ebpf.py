@@ -153,7 +153,9 @@ def _classes(guard: Guard, family: int) -> Iterator[tuple[Prefix, Ports]]:
     allowed: dict[Prefix, set[Ports]] = {}
     for allowance in guard.allowances:
         ranges = ((0, (1 << _BITS[family]) - 1),) if allowance.peers is None else allowance.peers.get(family, ())
-        for prefix in aligned(_BITS[family], ranges):
+        # One pod more beside another one is one element more.
+        single = ((number, _BITS[family]) for first, last in ranges for number in range(first, last + 1))
+        for prefix in single if allowance.pods else aligned(_BITS[family], ranges):
             allowed.setdefault(prefix, set()).add(allowance.ports)
     covering: list[tuple[int, set[Ports]]] = []
     unions: dict[frozenset[Ports], Ports] = {}
