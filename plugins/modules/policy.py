@@ -125,7 +125,9 @@ options:
     type: list
     elements: str
   backend:
-    description: What enforces the policies. They mean the same with each.
+    description: >-
+      What enforces the policies. They mean the same with each. V(ebpf) takes C(programs) of M(podnet.fabric.service) to
+      see what services send on to their backends; a warning says when the services of the node were declared without.
     type: str
     choices: [nftables, iptables, ebpf]
     default: nftables

@@ -7,6 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_pins
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, TrackedFlow, observe
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
 
+_UNTRANSLATED = (
+    "policy: the services of this node are not sent on at the pods' interfaces, so policies by eBPF see a service's "
+    "address, not the backend's; run podnet.fabric.services"
+)
 
 DEFAULTS: dict[str, Any] = {
     "bridge": "podnet0",
@@ -96,7 +102,8 @@ class PolicyKind:
         ]
         current = {**target.current, "flows": _denied(judges, host) if judges else {}}
         conflicts = [*target.conflicts, *_unseen(judges)]
-        return Target(current, {**target.desired, "flows": {}}, conflicts, target.notes)
+        notes = [_UNTRANSLATED] if EBPF_NAME in wanted and _lacks_programs(host) else []
+        return Target(current, {**target.desired, "flows": {}}, conflicts, [*target.notes, *notes])
 
     def in_force(self, item: Mapping[str, Any], host: Host) -> backends.Enforced:
         """What a declared item means by now: of a run, what that has put in force."""
@@ -148,6 +155,21 @@ def _unseen(judges: Sequence[Judge]) -> list[str]:
     """What is bridged, and passes the rules by, unless br_netfilter hands it over."""
     guarded = {family for judge in judges for family, _address in judge.addresses}
     return unseen(guarded, "policies would not hold between pods of this node")
+
+
+def _lacks_programs(host: Host) -> bool:
+    """Whether services were declared for policies by another packet filter.
+
+    Theirs is another run, which somebody may have forgotten. Where programs are, the declaration is not read, as it may
+    be large; what is wrong with it is told by the kind that it is of.
+    """
+    if service_pins.datapaths():
+        return False
+    try:
+        items = host.declarations.read("service").values()
+    except DeclarationError:
+        return False
+    return any(item["services"] and item["backend"] != EBPF_NAME and not item.get("programs") for item in items)
 
 
 KIND = PolicyKind()

@@ -116,6 +116,25 @@ def test_in_the_order_that_is_told_no_connection_is_dropped(declarer: Declarer, 
         declarer.also(policy.KIND, None)
 
 
+@pytest.mark.parametrize("declarer", ["nftables", "iptables-nft", "iptables-legacy"], indirect=True)
+def test_policies_by_ebpf_say_where_services_were_declared_for_others(declarer: Declarer) -> None:
+    known = endpoints(*PODS)
+
+    def told(backend: str) -> bool:
+        given = {"node": "a", "namespaces": {}, "endpoints": known, "policies": [], **POLICIES[backend]}
+        return any("podnet.fabric.services" in note for note in declarer.also(policy.KIND, given).notes)
+
+    try:
+        assert not told("ebpf"), "there are no services"
+        declarer.declare([service()], endpoints=known)
+        assert told("ebpf")
+        assert not told("nftables")
+        declarer.declare([service()], endpoints=known, programs=True)
+        assert not told("ebpf")
+    finally:
+        declarer.also(policy.KIND, None)
+
+
 @pytest.mark.parametrize("declarer", ["ebpf", *PROGRAMS], indirect=True)
 def test_sctp_comes_to_policies_by_ebpf_with_the_address_of_the_service(declarer: Declarer) -> None:
     """What its checksum covers changes with the port, and no program reads a whole packet."""

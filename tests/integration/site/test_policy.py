@@ -297,6 +297,25 @@ def test_the_same_services_by_ebpf_do_without_nftables_for_pods(cluster: Cluster
     assert cluster.reaches("node3", "192.168.101.11", 30086) == {True}
 
 
+@pytest.mark.skipif(not programs.has_tcx(), reason="programs of services take Linux 6.6")
+def test_policies_by_ebpf_warn_until_services_have_followed(cluster: Cluster) -> None:
+    def warned() -> bool:
+        results = cluster.play([POLICY], *judged).results
+        return any(
+            "podnet.fabric.services" in each for each in results["Declare the policies", "node1"].get("warnings", ())
+        )
+
+    judged = ("-e", "podnet_policy_backend=ebpf")
+    cluster.serve([SERVICE])
+    assert warned()
+    assert cluster.serve([SERVICE], *judged).changed() == dict.fromkeys(NODES, 1)
+    assert not warned()
+    assert cluster.reaches("web", "10.96.1.1", 80) == {True}
+    # As it was for what comes after.
+    cluster.play([])
+    assert cluster.serve([SERVICE]).changed() == dict.fromkeys(NODES, 1)
+
+
 def test_bad_services_are_refused_as_a_whole(cluster: Cluster) -> None:
     before = cluster.site.pictures()
     bad = json.loads(json.dumps(SERVICE))
