@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from ansible_collections.podnet.fabric.plugins.module_utils.bpf import elf, maps, programs, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import elf, maps, numbers, programs, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.ebpf_object import OBJECT
 
 UNKNOWN = 9999  # no command of any kernel
@@ -24,8 +24,8 @@ SHAPES = {
 @pytest.mark.parametrize("sort", SHAPES)
 def test_what_is_put_into_a_map_is_read_back(sort: str, batches: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not batches:
-        monkeypatch.setattr(syscall, "MAP_LOOKUP_BATCH", UNKNOWN)
-        monkeypatch.setattr(syscall, "MAP_UPDATE_BATCH", UNKNOWN)
+        monkeypatch.setattr(numbers, "MAP_LOOKUP_BATCH", UNKNOWN)
+        monkeypatch.setattr(numbers, "MAP_UPDATE_BATCH", UNKNOWN)
     wanted = {struct.pack("=II", 32, number): struct.pack("=Q", number) for number in range(9_999)}
     with maps.create("trial", SHAPES[sort]) as made:
         assert maps.elements(made) == {}
