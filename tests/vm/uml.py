@@ -51,14 +51,7 @@ def argv(kernel: Path, exchange: Path, cpu: int, output: int) -> list[str]:
         *("root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"),
         *("con=null", f"con0=null,fd:{output}", "con1=null,fd:2", "ssl=null"),
         *("stderr=1", "console=stderr0", "console=tty1", "systemd.show_status=yes"),
-        *(
-            "quiet",
-            "panic=-1",
-            "seccomp=auto",
-            "fb_tunnels=none",
-            "dummy.numdummies=0",
-            "ifb.numifbs=0",
-            "bonding.max_bonds=0",
-        ),
+        *("quiet", "panic=-1", "seccomp=auto"),
+        *("fb_tunnels=none", "dummy.numdummies=0", "ifb.numifbs=0", "bonding.max_bonds=0"),
         *("init=/usr/bin/python3", "--", "-ISB", os.fspath(GUEST), os.fspath(exchange)),
     ]

@@ -19,6 +19,11 @@ OF_ELEMENTS = (DEFAULT, EBPF_NAME)
 """Those in which one pod more is some elements, as long as others are of its sort."""
 
 
+def has_programs(item: Mapping[str, Any]) -> bool:
+    """Whether services are declared to be sent on at the pods' interfaces. Former declarations say nothing of it."""
+    return item["backend"] == EBPF_NAME or bool(item.get("programs"))
+
+
 def chosen(params: Mapping[str, Any], former: Mapping[str, Any] | None) -> str:
     """The name under which a backend is declared.
 

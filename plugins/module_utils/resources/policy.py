@@ -18,6 +18,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice 
     EBPF_NAME,
     OF_ELEMENTS,
     chosen,
+    has_programs,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import attached, denials, documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
@@ -169,7 +170,7 @@ def _lacks_programs(host: Host) -> bool:
         items = host.declarations.read("service").values()
     except DeclarationError:
         return False
-    return any(item["services"] and item["backend"] != EBPF_NAME and not item.get("programs") for item in items)
+    return any(item["services"] and not has_programs(item) for item in items)
 
 
 KIND = PolicyKind()

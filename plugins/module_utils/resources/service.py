@@ -17,7 +17,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address impo
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_backends
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_ebpf as ebpf_renderer
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports, unseen
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import EBPF_NAME, chosen
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import EBPF_NAME, chosen, has_programs
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_target import Declared
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import of_networks
@@ -142,10 +142,9 @@ class ServiceKind:
     def _programs(self, host: Host) -> Target:
         """What eBPF does of it, where it does any."""
         for item, declared in self._compiled:
-            asked = item["backend"] == EBPF_NAME
-            if not (asked or item.get("programs")) or not declared.table.frontends:
+            if not has_programs(item) or not declared.table.frontends:
                 continue
-            if not asked and not programs.has_tcx():
+            if item["backend"] != EBPF_NAME and not programs.has_tcx():
                 return service_ebpf.part({}, host)._replace(notes=[_UNTRANSLATED])
             found = ports(item["bridge"], host)
             rest = service_backends.packet_filter(item["backend"])

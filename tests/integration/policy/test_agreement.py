@@ -17,11 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import given, seed
 from hypothesis import strategies as st
 
 from tests.conformance import declare, drawn, surroundings
 from tests.conformance.answers import compiled, question, told
+from tests.conformance.examples import in_turn
 from tests.conformance.prober import Prober
 from tests.integration.policy.conftest import SETTINGS, apply
 from tests.integration.policy.node_thread import NodeThread
@@ -95,15 +96,7 @@ def test_every_backend_and_the_compiler_agree_with_the_documents(
     examples = allowed = 0
 
     @seed(SEED)
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        derandomize=False,
-        suppress_health_check=list(HealthCheck),
-        # The examples come in the place of one another: a smaller one need not fail where a larger one has.
-        phases=[Phase.generate],
-    )
+    @in_turn(EXAMPLES)
     @given(drawn.clusters(NODES), st.integers(0, 1 << 30))
     def agree(cluster: naive.Cluster, choice: int) -> None:
         nonlocal examples, allowed

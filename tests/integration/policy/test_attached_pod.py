@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import given, seed
 
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import bpf, datapath, table, tabulation
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.record import Attached
@@ -19,6 +19,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND, enforced
 from tests.conformance import drawn
+from tests.conformance.examples import in_turn
 
 if TYPE_CHECKING:
     import pytest
@@ -30,18 +31,12 @@ SEED = 20261126
 
 
 def test_random_pods_are_what_a_reconcile_makes_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Each table says whether it holds, and it is not asked here.
+    # No program is attached here, so any kernel will do.
     monkeypatch.setattr(programs, "has_tcx", lambda: True)
     seen = {"elements": 0, "peers": 0, "reconcile": 0}
 
     @seed(SEED)
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate],
-    )
+    @in_turn(EXAMPLES)
     @given(drawn.clusters(("n0", "n1")))
     def attach(cluster: naive.Cluster) -> None:
         for new in [each for each in cluster.endpoints if each["node"] == "n0"]:
@@ -49,14 +44,14 @@ def test_random_pods_are_what_a_reconcile_makes_of_them(monkeypatch: pytest.Monk
             others = [each for each in cluster.endpoints if each is not new]
             with Host() as host:
                 former, item = (_item(cluster, each, host) for each in (others, [*others, pod]))
-                known = tabulation.tabulated(former, enforced(former, host))
-                told = table.elements(known, _attached(pod))
-                if told is None:
-                    seen["reconcile"] += 1
-                    continue
-                before, after = (ebpf.render(made.compiled, made.guarded) for made in _both(former, item, host))
+                before, after = enforced(former, host), enforced(item, host)
+            known = tabulation.tabulated(former, before)
             assert known is not None
-            with ebpf_tables.trie(before) as trie:
+            told = table.elements(known, _attached(pod))
+            if told is None:
+                seen["reconcile"] += 1
+                continue
+            with ebpf_tables.trie(before.rendered(ebpf.render)) as trie:
                 try:
                     needed, found = datapath.entries(trie.descriptor, _attached(pod), told, known["programs"]["ports"])
                 except ValueError:
@@ -64,7 +59,7 @@ def test_random_pods_are_what_a_reconcile_makes_of_them(monkeypatch: pytest.Monk
                     continue
                 for key, value in [*needed, *found]:
                     bpf.put(trie.descriptor, key, ebpf.VALUE.pack(value))
-                assert ebpf.describe(maps.elements(trie)) == ebpf.describe(after), (cluster, pod)
+                assert ebpf.describe(maps.elements(trie)) == ebpf.describe(after.rendered(ebpf.render)), (cluster, pod)
             seen["elements"] += 1
             seen["peers"] += any(name not in datapath.HOOKS for name, _address, _guard in told)
 
@@ -75,10 +70,6 @@ def test_random_pods_are_what_a_reconcile_makes_of_them(monkeypatch: pytest.Monk
 def _item(cluster: naive.Cluster, endpoints: list[Any], host: Host) -> dict[str, Any]:
     given = {"backend": "ebpf", "node": "n0", "attach": True, **cluster._asdict(), "endpoints": endpoints}
     return KIND.normalise("podnet", {**given, "antispoofing": False}, None, host)
-
-
-def _both(former: dict[str, Any], item: dict[str, Any], host: Host) -> list[Any]:
-    return [enforced(each, host) for each in (former, item)]
 
 
 def _attached(pod: dict[str, Any]) -> Attached:

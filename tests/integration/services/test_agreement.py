@@ -14,10 +14,11 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import given, seed
 
 from tests.conformance import naive_services as naive
 from tests.conformance import service_cases as scene
+from tests.conformance.examples import in_turn
 from tests.integration.services.clients import Attempt, Clients, Outcome
 from tests.integration.services.conftest import EVERY
 from tests.integration.services.ground import gateway
@@ -39,14 +40,7 @@ def test_random_services_do_what_the_documents_say(
     verdicts: dict[str, int] = {}
 
     @seed(SEED)
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-        # The examples come in the place of one another: a smaller one need not fail where a larger one has.
-        phases=[Phase.generate],
-    )
+    @in_turn(EXAMPLES)
     @given(naive.clusters())
     def agree(cluster: Cluster) -> None:
         declarer.declare(cluster.services, cluster.slices, endpoints=cluster.endpoints)
