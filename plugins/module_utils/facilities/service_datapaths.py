@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_hooks, service_tables
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_sealed import CHANGES, WRITES
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import (
     FOLDER,
     PROGRAMS,
@@ -18,7 +18,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_p
     datapaths,
     folders,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import FRONTENDS
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import FRONTENDS, Elements
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf_object import OBJECT
 
 if TYPE_CHECKING:
@@ -42,14 +42,14 @@ class ServiceTable(NamedTuple):
     """What the programs of a datapath go by (packetfilter/service_ebpf.py)."""
 
     datapath: str
-    elements: Mapping[str, Mapping[bytes, bytes]]
+    elements: Elements
 
 
 Object = Union[Datapath, ServiceTable, Attachment]
 Objects = dict[tuple[str, ...], Any]
 
 
-def wanted(elements: Mapping[str, Mapping[bytes, bytes]], ports: list[str], flows: int, host: Host) -> Objects:
+def wanted(elements: Elements, ports: list[str], flows: int, host: Host) -> Objects:
     """The objects that put services before interfaces."""
     made = _datapath(flows, _room(max(len(each) for each in elements.values())))
     found: list[Object] = [made, ServiceTable(made.name, elements)]
@@ -77,8 +77,11 @@ def observe(host: Host) -> Objects:
         if folder not in complete:
             found.append(Datapath(folder.name, 0, 0))
             continue
-        found.append(Datapath(folder.name, _entries(folder / TRANSLATIONS), _entries(folder / FRONTENDS)))
-        found.append(ServiceTable(folder.name, service_tables.read(folder.name, host)))
+        # One of an earlier version is none that is wanted.
+        counts = all((folder / pin).exists() for pin in (WRITES, CHANGES))
+        sizes = (_entries(folder / TRANSLATIONS), _entries(folder / FRONTENDS)) if counts else (0, 0)
+        found.append(Datapath(folder.name, *sizes))
+        found.append(ServiceTable(folder.name, service_tables.read(folder.name)))
         for hook in PROGRAMS:
             with syscall.pinned(str(folder / hook)) as handle:
                 known[programs.program_info(handle).id] = folder.name

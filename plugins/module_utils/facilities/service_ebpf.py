@@ -14,6 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.bpf import elf, maps
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import remove_empty
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
     ebpf_datapaths,
+    ebpf_sealed,
     service_hooks,
     service_tables,
 )
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 def part(desired: Objects, host: Host) -> Target:
     """All that is ours there."""
-    conflicts = ebpf_datapaths.unmounted(desired)
+    conflicts = ebpf_datapaths.unmounted(FOLDER, desired)
     if desired and not programs.has_tcx():
         conflicts.append("ebpf: this kernel has no tcx, services by eBPF take Linux 6.6; set backend: nftables")
     return Target({SERVICE_EBPF.name: observe(host)}, {SERVICE_EBPF.name: desired}, conflicts)
@@ -75,7 +76,7 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
         if isinstance(after, Datapath):
             _make(after)
         elif isinstance(after, ServiceTable):
-            service_tables.put(after.datapath, before and before.elements, after.elements, host)
+            service_tables.put(after.datapath, before and before.elements, after.elements)
         elif isinstance(after, Attachment):
             service_hooks.attach(after, host)
         elif isinstance(before, Datapath):
@@ -86,6 +87,7 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
     def clear_away(self, host: Host) -> None:
         ebpf_datapaths.remove(FOLDER / MAKING)
         if not datapaths():
+            ebpf_sealed.forget(FOLDER / MAKING)
             remove_empty(FOLDER / LINKS)
             remove_empty(FOLDER, OURS)
 
@@ -99,8 +101,9 @@ def _make(made: Datapath) -> None:
             held[name] = maps.create(NAME + name, read.maps[name]._replace(max_entries=room))
         for name, size in ((TRANSLATIONS, made.flows), (CLIENTS, made.flows), (PIECES, read.maps[PIECES].max_entries)):
             held[name] = ebpf_datapaths.kept(name, read.maps[name]._replace(max_entries=size), datapaths())
-        for hook in PROGRAMS:
-            held[hook] = programs.load(NAME + hook, read.programs[hook], held, read.licence)
+        held[ebpf_sealed.CHANGES] = ebpf_sealed.counter(read.maps)
+        for name in (*PROGRAMS, ebpf_sealed.WRITES):
+            held[name] = programs.load(NAME + name, read.programs[name], held, read.licence)
 
 
 SERVICE_EBPF = ServiceEbpfFacility()

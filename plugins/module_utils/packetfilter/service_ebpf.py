@@ -12,17 +12,17 @@ from __future__ import annotations
 import hashlib
 import socket
 import struct
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import starmap
 from typing import TYPE_CHECKING
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf.columns import Columns
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import aligned
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import EVERYBODY, FORWARD
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
     from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
         Backend,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         Table,
     )
 
-Elements = dict[str, dict[bytes, bytes]]
+Elements = Mapping[str, Columns]
 """By map, in the order in which what a frontend leads to is there before it."""
 
 SLOTS, MEMBERS, INSIDE, FRONTENDS = MAPS = ("slots", "members", "inside", "frontends")
@@ -44,6 +44,12 @@ BACKEND = struct.Struct(">16sH2x")
 MEMBER_KEY = struct.Struct("=8s20s4x")
 INSIDE_KEY = struct.Struct("=II16s")
 PRESENT = struct.pack("=I", 1)
+NOTHING: Elements = {
+    name: Columns(b"", b"", key.size, size)
+    for name, key, size in zip(
+        MAPS, (SLOT_KEY, MEMBER_KEY, INSIDE_KEY, FRONTEND_KEY), (BACKEND.size, 4, 4, FRONTEND.size)
+    )
+}
 
 PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 """SCTP's checksum covers the whole packet, and no helper of the kernel's does it: it is left to nftables."""
@@ -56,7 +62,7 @@ def render(table: Table, blocks: Mapping[int, Ranges]) -> Elements:
 
     :param blocks: the addresses of this node's pods
     """
-    found: Elements = {name: {} for name in MAPS}
+    found: dict[str, dict[bytes, bytes]] = {name: {} for name in MAPS}
     lists: dict[tuple[int, tuple[Backend, ...]], bytes] = {}
     looked_for: set[bytes] = set()
     for frontend, handling in table.frontends.items():
@@ -77,7 +83,7 @@ def render(table: Table, blocks: Mapping[int, Ranges]) -> Elements:
         for family, bits in _BITS.items():
             for first, length in aligned(bits, blocks.get(family, ())):
                 found[INSIDE][INSIDE_KEY.pack(32 + length, family == 6, _packed(family, first))] = PRESENT
-    return found
+    return {name: Columns.of(found[name], empty.key_size, empty.value_size) for name, empty in NOTHING.items()}
 
 
 def translates(frontend: Frontend, handling: Handling) -> bool:
@@ -133,7 +139,7 @@ def _member_text(key: bytes) -> str:
     return f"list {name.hex()} has {_end(backend)}"
 
 
-def _add_list(found: Elements, family: int, backends: tuple[Backend, ...]) -> bytes:
+def _add_list(found: dict[str, dict[bytes, bytes]], family: int, backends: tuple[Backend, ...]) -> bytes:
     packed = [_backend(family, backend) for backend in backends]
     name = hashlib.sha256(bytes([family]) + b"".join(packed)).digest()[:8]
     found[SLOTS].update((SLOT_KEY.pack(name, place, 0), backend) for place, backend in enumerate(packed))
