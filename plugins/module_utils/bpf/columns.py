@@ -58,6 +58,9 @@ class Columns(Mapping[bytes, bytes]):
             return super().__eq__(other)
         return self is other or (len(self) == len(other) and not any(difference(other, self)))
 
+    def __repr__(self) -> str:
+        return f"Columns({dict(self.pairs())})"
+
     def __hash__(self) -> int:
         return hash((self.key_size, self.value_size, len(self)))
 
