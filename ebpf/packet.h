@@ -68,6 +68,7 @@ enum role {
 
 struct packet {
 	u32 offset; /* of what follows the headers of IP */
+	u32 end;    /* of what IP carries, as its header says */
 	u32 id;	    /* of a fragmented packet */
 	enum fragment fragment;
 	enum role role;
@@ -97,6 +98,7 @@ INLINE int read_ipv4(struct __sk_buff *skb, struct packet *packet, struct flow_k
 	key->src[0] = header.src;
 	key->dst[0] = header.dst;
 	key->protocol = header.protocol;
+	packet->end = packet->offset + ntohs(header.length);
 	packet->offset += (header.version & 15) * 4;
 	packet->id = header.id;
 	if (header.fragment & htons(0x1fff))
@@ -133,6 +135,7 @@ INLINE int read_ipv6(struct __sk_buff *skb, struct packet *packet, struct flow_k
 	key->ipv6 = 1;
 	key->protocol = header.next;
 	packet->offset += sizeof(header);
+	packet->end = packet->offset + ntohs(header.length);
 	for (int each = 0; each < EXTENSIONS; each++) {
 		u8 now = key->protocol;
 

@@ -7,6 +7,7 @@
 #pragma once
 #include "kernel.h"
 #include "packet.h"
+#include "sctp.h"
 
 /* Which end of a packet. */
 #define ITS_SOURCE 0
@@ -21,16 +22,20 @@ INLINE int put_address(struct __sk_buff *skb, u32 header, int ipv6, u32 end, con
 	return l3_csum_replace(skb, header + 10, *from, *to, 4) || skb_store_bytes(skb, header + 12 + 4 * end, to, 4, 0);
 }
 
-/* One end of a TCP or UDP packet. */
-INLINE int put_end(struct __sk_buff *skb, u32 transport, const struct flow_key *key, u32 end, const u32 *address,
-		   u16 port)
+/* One end of a TCP, UDP or SCTP packet. */
+INLINE int put_end(struct __sk_buff *skb, const struct packet *packet, const struct flow_key *key, u32 end,
+		   const u32 *address, u16 port)
 {
 	const u32 *from = end == ITS_SOURCE ? key->src : key->dst;
 	u16 had = end == ITS_SOURCE ? key->sport : key->dport;
-	u32 check = transport + (key->protocol == TCP ? 16 : 6);
+	u32 transport = packet->offset, check = transport + (key->protocol == TCP ? 16 : 6);
 	u64 flags = key->protocol == UDP ? BPF_F_MARK_MANGLED_0 : 0;
-	long diff = csum_diff(from, 16, address, 16, 0);
+	long diff;
 
+	if (key->protocol == SCTP)
+		return (had != port && put_sctp_port(skb, packet, end, had, port)) ||
+		       put_address(skb, ETH_HEADER, key->ipv6, end, from, address);
+	diff = csum_diff(from, 16, address, 16, 0);
 	return diff < 0 || l4_csum_replace(skb, check, 0, diff, flags | BPF_F_PSEUDO_HDR) ||
 	       (had != port && (l4_csum_replace(skb, check, had, port, flags | sizeof(port)) ||
 				skb_store_bytes(skb, transport + 2 * end, &port, sizeof(port), 0))) ||

@@ -3,7 +3,7 @@
  *
  * Services for pods, at the host's end of their interfaces: `requests` sends what comes out of a pod on to a backend,
  * `replies` gives what goes into it the address that the pod has asked. What they do not touch is the business of
- * nftables, which knows all services: what is to be rejected or to come from another address, SCTP, the ports of nodes.
+ * nftables, which knows all services: what is to be rejected or to come from another address, the ports of nodes.
  * `make ebpf` builds service.o.
  */
 #include "frontends.h"
@@ -11,6 +11,7 @@
 #include "lifetime.h"
 #include "packet.h"
 #include "rewriting.h"
+#include "sctp.h"
 #include "translations.h"
 #include "writing.h"
 
@@ -27,9 +28,13 @@ INLINE int read(struct __sk_buff *skb, struct packet *packet, struct flow_key *k
 		return -1;
 	if (packet->fragment == LATER)
 		return 0;
-	if (key->protocol != TCP && key->protocol != UDP && key->protocol != (key->ipv6 ? ICMPV6 : ICMP))
+	if (!is_translated(key->protocol) && key->protocol != (key->ipv6 ? ICMPV6 : ICMP))
 		return -1;
-	return read_transport(skb, packet, key, 1);
+	if (read_transport(skb, packet, key, 1))
+		return -1;
+	if (key->protocol == SCTP)
+		read_chunks(skb, packet);
+	return 0;
 }
 
 /* The first fragment has the ports; the later ones go where it went. */
@@ -57,7 +62,7 @@ INLINE int correct(struct __sk_buff *skb, const struct packet *packet, const str
 	struct backend end;
 
 	if ((key->ipv6 ? read_ipv6(skb, &inner, &about) : read_ipv4(skb, &inner, &about)) || inner.fragment == LATER ||
-	    (about.protocol != TCP && about.protocol != UDP) || read_transport(skb, &inner, &about, 0))
+	    !is_translated(about.protocol) || read_transport(skb, &inner, &about, 0))
 		return PASS;
 	turn(&wanted, &about);
 	found = find(&wanted, now);
@@ -81,7 +86,7 @@ INLINE int move(struct __sk_buff *skb, const struct packet *packet, const struct
 		__builtin_memcpy(moved.address, end->address, sizeof(moved.address));
 		map_update(&pieces, &piece, &moved, BPF_ANY);
 	}
-	return put_end(skb, packet->offset, key, key->hook == SENDS ? ITS_DESTINATION : ITS_SOURCE, end->address, end->port)
+	return put_end(skb, packet, key, key->hook == SENDS ? ITS_DESTINATION : ITS_SOURCE, end->address, end->port)
 		       ? DROP
 		       : PASS;
 }
@@ -151,14 +156,14 @@ SECTION("tc/requests") int requests(struct __sk_buff *skb)
 		return follow(skb, &packet, &key, ktime_get_ns());
 	if (packet.role == FAILS)
 		return correct(skb, &packet, &key, ktime_get_ns());
-	if (key.protocol != TCP && key.protocol != UDP)
+	if (!is_translated(key.protocol))
 		return PASS;
 	/* A connection goes on whatever has become of its service. */
 	if (key.protocol == UDP || packet.question)
 		frontend = frontend_of(&key);
 	found = map_lookup(&translations, &key);
 	/* Most packets are of no service, and a look at the clock takes a fifth of the time. */
-	if (!found && !frontend && key.protocol == TCP && !packet.question)
+	if (!found && !frontend && key.protocol != UDP && !packet.question)
 		return PASS;
 	now = ktime_get_ns();
 	if (found && found->expires <= now)
@@ -190,7 +195,7 @@ SECTION("tc/requests") int requests(struct __sk_buff *skb)
 			fresh.state |= LEFT;
 		else if (put_back(&answer, &key, fresh.state, now))
 			return DROP;
-		fresh.expires = now + patience(key.protocol, fresh.state) * SECONDS;
+		fresh.expires = now + lasts(key.protocol, fresh.state) * SECONDS;
 		if (map_update(&translations, &key, &fresh, BPF_ANY))
 			return DROP;
 		return fresh.state & LEFT ? PASS : move(skb, &packet, &key, &to, now);
@@ -224,7 +229,7 @@ SECTION("tc/replies") int replies(struct __sk_buff *skb)
 		return follow(skb, &packet, &key, ktime_get_ns());
 	if (packet.role == FAILS)
 		return correct(skb, &packet, &key, ktime_get_ns());
-	if (key.protocol != TCP && key.protocol != UDP)
+	if (!is_translated(key.protocol))
 		return PASS;
 	found = map_lookup(&translations, &key);
 	if (!found)

@@ -50,6 +50,21 @@ INLINE struct translation *find(const struct flow_key *key, u64 now)
 	return found && found->expires > now ? found : 0;
 }
 
+INLINE int is_translated(u8 protocol)
+{
+	return protocol == TCP || protocol == UDP || protocol == SCTP;
+}
+
+/* As Linux has them (net/netfilter/nf_conntrack_proto_sctp.c): closed, shutdown sent, established, cookie wait. */
+INLINE u64 lasts(u8 protocol, u32 state)
+{
+	if (protocol != SCTP)
+		return patience(protocol, state);
+	if (state & RESET)
+		return 10;
+	return state & STANDS && !(state & (FIN_THERE | FIN_BACK)) ? 210 : 3;
+}
+
 INLINE int is_over(const struct translation *found)
 {
 	return found->state & (RESET | FIN_THERE | FIN_BACK);
@@ -69,7 +84,7 @@ INLINE int advance(struct translation *found, const struct packet *packet, const
 		state |= FIN_THERE;
 	if (packet->flags & TCP_RST)
 		state |= RESET;
-	expires = now + patience(key->protocol, state) * SECONDS;
+	expires = now + lasts(key->protocol, state) * SECONDS;
 	if (state == found->state && expires <= found->expires + SECONDS)
 		return 0;
 	found->state = state;
@@ -89,7 +104,7 @@ INLINE long put(const struct flow_key *key, const u32 *address, u16 port, u32 st
 {
 	struct translation fresh = {.state = state, .end = {.port = port}};
 
-	fresh.expires = now + patience(key->protocol, state) * SECONDS;
+	fresh.expires = now + lasts(key->protocol, state) * SECONDS;
 	__builtin_memcpy(fresh.end.address, address, sizeof(fresh.end.address));
 	return map_update(&translations, key, &fresh, BPF_ANY);
 }

@@ -35,11 +35,11 @@ description:
     services, and of that of backends; with C(sessionAffinity) a set is looked into for each backend. A packet whose
     source is to be hidden bears the mark 0x1000 on its way through the node.
   - With O(backend=ebpf), programs at the host's end of the pods' interfaces (tcx) send on what this node's pods connect
-    to by TCP and UDP, at cluster addresses and at all others where backends see their client. All else is left to the
-    maps of nftables, to which a pod without such programs comes as well, what the node itself sends, and SCTP. A pod
-    that reaches itself then sees the service's address instead of this node's.
+    to, at cluster addresses and at all others where backends see their client. All else is left to the maps of
+    nftables, to which a pod without such programs comes as well, and what the node itself sends. A pod that reaches
+    itself then sees the service's address instead of this node's.
   - Policies see the backend that a connection is sent on to. Those by eBPF are at the pods' interfaces, too, so they do
-    with O(backend=ebpf) or O(programs=true), but for SCTP.
+    with O(backend=ebpf) or O(programs=true).
   - Headless services and those of C(type=ExternalName) are taken and come to nothing.
 extends_documentation_fragment:
   - podnet.fabric.attributes

@@ -10,7 +10,6 @@ that differ. What the programs leave to nftables is not in the maps.
 from __future__ import annotations
 
 import hashlib
-import socket
 import struct
 from collections.abc import Mapping
 from functools import lru_cache
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf.columns import Columns
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.ebpf import NAMES, PROTOCOLS
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import aligned
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import EVERYBODY, FORWARD
 
@@ -51,9 +51,6 @@ NOTHING: Elements = {
     )
 }
 
-PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
-"""SCTP's checksum covers the whole packet, and no helper of the kernel's does it: it is left to nftables."""
-_NAMES = {number: name for name, number in PROTOCOLS.items()}
 _BITS = {4: 32, 6: 128}
 
 
@@ -90,7 +87,6 @@ def translates(frontend: Frontend, handling: Handling) -> bool:
     """Whether the programs send pods of the node on."""
     return (
         frontend.address is not None
-        and frontend.protocol in PROTOCOLS
         and handling.inside.verdict == FORWARD
         and handling.masquerade != EVERYBODY
         and handling.sources is None
@@ -123,7 +119,7 @@ def _frontend_text(key: bytes, value: bytes) -> str:
     address, port, protocol, ipv6 = FRONTEND_KEY.unpack(key)
     name, count, affinity = FRONTEND.unpack(value)
     sticky = f", for {affinity} seconds" if affinity else ""
-    what = _NAMES.get(protocol, protocol)
+    what = NAMES.get(protocol, protocol)
     return f"{_text(ipv6, address)} {what} {port} to list {name.hex()} of {count}{sticky}"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conformance import service_cases as scene
+from tests.integration.services import sctp
 from tests.integration.services.clients import Attempt, Clients, Outcome
 from tests.integration.services.conftest import EVERY
 from tests.integration.services.ground import gateway
@@ -75,4 +76,26 @@ def test_every_line_of_the_table_holds(declarer: Declarer, clients: Clients, fam
         for place, (case, line) in enumerate(lines)
         if (text := wrong(family, line, asked[place], seen[place]))
     ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("declarer", EVERY, indirect=True)
+@pytest.mark.parametrize("family", [4, 6])
+def test_associations_are_sent_on_as_the_table_says(declarer: Declarer, family: int) -> None:
+    documents = [case.documents("SCTP") for case in scene.cases()]
+    declarer.declare(
+        [service for service, _slices in documents], [each for _service, found in documents for each in found]
+    )
+    found = []
+    lines = [(case, line) for case in scene.cases() for line in case.connections if line.verdict == "forward"]
+    with sctp.Ends(family, ("outside", "node", *scene.POD_NODES)) as ends:
+        for case, line in lines:
+            asked = case.address(line.to, family)
+            for _each in range(3):
+                made = ends.associate(line.client, asked, case.port(line.to))
+                assert made, (case.name, line)
+                assert made.stands()
+                text = wrong(family, line, asked, {Outcome("forward", made.backend, made.peer)})
+                if text:
+                    found.append(f"{case.name}: {line}: {text}")
     assert not found, "\n".join(found)

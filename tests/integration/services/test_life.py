@@ -21,7 +21,6 @@ from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespa
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, REPLACE, lines
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
 from tests.conformance import service_cases as scene
-from tests.integration.services import sctp
 from tests.integration.services.clients import Attempt, Clients
 from tests.integration.services.conftest import left
 from tests.integration.services.ground import netns, node_says
@@ -197,10 +196,3 @@ def test_what_somebody_has_emptied_is_filled_again(declarer: Declarer, clients: 
     assert len(declarer.declare([service()], endpoints=endpoints("one")).operations) == len(EMPTIED[declarer.backend])
     for family in ADDRESSES:
         assert clients.attempt([to_service("pod", family)])[0].backend == "one"
-
-
-def test_sctp_is_sent_on_as_well(declarer: Declarer, clients: Clients) -> None:
-    """By its first packet over raw sockets: not every kernel has SCTP's own."""
-    declarer.declare([service(ports=[sctp.PORT])], endpoints=endpoints("one", "far"))
-    for family in ADDRESSES:
-        assert sctp.reached("pod", ADDRESSES[family], {"one", "far"}) == {"one", "far"}

@@ -20,7 +20,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.resources.service im
 from tests.conformance import service_cases as scene
 from tests.integration.services import sctp
 from tests.integration.services.clients import Attempt, Clients, Outcome
-from tests.integration.services.conftest import BACKENDS, PROGRAMS, left
+from tests.integration.services.conftest import BACKENDS, left
 from tests.integration.services.offered import ADDRESSES, PODS, endpoints, service, to_service
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def test_policies_see_the_backend(declarer: Declarer, clients: Clients, backend:
     offer: dict[str, Any] = {"endpoints": known, "programs": backend == "ebpf"}
     given = {"node": "a", "namespaces": {}, "endpoints": known, **POLICIES[backend]}
     offered = [service(), service(2, selector={"app": "nobody"})]
+    offered[0]["spec"]["ports"].append(sctp.PORT)
     declarer.declare(offered, **offer)
     only_web = document("only-web", "web", ingress=[{"from": web}])
     try:
@@ -71,10 +72,15 @@ def test_policies_see_the_backend(declarer: Declarer, clients: Clients, backend:
                 reached = {each.backend for each in clients.attempt([to_service("one", family, protocol)] * 30)}
                 assert reached == {"one", "two"}
                 assert set(clients.attempt([to_service("pod", family, protocol)] * 4)) == {Outcome("drop")}
+            assert sctp.reached("one", ADDRESSES[family], {"one", "two"}) == {"one", "two"}
+            assert sctp.reached("pod", ADDRESSES[family], {"one", "two"}, tries=1) == set()
         for allowed, verdict in ((by_address, "drop"), (limited, "forward")):
             declarer.also(policy.KIND, {**given, "policies": [allowed]})
             asked = [to_service("pod", family, protocol) for family in ADDRESSES for protocol in ("tcp", "udp")]
             assert {each.verdict for each in clients.attempt(asked)} == {verdict}
+            for address in ADDRESSES.values():
+                arrived = sctp.reached("pod", address, {"one", "two"}, tries=1 if verdict == "drop" else 30)
+                assert arrived == (set() if verdict == "drop" else {"one", "two"})
         if backend == declarer.backend != "ebpf":
             # No policy keeps it from being rejected, whichever came first.
             assert clients.attempt([Attempt("pod", 4, "tcp", "10.96.7.2", scene.PORT)]) == [Outcome("reject")]
@@ -131,25 +137,6 @@ def test_policies_by_ebpf_say_where_services_were_declared_for_others(declarer: 
         assert not told("nftables")
         declarer.declare([service()], endpoints=known, programs=True)
         assert not told("ebpf")
-    finally:
-        declarer.also(policy.KIND, None)
-
-
-@pytest.mark.parametrize("declarer", ["ebpf", *PROGRAMS], indirect=True)
-def test_sctp_comes_to_policies_by_ebpf_with_the_address_of_the_service(declarer: Declarer) -> None:
-    """What its checksum covers changes with the port, and no program reads a whole packet."""
-    known = [*endpoints("one"), {**endpoints("pod")[0], "labels": {"app": "limited"}}]
-    declarer.declare([service(ports=[sctp.PORT])], endpoints=known)
-    given = {"node": "a", "namespaces": {}, "endpoints": known, **POLICIES["ebpf"]}
-    limited = document("limited", "limited", policyTypes=["Egress"])
-    web = {"podSelector": {"matchLabels": {"app": "web"}}}
-    blocks = [{"ipBlock": {"cidr": f"{ADDRESSES[4]}/32"}}, {"ipBlock": {"cidr": f"{ADDRESSES[6]}/128"}}]
-    try:
-        for peers, arrived in (([web], set()), (blocks, {"one"})):
-            limited["spec"]["egress"] = [{"to": peers}]
-            declarer.also(policy.KIND, {**given, "policies": [limited]})
-            for address in ADDRESSES.values():
-                assert sctp.reached("pod", address, {"one"}, tries=2) == arrived
     finally:
         declarer.also(policy.KIND, None)
 

@@ -13,6 +13,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.declaration import D
 from ansible_collections.podnet.fabric.plugins.module_utils.evidence import vips
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from tests.conformance import service_cases as scene
+from tests.integration.services import sctp
 from tests.integration.services.conftest import EVERY, PROGRAMS
 from tests.integration.services.offered import ADDRESSES, PODS, endpoints, service
 
@@ -37,9 +38,12 @@ def _told(declarer: Declarer, folder: Path, *texts: str) -> list[dict[str, Any]]
 
 @pytest.mark.parametrize("declarer", EVERY, indirect=True)
 def test_the_implementation_of_a_virtual_address_is_told(clients: Clients, declarer: Declarer, tmp_path: Path) -> None:
-    declarer.declare([service()], [], endpoints=endpoints(*PODS))
+    offered = service()
+    offered["spec"]["ports"].append(sctp.PORT)
+    declarer.declare([offered], [], endpoints=endpoints(*PODS))
     four, six = ADDRESSES[4], ADDRESSES[6]
-    asked = (f"{four}:{scene.PORT}/tcp", f"[{six}]:{scene.PORT}/tcp", four, "198.51.100.7")
+    ports = [f"{address}:{scene.PORT}/{protocol}" for address in (four, f"[{six}]") for protocol in ("tcp", "sctp")]
+    asked = (*ports, four, "198.51.100.7")
     *served, stranger = _told(declarer, tmp_path, *asked)
     # Programs are what a pod's packets meet first.
     implementation = "ebpf" if declarer.backend in PROGRAMS else declarer.backend.partition("-")[0]

@@ -27,7 +27,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler imp
 )
 
 BLOCKS = {4: ((10 << 24, (10 << 24) + 255),), 6: ((0xFD << 120, (0xFD << 120) + 0xFFFF),)}
-NUMBERS = {"tcp": 6, "udp": 17}
+NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
 
 addresses = st.integers(1, 6)
 forward = st.lists(st.builds(Backend, addresses, st.sampled_from([80, 0x1234])), min_size=1, max_size=4).map(
@@ -62,7 +62,7 @@ def found(elements: service_ebpf.Elements, frontend: Frontend) -> tuple[tuple[Ba
         ">16sHBB",
         packed(frontend.family, frontend.address or 0),
         frontend.port,
-        NUMBERS.get(frontend.protocol, 132),
+        NUMBERS[frontend.protocol],
         frontend.family == 6,
     )
     value = elements["frontends"].get(key)
@@ -88,7 +88,6 @@ def test_pods_are_sent_where_the_compiler_says_or_left_to_nftables(table: dict[F
         told = found(elements, frontend) if frontend.address is not None else None
         if (
             frontend.address is None
-            or frontend.protocol == "sctp"
             or handling.inside.verdict != FORWARD
             or handling.masquerade == EVERYBODY
             or handling.sources is not None
