@@ -12,6 +12,7 @@ import struct
 import subprocess
 import time
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,10 +25,11 @@ from tests.integration.services.ground import netns
 from tests.integration.services.offered import ADDRESSES, PODS, endpoints, service
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.integration.services.conftest import Declarer
 
 OFFERED = service(ports=[sctp.PORT])
-SAME_PORT = {**sctp.PORT, "targetPort": scene.PORT}
 SACKED = sctp.chunk(sctp.SACK, struct.pack("!IIHH", 1, 65535, 0, 0))
 every = pytest.mark.parametrize("declarer", EVERY, indirect=True)
 programs = pytest.mark.parametrize("declarer", ["ebpf"], indirect=True)
@@ -97,6 +99,49 @@ def test_the_checksum_is_right_at_every_length(declarer: Declarer) -> None:
                 assert made.answer(value) == sctp.DATA
 
 
+@contextmanager
+def tunnel() -> Iterator[None]:
+    """VXLAN between the nodes, for what their pods send to each other."""
+    for node, other, far in (("a", "b", 2), ("b", "a", 1)):
+        ends = f"local {scene.NODES[node][4]} remote {scene.NODES[other][4]}"
+        for line in (
+            f"link add vxlan0 type vxlan id 9 dstport 8472 {ends}",
+            f"addr add 172.31.0.{3 - far}/24 dev vxlan0",
+            f"addr add fd99::{3 - far}/64 dev vxlan0 nodad",
+            "link set vxlan0 up",
+            # Before what leads there without it.
+            f"route add 10.244.{far}.0/25 via 172.31.0.{far}",
+            f"route add fd00:10:244:{far}::/65 via fd99::{far}",
+        ):
+            subprocess.run(["ip", "-n", netns(node), *line.split()], check=True, timeout=60)
+    try:
+        yield
+    finally:
+        for node in scene.NODES:
+            subprocess.run(["ip", "-n", netns(node), "link", "del", "vxlan0"], check=True, timeout=60)
+
+
+def carried(node: str) -> int:
+    """Packets that have come out of a node's tunnel."""
+    argv = ["ip", "-n", netns(node), "-j", "-s", "link", "show", "vxlan0"]
+    shown = json.loads(subprocess.run(argv, check=True, timeout=60, capture_output=True).stdout)
+    return int(shown[0]["stats64"]["rx"]["packets"])
+
+
+@programs
+def test_the_checksum_is_right_through_a_tunnel(declarer: Declarer) -> None:
+    declarer.declare([OFFERED], endpoints=endpoints("far"))
+    with tunnel():
+        for family, address in ADDRESSES.items():
+            with sctp.Ends(family, ("pod", "far")) as ends:
+                before = [carried(node) for node in scene.NODES]
+                for _each in range(20):
+                    made = ends.associate("pod", address)
+                    assert made is not None
+                    assert made.stands()
+                assert all(now >= then + 60 for now, then in zip(map(carried, scene.NODES), before, strict=True))
+
+
 @programs
 def test_a_checksum_of_zero_is_one_and_what_the_kernel_has_yet_to_fill_in_is_left(declarer: Declarer) -> None:
     declarer.declare([OFFERED], endpoints=endpoints("two", "far"))
@@ -149,12 +194,12 @@ def frame_from_pod(packet: bytes, awaited: bool) -> None:
 
 @programs
 def test_fragments_arrive_where_the_port_stays_and_nowhere_else(declarer: Declarer) -> None:
-    for port, arrives in ((SAME_PORT, True), (sctp.PORT, False)):
+    for target, arrives in ((scene.PORT, True), (scene.TARGET, False)):
+        port = {**sctp.PORT, "targetPort": target}
         declarer.declare([service(ports=[port])], endpoints=endpoints("two", "far"))
         for family, address in ADDRESSES.items():
             with sctp.Ends(family, ("pod", "two", "far")) as ends:
                 source = sctp.free_port()
-                target = port["targetPort"]
                 ends.send("pod", address, sctp.build(source, scene.PORT, 0, sctp.init(1)))
                 first = ends.receive_right(target)
                 assert first is not None
