@@ -49,7 +49,7 @@ def test_each_backend_gets_its_share_of_associations(declarer: Declarer) -> None
                 seen[got.pod] += 1
             # 30 are expected; the standard deviation is 4.7.
             assert set(seen) == set(PODS)
-            assert min(seen.values()) > 9, seen
+            assert min(seen.values()) > 6, seen
 
 
 @every
@@ -58,12 +58,12 @@ def test_an_association_goes_on_and_new_ones_avoid_who_has_gone(declarer: Declar
     for family, address in ADDRESSES.items():
         with sctp.Ends(family, ("pod", *PODS)) as ends:
             # One reaches itself half of the times.
-            opened = [ends.associate(client, address) for client in ("pod", "one") for _each in range(8)]
+            opened = [ends.associate(client, address) for client in ("pod", "one") for _each in range(16)]
             assert all(opened)
             assert {each.backend for each in opened if each} == {"one", "far"}
             declarer.declare([OFFERED, service(2)], endpoints=endpoints("two", "far"))
             assert all(each and each.stands() for each in opened)
-            fresh = [ends.associate("pod", address) for _each in range(16)]
+            fresh = [ends.associate("pod", address) for _each in range(30)]
             assert {each.backend for each in fresh if each} == {"two", "far"}
             declarer.declare([OFFERED], endpoints=endpoints("one", "far"))
 
