@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 DEFAULT = "nftables"
 EBPF_NAME = "ebpf"
-OF_ELEMENTS = (DEFAULT, EBPF_NAME)
-"""Those in which one pod more is some elements, as long as others are of its sort."""
 
 
 def has_programs(item: Mapping[str, Any]) -> bool:
