@@ -6,6 +6,7 @@
  * nftables, which knows all services: what is to be rejected or to come from another address, SCTP, the ports of nodes.
  * `make ebpf` builds service.o.
  */
+#include "bypass.h"
 #include "frontends.h"
 #include "kernel.h"
 #include "lifetime.h"
@@ -181,6 +182,8 @@ SECTION("tc/requests") int requests(struct __sk_buff *skb)
 		}
 		fresh.list = frontend->list;
 		fresh.state = key.protocol == UDP ? REPLIED : 0;
+		if (to.shared)
+			fresh.state |= SHARED;
 		__builtin_memcpy(&fresh.end, &to, sizeof(to));
 		answer_of(&answer, &key, &to);
 		back = find(&answer, now);
