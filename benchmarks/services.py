@@ -8,9 +8,8 @@
 Each network stands beside the others, for each number of services: see services_ground.py. The service that is asked
 for is the last one, for which chains are in the worst position. A slice is new connections (the handshake alone, from
 the SYN on), and whole connections (with a byte there and back, between processes on two CPUs); see alternation.py for
-rounds. By eBPF they are measured once more with as many rules of policies by eBPF, with and without the bypass of the host,
-against forwarding with neither.
-Then what the module does with so many services is timed: see services_load.py.
+rounds. By eBPF they are measured once more with as many rules of policies by eBPF, with and without the bypass of the
+host, against forwarding with neither. Then what the module does with so many services is timed: see services_load.py.
 """
 
 from __future__ import annotations

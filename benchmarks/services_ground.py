@@ -10,8 +10,8 @@ backend, and a rule per service that leads there from one chain, the last one's 
 its iptables mode (syncProxyRules() in pkg/proxy/iptables/proxier.go), without its comments and probabilities.
 
 Where policies stand beside services, the pod here may send to as many prefixes as there are services, of which the pod
-elsewhere is the last (policy_ground.py). With the bypass, packets between the two go past the node's bridge, routing and
-netfilter.
+elsewhere is the last (policy_ground.py). With the bypass, packets between the two go past the node's bridge, routing
+and netfilter.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@
 #define NO_POD 3    /* a service's, which the kernel sends on if anybody does */
 
 struct map SECTION("maps")
-places = {BPF_MAP_TYPE_LPM_TRIE, sizeof(struct inside_key), sizeof(u32), 4096, BPF_F_NO_PREALLOC};
+places = {BPF_MAP_TYPE_LPM_TRIE, sizeof(struct inside_key), sizeof(u32), 65536, BPF_F_NO_PREALLOC};
 
 /* The devices that packets may come from and go to, by index; at 0 the bridge of the pods. */
 struct way {

@@ -1,0 +1,270 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Packets between pods that go past the host: seen by a chain of somebody else, which counts what does not.
+
+The chain drops what connection tracking takes for a half of a flow, as many hosts do.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
+from ansible_collections.podnet.fabric.plugins.module_utils.evidence import bpf as evidence
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_pins
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import LINKS, NAME
+from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
+from ansible_collections.podnet.fabric.plugins.module_utils.resources import policy
+from tests.conformance import service_cases as scene
+from tests.integration.services.clients import Attempt, Clients
+from tests.integration.services.ground import netns, node_says
+from tests.integration.services.offered import ADDRESSES, PODS, endpoints, service, to_service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.integration.services.conftest import Declarer
+
+PROTOCOLS = ("tcp", "udp")
+SORTS = {4: socket.AF_INET, 6: socket.AF_INET6}
+# IP_TTL and IP_RECVERR, IPV6_UNICAST_HOPS and IPV6_RECVERR (linux/in.h, linux/in6.h).
+HOPS = {4: (socket.IPPROTO_IP, 2, 11), 6: (socket.IPPROTO_IPV6, 16, 25)}
+PASSING = ["arrives", *["forwards"] * 3]
+"""The node's programs: at its way to the other node, and at its three pods."""
+
+pytestmark = pytest.mark.parametrize("declarer", ["ebpf-bypass"], indirect=True)
+
+CHAIN = """
+table inet foreign {
+  chain forward {
+    type filter hook forward priority -10
+    ct state invalid counter drop comment "invalid"
+    meta l4proto tcp counter comment "tcp"
+    meta l4proto udp counter comment "udp"
+  }
+}
+"""
+
+
+@contextmanager
+def foreign_chain() -> Iterator[None]:
+    argv = ["ip", "netns", "exec", netns("a"), "nft"]
+    subprocess.run([*argv, "-f", "-"], input=CHAIN, text=True, check=True, timeout=60)
+    try:
+        yield
+    finally:
+        subprocess.run([*argv, "delete", "table", "inet", "foreign"], check=True, timeout=60)
+
+
+def counted(what: str) -> int:
+    """Packets that the host has forwarded."""
+    found = re.search(rf'packets (\d+) .*comment "{what}"', node_says("nft", "list", "table", "inet", "foreign"))
+    assert found
+    return int(found[1])
+
+
+def meet() -> None:
+    """Have the node know its neighbours: what goes to one that it does not know is the kernel's."""
+    for family in ADDRESSES:
+        for pod in ("pod", *PODS):
+            node_says("ping", "-c1", "-W5", scene.pod_address(pod, family))
+
+
+def attached(declarer: Declarer) -> list[str]:
+    """The programs that let packets pass, sorted."""
+
+    def found() -> list[str]:
+        with Host() as host:
+            names = [name for _index, name in evidence.attached(host.index.values())]
+        return sorted(name.removeprefix(NAME) for name in names if name.removeprefix(NAME) in service_pins.PASSING)
+
+    return declarer.node.run(found)
+
+
+def test_flows_go_past_the_host_until_that_is_taken_back(declarer: Declarer, clients: Clients) -> None:
+    given: dict[str, Any] = {"endpoints": endpoints(*PODS)}
+    with foreign_chain():
+        declarer.declare([service()], **given)
+        assert attached(declarer) == PASSING
+        meet()
+        for family in ADDRESSES:
+            for protocol in PROTOCOLS:
+                before = counted(protocol)
+                outcomes = clients.attempt([to_service("pod", family, protocol)] * 40)
+                assert {each.backend for each in outcomes} == set(PODS), (family, protocol)
+                assert {each.seen for each in outcomes} == {scene.pod_address("pod", family)}
+                assert counted(protocol) == before, (family, protocol)
+            # Past all translation, in both directions.
+            straight = [
+                Attempt("pod", family, "tcp", scene.pod_address("far", family), scene.TARGET),
+                Attempt("far", family, "tcp", scene.pod_address("one", family), scene.TARGET),
+            ]
+            before = counted("tcp")
+            assert [each.verdict for each in clients.attempt(straight)] == ["forward"] * 2
+            assert counted("tcp") == before
+        assert not declarer.declare([service()], **given).changed
+        declarer.declare([service()], bypass=False, **given)
+        assert attached(declarer) == []
+        for family in ADDRESSES:
+            for protocol in PROTOCOLS:
+                before = counted(protocol)
+                assert {each.verdict for each in clients.attempt([to_service("pod", family, protocol)] * 10)} == {
+                    "forward"
+                }
+                assert counted(protocol) > before
+        names = declarer.node.run(lambda: [each.name for each in (service_pins.FOLDER / LINKS).iterdir()])
+        assert not [name for name in names if name.rpartition("-")[2] in service_pins.PASSING]
+
+
+def test_connections_outlive_that_it_comes_and_goes(declarer: Declarer, clients: Clients) -> None:
+    given: dict[str, Any] = {"endpoints": endpoints(*PODS)}
+    with foreign_chain():
+        opened = []
+        try:
+            # Some that nftables sends on, some that programs do, some past the host.
+            for more in ({"backend": "nftables", "bypass": False}, {"bypass": False}, {}):
+                declarer.declare([service()], **given, **more)
+                meet()
+                assert {each.verdict for each in clients.ask(opened)} <= {"forward"}
+                for family in ADDRESSES:
+                    for protocol in PROTOCOLS:
+                        opened += [clients.open(to_service("pod", family, protocol)) for _each in range(12)]
+                assert {each.verdict for each in clients.ask(opened)} == {"forward"}
+            for bypass in (False, True, False):
+                declarer.declare([service()], **given, bypass=bypass)
+                for _each in range(2):
+                    assert {each.verdict for each in clients.ask(opened)} == {"forward"}, bypass
+        finally:
+            for connection in opened:
+                connection.close()
+
+
+def test_policies_by_ebpf_judge_what_goes_past_the_host(declarer: Declarer, clients: Clients) -> None:
+    web = {"podSelector": {"matchLabels": {"app": "web"}}}
+    known = [*endpoints("one", "far"), {**endpoints("pod")[0], "labels": {"app": "other"}}]
+    given = {"node": "a", "namespaces": {}, "endpoints": known, "backend": "ebpf", "flows": 1024, "fragments": 64}
+    selected = {"podSelector": {"matchLabels": {"app": "other"}}, "policyTypes": ["Egress"]}
+    to_web = {"metadata": {"name": "other"}, "spec": {**selected, "egress": [{"to": [web]}]}}
+    to_nobody = {"metadata": {"name": "other"}, "spec": {**selected, "egress": []}}
+    of_web = {"metadata": {"name": "web"}, "spec": {**web, "ingress": [{"from": [web]}]}}
+    declarer.declare([service()], endpoints=known)
+    asked = [to_service("pod", family, protocol) for family in ADDRESSES for protocol in PROTOCOLS] * 8
+    try:
+        with foreign_chain():
+            for policies, backends in (
+                ([to_web], {"one", "far"}),
+                ([to_nobody], {""}),
+                ([to_web, of_web], {"", "far"}),
+            ):
+                declarer.also(policy.KIND, {**given, "policies": policies})
+                meet()
+                before = counted("tcp"), counted("udp")
+                assert {each.backend for each in clients.attempt(asked)} == backends
+                assert (counted("tcp"), counted("udp")) == before
+    finally:
+        declarer.also(policy.KIND, None)
+
+
+def test_policies_that_would_see_nothing_are_refused(declarer: Declarer) -> None:
+    given = {"node": "a", "namespaces": {}, "endpoints": endpoints(*PODS), "policies": [], "backend": "nftables"}
+    offer = partial(declarer.declare, [service()], endpoints=endpoints(*PODS))
+    try:
+        declarer.also(policy.KIND, given)
+        with pytest.raises(PodnetError, match="bypass is true, and policies are by nftables"):
+            offer()
+        declarer.also(policy.KIND, None)
+        offer()
+        with pytest.raises(PodnetError, match="bypass is true, and policies are by nftables"):
+            declarer.also(policy.KIND, given)
+        with pytest.raises(PodnetError, match="bypass: true; say backend: ebpf or programs: true"):
+            offer(backend="nftables")
+    finally:
+        declarer.also(policy.KIND, None)
+
+
+@pytest.mark.usefixtures("clients")
+def test_half_a_flow_is_given_to_the_kernel_as_a_whole(declarer: Declarer) -> None:
+    declarer.declare([service()], endpoints=endpoints("far"))
+    meet()
+
+    def take_away() -> None:
+        """The program at the way to the other node: no answer from there goes past the host."""
+        (pin,) = (service_pins.FOLDER / LINKS).glob("*-arrives")
+        with syscall.pinned(str(pin)) as link:
+            programs.detach(link)
+
+    declarer.node.run(take_away)
+    with foreign_chain():
+        for family, sort in SORTS.items():
+            with namespace.inside(netns("pod")):
+                client = socket.socket(sort)
+            with client:
+                client.settimeout(10)
+                # The answer to the first SYN is dropped, the second SYN is the kernel's, and so is all that follows.
+                client.connect((ADDRESSES[family], scene.PORT))
+        assert counted("invalid")
+        assert counted("tcp")
+
+
+def test_one_port_reaches_one_backend_by_two_services(declarer: Declarer) -> None:
+    declarer.declare([service(), service(2)], endpoints=endpoints("far"))
+    meet()
+    for family, sort in SORTS.items():
+        ends = [(ADDRESSES[family], scene.PORT), (ADDRESSES[family][:-1] + "2", scene.PORT)]
+        with ExitStack() as opened:
+            with namespace.inside(netns("far")):
+                server = opened.enter_context(socket.create_server(("", scene.TARGET), family=sort))
+            server.settimeout(5)
+            clients = []
+            for end in ends:
+                with namespace.inside(netns("pod")):
+                    client = opened.enter_context(socket.socket(sort))
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                client.settimeout(5)
+                client.bind(("", 40001))
+                client.connect(end)
+                accepted = opened.enter_context(server.accept()[0])
+                accepted.settimeout(5)
+                clients.append((client, accepted))
+            for number, (client, accepted) in enumerate(clients):
+                client.sendall(b"%d" % number)
+                assert accepted.recv(8) == b"%d" % number
+                accepted.sendall(b"%d" % number)
+                assert client.recv(8) == b"%d" % number
+
+
+def test_what_has_no_hops_left_and_what_is_no_pods_is_the_kernels(declarer: Declarer) -> None:
+    declarer.declare([service()], endpoints=endpoints("far"))
+    meet()
+    with foreign_chain():
+        for family, sort in SORTS.items():
+            level, hops, told = HOPS[family]
+            for protocol in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                with namespace.inside(netns("pod")):
+                    client = socket.socket(sort, protocol)
+                with client:
+                    client.settimeout(5)
+                    client.setsockopt(level, told, 1)
+                    client.setsockopt(level, hops, 1)
+                    with pytest.raises(OSError, match="No route to host"):
+                        client.connect((ADDRESSES[family], scene.PORT))
+                        client.send(b"question")
+                        client.recv(8)
+        before = counted("tcp")
+        with ExitStack() as opened:
+            with namespace.inside(netns("outside")):
+                opened.enter_context(socket.create_server(("", 8099)))
+            with namespace.inside(netns("pod")):
+                client = opened.enter_context(socket.socket())
+            client.settimeout(5)
+            client.connect((scene.OUTSIDE[4], 8099))
+        assert counted("tcp") > before
