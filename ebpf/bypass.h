@@ -115,7 +115,11 @@ struct tcp {
 
 #define UDP_HEADER 8
 
-/* Anything else than 0 says that a packet is not plain: no fragment, no options, no extensions, no tag. */
+#define FAILURE 1
+
+/* Whether a packet is plain: no fragment, no options, no extensions, no tag. FAILURE is an ICMP packet that may be about
+ * another one; less than 0 is what is neither.
+ */
 INLINE int read_plain(struct __sk_buff *skb, struct plain *to, const struct way *home)
 {
 	u32 type = skb->protocol, head = sizeof(struct ipv4), whole;
@@ -171,11 +175,14 @@ INLINE int read_plain(struct __sk_buff *skb, struct plain *to, const struct way 
 		to->length = head + (transport->words >> 4) * 4;
 		to->flags = transport->flags;
 		to->begins = (to->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+	} else if (to->key.protocol == (to->key.ipv6 ? ICMPV6 : ICMP)) {
+		to->key.sport = to->key.dport = 0;
+		return FAILURE;
 	} else if (to->key.protocol != UDP) {
 		return -1;
 	}
 	/* A pod that reaches itself would not take a packet from its own address. */
-	return same(to->key.src, to->key.dst);
+	return same(to->key.src, to->key.dst) ? -1 : 0;
 }
 
 INLINE u32 place_of(const struct flow_key *key, const u32 *address)
@@ -288,6 +295,35 @@ INLINE int goes_on(const struct plain *packet, u64 now)
 	return 1;
 }
 
+/* Whether an ICMP error is about a packet of a flow that goes past. */
+INLINE int is_about_past(struct __sk_buff *skb, const struct flow_key *key, u64 now)
+{
+	u32 icmp = ETH_HEADER + (key->ipv6 ? sizeof(struct ipv6) : sizeof(struct ipv4));
+	struct packet header = {.offset = icmp}, inner = {.offset = icmp + 8};
+	struct flow_key unused = {.ipv6 = key->ipv6, .protocol = key->protocol}, about = {}, other;
+	struct translation *found;
+	struct past *flow;
+
+	if (read_icmp(skb, &header, &unused) || header.role != FAILS)
+		return 0;
+	if ((key->ipv6 ? read_ipv6(skb, &inner, &about) : read_ipv4(skb, &inner, &about)) || inner.fragment == LATER ||
+	    (about.protocol != TCP && about.protocol != UDP) || read_transport(skb, &inner, &about, 0) ||
+	    !same(about.src, key->dst))
+		return 0;
+	found = of_request(&about, now);
+	if (!found)
+		found = of_answer(&about, now);
+	if (found)
+		return found->state & PASSED;
+	flow = map_lookup(&past, &about);
+	if (!flow) {
+		turn(&other, &about);
+		other.hook = 0;
+		flow = map_lookup(&past, &other);
+	}
+	return flow && flow->expires > now;
+}
+
 /* Whether a SYN may go past: not one that is sent again, as the answer may have gone another way. */
 INLINE int may_begin(struct translation *found, const struct plain *packet, u32 from, u64 now)
 {
@@ -374,14 +410,19 @@ SECTION("tc/forwards") int forwards(struct __sk_buff *skb)
 	struct route route = {};
 	struct way *home;
 	u32 first = 0;
+	int sort;
 	u64 now;
 
 	home = map_lookup(&ways, &first);
-	if (!home || read_plain(skb, &packet, home))
+	sort = home ? read_plain(skb, &packet, home) : -1;
+	if (sort < 0)
 		return PASS;
 	now = ktime_get_coarse_ns();
-	found = of_request(&packet.key, now);
-	if (packet.begins) {
+	found = sort == FAILURE ? 0 : of_request(&packet.key, now);
+	if (sort == FAILURE) {
+		if (!is_about_past(skb, &packet.key, now))
+			return PASS;
+	} else if (packet.begins) {
 		if (!may_begin(found, &packet, HERE, now) || !packet.routed)
 			return PASS;
 	} else if (found) {
@@ -409,15 +450,20 @@ SECTION("tc/arrives") int arrives(struct __sk_buff *skb)
 	struct route route = {};
 	struct way *home;
 	u32 first = 0;
+	int sort;
 	u64 now;
 
 	if (skb->pkt_type)
 		return PASS; /* not for this node */
 	home = map_lookup(&ways, &first);
-	if (!home || read_plain(skb, &packet, home))
+	sort = home ? read_plain(skb, &packet, home) : -1;
+	if (sort < 0)
 		return PASS;
 	now = ktime_get_coarse_ns();
-	if (packet.begins) {
+	if (sort == FAILURE) {
+		if (!is_about_past(skb, &packet.key, now))
+			return PASS;
+	} else if (packet.begins) {
 		if (!may_begin(0, &packet, ELSEWHERE, now) || !came_right(skb, &packet.key, home->device))
 			return PASS;
 	} else {

@@ -128,8 +128,8 @@ options:
         of their own then misses them; connection tracking knows nothing of them. Policies by eBPF judge them as ever.
         It is refused where other policies are declared, and those where it is.
       - Packets go to the next device by the kernel's own routes and neighbours, between this node's pods and those of
-        O(pods) at other nodes. Devices on the way are those of Ethernet (VXLAN, Geneve, the underlay itself) by which
-        routes of the main table lead there at the time; WireGuard and IP in IP stay the kernel's.
+        O(pods) at other nodes. Devices on the way are those of Ethernet (VXLAN, the underlay itself) by which routes of
+        the main table lead there at the time; Geneve, WireGuard and IP in IP stay the kernel's.
       - The kernel keeps what is not plain. That is all but TCP and UDP, UDP to a pod's own address, fragments, IP
         options and extension headers, VLAN tags, what is too long for the next device, has come to the end of its hops
         or has a neighbour that is not known yet, a pod that reaches itself, and connections to a backend that several

@@ -7,9 +7,11 @@ The chain drops what connection tracking takes for a half of a flow, as many hos
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
+import threading
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -128,7 +130,7 @@ def test_flows_go_past_the_host_until_that_is_taken_back(declarer: Declarer, cli
 def test_connections_outlive_that_it_comes_and_goes(declarer: Declarer, clients: Clients) -> None:
     given: dict[str, Any] = {"endpoints": endpoints(*PODS)}
     with foreign_chain():
-        opened = []
+        opened: list[socket.socket] = []
         try:
             # Some that nftables sends on, some that programs do, some past the host.
             for more in ({"backend": "nftables", "bypass": False}, {"bypass": False}, {}):
@@ -189,6 +191,18 @@ def test_policies_that_would_see_nothing_are_refused(declarer: Declarer) -> None
             offer(backend="nftables")
     finally:
         declarer.also(policy.KIND, None)
+
+
+def test_errors_about_what_goes_past_the_host_do_so_too(declarer: Declarer, clients: Clients) -> None:
+    ports = [{"name": "udp", "protocol": "UDP", "port": scene.PORT, "targetPort": 8091}]
+    declarer.declare([service(ports=ports)], endpoints=endpoints("one", "far"))
+    meet()
+    with foreign_chain():
+        for family in ADDRESSES:
+            # Nobody listens there.
+            outcomes = clients.attempt([to_service("pod", family, "udp")] * 20)
+            assert {each.verdict for each in outcomes} == {"reject"}
+        assert counted("invalid") == 0
 
 
 @pytest.mark.usefixtures("clients")
@@ -256,9 +270,7 @@ def test_what_has_no_hops_left_and_what_is_no_pods_is_the_kernels(declarer: Decl
                     client.setsockopt(level, told, 1)
                     client.setsockopt(level, hops, 1)
                     with pytest.raises(OSError, match="No route to host"):
-                        client.connect((ADDRESSES[family], scene.PORT))
-                        client.send(b"question")
-                        client.recv(8)
+                        _exchange(client, (ADDRESSES[family], scene.PORT))
         before = counted("tcp")
         with ExitStack() as opened:
             with namespace.inside(netns("outside")):
@@ -268,3 +280,70 @@ def test_what_has_no_hops_left_and_what_is_no_pods_is_the_kernels(declarer: Decl
             client.settimeout(5)
             client.connect((scene.OUTSIDE[4], 8099))
         assert counted("tcp") > before
+
+
+def _exchange(client: socket.socket, end: tuple[str, int]) -> bytes:
+    client.connect(end)
+    client.send(b"question")
+    return client.recv(8)
+
+
+@contextmanager
+def tunnel() -> Iterator[None]:
+    """VXLAN between the nodes, through which less fits than the pods believe."""
+    names = {"a": ("b", "1", "2"), "b": ("a", "2", "1")}
+    try:
+        for node, (other, own, far) in names.items():
+            ends = f"local {scene.NODES[node][4]} remote {scene.NODES[other][4]}"
+            _ip(node, f"link add tun0 type vxlan id 7 {ends} dstport 4789")
+            _ip(node, "link set tun0 up mtu 1450")
+            for flag, address, block in (
+                ("-4", "192.0.3.{}/24", f"10.244.{far}.0/24"),
+                ("-6", "2001:db8:3::{}/64", f"fd00:10:244:{far}::/64"),
+            ):
+                _ip(node, f"{flag} address add {address.format(own)} dev tun0{' nodad' * (flag == '-6')}")
+                way = address.format(far).partition("/")[0]
+                _ip(node, f"{flag} route replace {block} via {way} dev tun0")
+        yield
+    finally:
+        for node, (other, _own, far) in names.items():
+            for family, block in ((4, f"10.244.{far}.0/24"), (6, f"fd00:10:244:{far}::/64")):
+                _ip(node, f"-{family} route replace {block} via {scene.NODES[other][family]}")
+            _ip(node, "link delete tun0")
+
+
+def _ip(node: str, line: str) -> None:
+    subprocess.run(["ip", "-n", netns(node), *line.split()], check=True, timeout=60)
+
+
+def test_flows_go_past_the_host_through_a_tunnel_that_is_smaller_than_they_are(declarer: Declarer) -> None:
+    with tunnel(), foreign_chain():
+        declarer.declare([service()], endpoints=endpoints("far"))
+        assert attached(declarer) == PASSING
+        meet()
+        for family, sort in SORTS.items():
+            with ExitStack() as opened:
+                with namespace.inside(netns("far")):
+                    server = opened.enter_context(socket.create_server(("", scene.TARGET), family=sort))
+                with namespace.inside(netns("pod")):
+                    client = opened.enter_context(socket.socket(sort))
+                for each in (server, client):
+                    each.settimeout(10)
+                client.connect((ADDRESSES[family], scene.PORT))
+                accepted = opened.enter_context(server.accept()[0])
+                accepted.settimeout(10)
+                content = os.urandom(2_000_000)
+                for sender, receiver in ((client, accepted), (accepted, client)):
+                    before = counted("tcp")
+                    sending = threading.Thread(target=sender.sendall, args=(content,))
+                    sending.start()
+                    found = b""
+                    while len(found) < len(content):
+                        part = receiver.recv(1 << 20)
+                        assert part
+                        found += part
+                    sending.join()
+                    assert found == content
+                    # Only what was too long, of which the kernel tells the sender.
+                    assert counted("tcp") - before < len(content) // 1450 // 10
+        assert counted("invalid") == 0
