@@ -48,6 +48,8 @@ struct map {
 #define BPF_MAP_TYPE_LPM_TRIE 11
 #define BPF_MAP_TYPE_ARRAY_OF_MAPS 12
 #define BPF_ANY 0
+#define BPF_NOEXIST 1
+#define ENOENT 2
 #define BPF_F_NO_PREALLOC 1	/* of a map */
 #define BPF_F_RECOMPUTE_CSUM 1	/* of storing: keep what a device has summed up over the whole packet */
 #define BPF_F_PSEUDO_HDR 0x10	/* of a checksum: what changes is in its pseudo header */

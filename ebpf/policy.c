@@ -10,6 +10,7 @@
 #include "flows.h"
 #include "origins.h"
 #include "table.h"
+#include "writing.h"
 
 /* Whether a destination is nobody's own: broadcast, multicast, or IPv6's link-local, which every interface has. What
  * listens on all addresses of a pod hears these too, and no policy knows them.
@@ -188,6 +189,19 @@ SECTION("tc/sends") int sends(struct __sk_buff *skb)
 SECTION("tc/receives") int receives(struct __sk_buff *skb)
 {
 	return judge(skb, RECEIVES);
+}
+
+INLINE long carry_out(const struct change *change)
+{
+	u32 zero = 0;
+	void *policy = map_lookup(&table, &zero);
+
+	return policy ? change_map(policy, change) : -ENOENT;
+}
+
+SECTION("tc/writes") int writes(struct __sk_buff *skb)
+{
+	return write_with(skb, carry_out);
 }
 
 /* What the kernel asks for before it lends a GPL program its helpers. */

@@ -13,6 +13,7 @@
 #include "packet.h"
 #include "rewriting.h"
 #include "translations.h"
+#include "writing.h"
 
 #define TRIES 8
 
@@ -237,6 +238,23 @@ SECTION("tc/replies") int replies(struct __sk_buff *skb)
 	__builtin_memcpy(&from, &found->end, sizeof(from));
 	advance(found, &packet, &key, now);
 	return move(skb, &packet, &key, &from, now);
+}
+
+/* Maps by their numbers, as packetfilter/service_ebpf.py has them in a row. */
+INLINE long carry_out(const struct change *change)
+{
+	if (change->map == 0)
+		return change_map(&slots, change);
+	if (change->map == 1)
+		return change_map(&members, change);
+	if (change->map == 2)
+		return change_map(&inside, change);
+	return change_map(&frontends, change);
+}
+
+SECTION("tc/writes") int writes(struct __sk_buff *skb)
+{
+	return write_with(skb, carry_out);
 }
 
 /* What the kernel asks for before it lends a GPL program its helpers. */

@@ -17,7 +17,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.declared_text import
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 Items = dict[str, dict[str, Any]]
 
@@ -138,26 +138,29 @@ class Declarations:
 
 def write_atomically(path: Path, text: str, mode: int) -> None:
     """Readers see the old text or the new, also after a crash: new file, fsync, rename, fsync of the directory."""
-    write_bytes_atomically(path, text.encode(), mode)
+    write_bytes_atomically(path, (text.encode(),), mode)
 
 
-def write_bytes_atomically(path: Path, content: bytes, mode: int) -> None:
-    """As `write_atomically`."""
+def write_bytes_atomically(path: Path, content: Iterable[bytes], mode: int, lasting: bool = True) -> None:
+    """As `write_atomically`, in parts; what need not be there after a crash of the machine is not waited for."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
     making = temporary(path)
     descriptor = os.open(str(making), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as handle:
             os.fchmod(handle.fileno(), mode)
-            handle.write(content)
+            handle.writelines(content)
             handle.flush()
-            os.fsync(handle.fileno())
+            if lasting:
+                os.fsync(handle.fileno())
         making.replace(path)
     except BaseException:
         # Where it cannot be removed either, the next attempt takes it over; the first error is the one to tell.
         with suppress(OSError):
             making.unlink()
         raise
+    if not lasting:
+        return
     directory = os.open(str(path.parent), os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from _struct import pack
+from _struct import pack, unpack_from
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import numbers
 
@@ -32,7 +32,7 @@ def get(descriptor: int, key: bytes, size: int) -> bytes | None:
     """An element's value, of which the size is known; None where there is none."""
     keys, values = _buffer(key), ctypes.create_string_buffer(size)
     try:
-        _element(numbers.MAP_LOOKUP_ELEM, descriptor, keys, values, 0)
+        _element(numbers.MAP_LOOKUP_ELEM, descriptor, keys, values)
     except OSError as error:
         if error.errno == errno.ENOENT:
             return None
@@ -40,9 +40,19 @@ def get(descriptor: int, key: bytes, size: int) -> bytes | None:
     return values.raw
 
 
-def put(descriptor: int, key: bytes, value: bytes, flags: int = 0) -> None:
+def put(descriptor: int, key: bytes, value: bytes) -> None:
     """Set an element."""
-    _element(numbers.MAP_UPDATE_ELEM, descriptor, _buffer(key), _buffer(value), flags)
+    _element(numbers.MAP_UPDATE_ELEM, descriptor, _buffer(key), _buffer(value))
+
+
+def run(program: int, packet: bytes) -> int:
+    """What a program makes of a packet that nobody has sent."""
+    content = _buffer(packet)
+    # The kernel answers in what comes behind, too.
+    attributes = _buffer(pack("=IIIIQQ48x", program, 0, len(packet), 0, ctypes.addressof(content), 0))
+    _call_with(numbers.PROG_TEST_RUN, attributes)
+    (found,) = unpack_from("=I", attributes.raw, 4)
+    return int(found)
 
 
 def attach(program: int, index: int, hook: int, flags: int, pin: str) -> None:
@@ -62,16 +72,19 @@ def _element(
     descriptor: int,
     key: ctypes.Array[ctypes.c_char],
     value: ctypes.Array[ctypes.c_char],
-    flags: int,
 ) -> None:
-    _call(command, pack("=IIQQQ", descriptor, 0, ctypes.addressof(key), ctypes.addressof(value), flags))
+    _call(command, pack("=IIQQQ", descriptor, 0, ctypes.addressof(key), ctypes.addressof(value), 0))
 
 
 def _call(command: int, attributes: bytes) -> int:
+    return _call_with(command, _buffer(attributes))
+
+
+def _call_with(command: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
     number = numbers.SYSCALL.get(os.uname().machine)
     if number is None:
         raise OSError(errno.ENOSYS, "bpf")
-    found: int = _LIBC.syscall(number, command, _buffer(attributes), len(attributes))
+    found: int = _LIBC.syscall(number, command, attributes, len(attributes))
     if found < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

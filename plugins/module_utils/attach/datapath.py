@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a new pod is to eBPF: elements of the table that stands, and programs before its interface, in this order.
 
-Elements, pins and places at the hooks are what packetfilter/ebpf.py, facilities/ebpf_tables.py, ebpf_hooks.py and
-service_hooks.py make of the same pod, without their imports.
+Elements, pins and places at the hooks are what packetfilter/ebpf.py, facilities/ebpf_tables.py, ebpf_sealed.py,
+ebpf_hooks.py and service_hooks.py make of the same pod, without their imports.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ SLOT = bytes(4)
 SPACE_BITS = 64
 OPEN = EVERY = 1
 ORIGIN, KNOWN = 4, 6
+PUT, ADD = 1, 2
+HEADER, MOST = bytes(16), 54
 LINK_LOCAL_BITS = 10
 
 
@@ -76,18 +78,26 @@ def put_elements(
     folder = _datapath(POLICY)
     if folder is None:
         raise ValueError("there are no programs")
-    table, counter = (bpf.pinned(f"{folder}/{pin}") for pin in ("table", "generation"))
+    table, counter, writer = (bpf.pinned(f"{folder}/{pin}") for pin in ("table", "generation", "writes"))
     inner = bpf.map_by_id(_number("=I", bpf.get(table, SLOT, 4)))
     generation = _number("=I", bpf.get(counter, SLOT, 4))
     if generation & 1:
         raise ValueError("whoever changed the table last did not come to an end")
     needed, new = entries(inner, pod, told, ports)
+    changes = [_change(PUT, each) for each in needed]
+    changes += [_change(ADD, each) for each in (*new, *_origins(pod, senders))]
     bpf.put(counter, SLOT, pack("=I", generation + 1))
-    for key, value in needed:
-        bpf.put(inner, key, pack("=Q", value))
-    for key, value in [*new, *_origins(pod, senders)]:
-        bpf.put(inner, key, pack("=Q", value), numbers.NOEXIST)
+    for first in range(0, len(changes), MOST):
+        failed = bpf.run(writer, HEADER + b"".join(changes[first : first + MOST]))
+        if failed:
+            raise OSError(failed, os.strerror(failed))
     bpf.put(counter, SLOT, pack("=I", (generation + 2) % (1 << 32)))
+
+
+def _change(what: int, entry: Entry) -> bytes:
+    """struct change of ebpf/writing.h."""
+    key, value = entry
+    return pack("=II32s24s", 0, what, key, pack("=Q", value))
 
 
 def entries(

@@ -7,13 +7,15 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import numbers, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf.columns import Columns
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError, Handle, buffer, pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
 # enum bpf_map_type
 HASH = 1
@@ -59,6 +61,11 @@ def shape_of(handle: Handle) -> Shape:
     return Shape(sort, key, value, most, flags)
 
 
+def id_of(handle: Handle) -> int:
+    """The kernel's number of a map, which no other one has while the machine is up."""
+    return int(_INFO.unpack(syscall.info(handle, _INFO.size))[1])
+
+
 def by_id(number: int) -> Handle:
     """The map with an id, which a slot of a map of maps tells."""
     return Handle(syscall.call(numbers.MAP_GET_FD_BY_ID, struct.pack("=III", number, 0, 0), f"open map {number}"))
@@ -88,19 +95,21 @@ def delete(handle: Handle, key: bytes) -> None:
     _element(numbers.MAP_DELETE_ELEM, handle, pointer(keys), 0, "remove an element of a map")
 
 
-def fill(handle: Handle, elements: Mapping[bytes, bytes]) -> None:
+def fill(handle: Handle, elements: Columns) -> None:
     """Set many elements."""
-    pairs = list(elements.items())
-    for first in range(0, len(pairs), _BATCH):
-        part = pairs[first : first + _BATCH]
-        keys, values = (buffer(b"".join(each)) for each in zip(*part))
-        attributes = _BATCH_ATTRIBUTES.pack(0, 0, pointer(keys), pointer(values), len(part), handle.descriptor, 0, 0)
+    for first in range(0, len(elements), _BATCH):
+        count = min(_BATCH, len(elements) - first)
+        keys, values = (
+            buffer(row[first * size : (first + count) * size])
+            for row, size in ((elements.keys_row, elements.key_size), (elements.values_row, elements.value_size))
+        )
+        attributes = _BATCH_ATTRIBUTES.pack(0, 0, pointer(keys), pointer(values), count, handle.descriptor, 0, 0)
         try:
-            syscall.call(numbers.MAP_UPDATE_BATCH, attributes, f"set {len(part)} elements of a map")
+            syscall.call(numbers.MAP_UPDATE_BATCH, attributes, f"set {count} elements of a map")
         except BpfError as error:
             if error.errno not in _NO_BATCHES:
                 raise
-            for key, value in part:
+            for key, value in elements.pairs(first, first + count):
                 put(handle, key, value)
 
 
@@ -120,21 +129,42 @@ def remove(handle: Handle, keys: Iterable[bytes]) -> None:
                 delete(handle, key)
 
 
+def freeze(handle: Handle) -> None:
+    """From now on no process can write to a map, for as long as there is it; programs can."""
+    try:
+        syscall.call(numbers.MAP_FREEZE, struct.pack("=I", handle.descriptor), "freeze a map")
+    except BpfError:
+        if not is_frozen(handle):
+            raise
+
+
+def is_frozen(handle: Handle) -> bool:
+    """Whether no process can write to a map."""
+    told = Path(f"/proc/thread-self/fdinfo/{handle.descriptor}").read_text(encoding="ascii")
+    return "\nfrozen:\t1" in told
+
+
 def elements(handle: Handle) -> dict[bytes, bytes]:
     """All elements. One that changes meanwhile may be in it or not."""
+    return dict(columns(handle).pairs())
+
+
+def columns(handle: Handle) -> Columns:
+    """The same as the kernel tells them."""
     shape = shape_of(handle)
-    found: dict[bytes, bytes] = {}
+    keys, values = [], []
     try:
-        for keys, values in _batches(handle, shape):
-            found.update(zip(keys, values))
+        for some_keys, some_values in _batches(handle, shape):
+            keys.append(some_keys)
+            values.append(some_values)
     except BpfError as error:
         if error.errno not in _NO_BATCHES:
             raise
-        return dict(_one_by_one(handle, shape))
-    return found
+        return Columns.of(dict(_one_by_one(handle, shape)), shape.key_size, shape.value_size)
+    return Columns(b"".join(keys), b"".join(values), shape.key_size, shape.value_size)
 
 
-def _batches(handle: Handle, shape: Shape) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
+def _batches(handle: Handle, shape: Shape) -> Iterator[tuple[bytes, bytes]]:
     keys = ctypes.create_string_buffer(shape.key_size * _BATCH)
     values = ctypes.create_string_buffer(shape.value_size * _BATCH)
     # A trie keeps a key there, a hash the number of a bucket.
@@ -154,13 +184,9 @@ def _batches(handle: Handle, shape: Shape) -> Iterator[tuple[Sequence[bytes], Se
             ended = True
         (count,) = _COUNT.unpack_from(attributes.raw, 32)
         count = min(count, _BATCH)
-        yield _apart(keys, shape.key_size, count), _apart(values, shape.value_size, count)
+        yield keys.raw[: count * shape.key_size], values.raw[: count * shape.value_size]
         position, following = following, position
         started = pointer(position)
-
-
-def _apart(held: ctypes.Array[ctypes.c_char], size: int, count: int) -> Sequence[bytes]:
-    return struct.unpack_from(f"{size}s" * count, held)
 
 
 def _one_by_one(handle: Handle, shape: Shape) -> Iterator[tuple[bytes, bytes]]:

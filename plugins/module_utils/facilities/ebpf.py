@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import elf, maps, programs
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import remove_empty
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_datapaths, ebpf_hooks, ebpf_tables
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
+    ebpf_datapaths,
+    ebpf_hooks,
+    ebpf_sealed,
+    ebpf_tables,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import HOOKS, Attachment
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_objects import (
     Datapath,
@@ -44,11 +49,12 @@ from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Ope
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ansible_collections.podnet.fabric.plugins.module_utils.bpf.columns import Columns
     from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_objects import Object
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 
-def wanted(elements: renderer.Elements, ports: Iterable[str], flows: int, fragments: int, host: Host) -> Objects:
+def wanted(elements: Columns, ports: Iterable[str], flows: int, fragments: int, host: Host) -> Objects:
     """The objects that put a table before interfaces."""
     made = datapath(OBJECT, flows, fragments)
     found: list[Object] = [made, PolicyTable(made.name, elements)]
@@ -58,7 +64,7 @@ def wanted(elements: renderer.Elements, ports: Iterable[str], flows: int, fragme
 
 def part(desired: Objects, host: Host) -> Target:
     """All that is ours there."""
-    return Target({EBPF.name: observe(host)}, {EBPF.name: desired}, ebpf_datapaths.unmounted(desired))
+    return Target({EBPF.name: observe(host)}, {EBPF.name: desired}, ebpf_datapaths.unmounted(FOLDER, desired))
 
 
 class EbpfFacility(ebpf_datapaths.DatapathFacility):
@@ -83,7 +89,7 @@ class EbpfFacility(ebpf_datapaths.DatapathFacility):
         if isinstance(after, Datapath):
             _make(after)
         elif isinstance(after, PolicyTable):
-            ebpf_tables.put(after.datapath, after.elements, before and before.elements, host)
+            ebpf_tables.put(after.datapath, after.elements, before and before.elements)
         elif isinstance(after, Attachment):
             ebpf_hooks.attach(after, host)
         elif isinstance(before, Datapath):
@@ -95,6 +101,7 @@ class EbpfFacility(ebpf_datapaths.DatapathFacility):
         ebpf_datapaths.remove(FOLDER / MAKING)
         ebpf_hooks.forget_gone(host, everything=not datapaths())
         if not datapaths():
+            ebpf_sealed.forget(FOLDER / MAKING)
             for folders in ((FOLDER / LINKS,), (FOLDER / CLSACT,), (FOLDER, OURS)):
                 remove_empty(*folders)
 
@@ -103,14 +110,15 @@ def _make(made: Datapath) -> None:
     """Load the programs."""
     read = elf.read(OBJECT)
     with ebpf_datapaths.being_made(FOLDER, made.name) as held:
-        with ebpf_tables.trie({}) as inner:
+        with ebpf_tables.trie(renderer.NOTHING) as inner:
             held[TABLE] = maps.create(NAME + TABLE, read.maps[TABLE], inner)
         for name, size in ((FLOWS, made.flows), (FRAGMENTS, made.fragments)):
             held[name] = ebpf_datapaths.kept(name, read.maps[name]._replace(max_entries=size), datapaths())
         for name in (COUNTS, DENIALS, GENERATION):
             held[name] = ebpf_datapaths.kept(name, read.maps[name], datapaths())
-        for hook in HOOKS:
-            held[hook] = programs.load(NAME + hook, read.programs[hook], held, read.licence)
+        held[ebpf_sealed.CHANGES] = ebpf_sealed.counter(read.maps)
+        for name in (*HOOKS, ebpf_sealed.WRITES):
+            held[name] = programs.load(NAME + name, read.programs[name], held, read.licence)
 
 
 EBPF = EbpfFacility()

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 
-def unmounted(desired: Mapping[Any, Any]) -> list[str]:
-    """What keeps anything from being pinned."""
-    if not desired or is_bpffs():
+def unmounted(folder: Path, desired: Mapping[Any, Any]) -> list[str]:
+    """What keeps anything from being pinned below a folder."""
+    if not desired or any(folder.glob("*/*")) or is_bpffs():
         return []
     return [f"ebpf: there is no BPF file system on {BPFFS}; mount it: mount -t bpf bpf {BPFFS}"]
 
@@ -121,7 +121,7 @@ def kept(name: str, shape: maps.Shape, datapaths: Iterable[Path]) -> Handle:
         with other:
             if had._replace(max_entries=shape.max_entries) == shape:
                 fresh = maps.create(NAME + name, shape)
-                maps.fill(fresh, maps.elements(other))
+                maps.fill(fresh, maps.columns(other))
                 return fresh
     return maps.create(NAME + name, shape)
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs, syscall
@@ -18,8 +18,10 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins
     GENERATION,
     datapaths,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_sealed import CHANGES, WRITES
 
 if TYPE_CHECKING:
+    from ansible_collections.podnet.fabric.plugins.module_utils.bpf.columns import Columns
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 
@@ -37,7 +39,7 @@ class PolicyTable(NamedTuple):
     """
 
     datapath: str
-    elements: Mapping[bytes, bytes]
+    elements: Columns
     settled: bool = True
 
 
@@ -47,8 +49,12 @@ Objects = dict[tuple[str, ...], Any]
 
 def datapath(image: bytes, flows: int, fragments: int) -> Datapath:
     """The datapath out of an object, with maps of these many entries."""
-    digest = hashlib.sha256(image + f"{flows} {fragments}".encode()).hexdigest()[:12]
-    return Datapath(digest, flows, fragments)
+    return Datapath(_digest(image, flows, fragments), flows, fragments)
+
+
+@cache
+def _digest(image: bytes, flows: int, fragments: int) -> str:
+    return hashlib.sha256(image + f"{flows} {fragments}".encode()).hexdigest()[:12]
 
 
 def key_of(obj: Object) -> tuple[str, ...]:
@@ -72,9 +78,9 @@ def observe(host: Host) -> Objects:
             with syscall.pinned(str(folder / pin)) as handle:
                 sizes.append(maps.shape_of(handle).max_entries)
         # One of an earlier version, or a damaged one, is none that is wanted.
-        counts = (folder / GENERATION).exists()
+        counts = all((folder / pin).exists() for pin in (GENERATION, WRITES, CHANGES))
         found.append(Datapath(folder.name, *(sizes if counts else (0, 0))))
-        found.append(PolicyTable(folder.name, *ebpf_tables.read(folder, host)))
+        found.append(PolicyTable(folder.name, *ebpf_tables.read(folder)))
         for hook in ebpf_hooks.HOOKS:
             with syscall.pinned(str(folder / hook)) as handle:
                 known[programs.program_info(handle).id] = folder.name

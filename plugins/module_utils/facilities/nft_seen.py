@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, write_bytes_atomically
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_packed import Elements
 
 if TYPE_CHECKING:
@@ -59,17 +58,13 @@ def note(
         for key, obj in expected.items()
         if found.get(key) == obj and digest(obj) and namespace
     }
-    making = NOTE.with_name(f".{NOTE.name}.podnet-new")
     # The next run reads what this one could not note down.
     with suppress(OSError):
         if not seen:
             NOTE.unlink()
             return
-        NOTE.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(str(making), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-            json.dump({"at": [_boot(), namespace, generation], "seen": seen}, handle)
-        making.replace(NOTE)
+        told = json.dumps({"at": [_boot(), namespace, generation], "seen": seen})
+        write_bytes_atomically(NOTE, (told.encode(),), 0o600, lasting=False)
 
 
 def digest(obj: Any) -> str:

@@ -93,7 +93,7 @@ class ProgramFacility:
                     Path(program.path).unlink(missing_ok=True)
                     remove_empty(*map(Path, program.made))
                 else:
-                    write_bytes_atomically(Path(program.path), self._contents[program.digest], program.mode)
+                    write_bytes_atomically(Path(program.path), (self._contents[program.digest],), program.mode)
             except OSError as error:
                 raise ApplyError([f"{self.name}: {operation.verb} {program.path}: {error.strerror}"]) from error
 

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_hooks, service_tables
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_sealed import CHANGES, WRITES
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import (
     FOLDER,
     PASSING,
@@ -21,10 +21,11 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_p
     passes,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_bypass
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import FRONTENDS
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import FRONTENDS, Elements
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf_object import OBJECT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
@@ -48,21 +49,21 @@ class ServiceTable(NamedTuple):
     """What the programs of a datapath go by (packetfilter/service_ebpf.py)."""
 
     datapath: str
-    elements: Mapping[str, Mapping[bytes, bytes]]
+    elements: Elements
 
 
 class Passage(NamedTuple):
     """What a datapath sends packets on past the host by (packetfilter/service_bypass.py)."""
 
     datapath: str
-    elements: Mapping[str, Mapping[bytes, bytes]]
+    elements: service_bypass.Elements
     lines: tuple[str, ...]
 
 
 class Bypass(NamedTuple):
     """What is wanted of it: the elements, and the devices at which packets for pods arrive."""
 
-    elements: Mapping[str, Mapping[bytes, bytes]]
+    elements: service_bypass.Elements
     ways: Sequence[str]
 
 
@@ -70,9 +71,7 @@ Object = Union[Datapath, ServiceTable, Attachment, Passage]
 Objects = dict[tuple[str, ...], Any]
 
 
-def wanted(
-    elements: Mapping[str, Mapping[bytes, bytes]], ports: list[str], flows: int, host: Host, bypass: Bypass | None
-) -> Objects:
+def wanted(elements: Elements, ports: list[str], flows: int, host: Host, bypass: Bypass | None) -> Objects:
     """The objects that put services before interfaces."""
     made = _datapath(flows, _room(max(len(each) for each in elements.values())), bypass is not None)
     found: list[Object] = [made, ServiceTable(made.name, elements)]
@@ -84,7 +83,7 @@ def wanted(
     return {key_of(obj): obj for obj in found}
 
 
-def passage(datapath: str, elements: Mapping[str, Mapping[bytes, bytes]], host: Host) -> Passage:
+def passage(datapath: str, elements: service_bypass.Elements, host: Host) -> Passage:
     """With what it says in words."""
     return Passage(datapath, elements, tuple(service_bypass.describe(elements, host.names)))
 
@@ -112,8 +111,11 @@ def observe(host: Host) -> Objects:
             found.append(Datapath(folder.name, 0, 0))
             continue
         bypass = passes(folder)
-        found.append(Datapath(folder.name, _entries(folder / TRANSLATIONS), _entries(folder / FRONTENDS), bypass))
-        found.append(ServiceTable(folder.name, service_tables.read(folder.name, host)))
+        # One of an earlier version is none that is wanted.
+        counts = all((folder / pin).exists() for pin in (WRITES, CHANGES))
+        sizes = (_entries(folder / TRANSLATIONS), _entries(folder / FRONTENDS)) if counts else (0, 0)
+        found.append(Datapath(folder.name, *sizes, bypass))
+        found.append(ServiceTable(folder.name, service_tables.read(folder.name)))
         if bypass:
             elements = {name: _elements(folder / name) for name in service_bypass.MAPS}
             if any(elements.values()):

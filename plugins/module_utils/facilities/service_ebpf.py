@@ -14,6 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.bpf import elf, maps
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import remove_empty
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
     ebpf_datapaths,
+    ebpf_sealed,
     service_hooks,
     service_tables,
 )
@@ -47,14 +48,12 @@ from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Operation, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 
 def part(desired: Objects, host: Host) -> Target:
     """All that is ours there."""
-    conflicts = ebpf_datapaths.unmounted(desired)
+    conflicts = ebpf_datapaths.unmounted(FOLDER, desired)
     if desired and not programs.has_tcx():
         conflicts.append("ebpf: this kernel has no tcx, services by eBPF take Linux 6.6; set backend: nftables")
     return Target({SERVICE_EBPF.name: observe(host)}, {SERVICE_EBPF.name: desired}, conflicts)
@@ -85,7 +84,7 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
         if isinstance(after, Datapath):
             _make(after)
         elif isinstance(after, ServiceTable):
-            service_tables.put(after.datapath, before and before.elements, after.elements, host)
+            service_tables.put(after.datapath, before and before.elements, after.elements)
         elif isinstance(after, Passage):
             _let_pass(after, before and before.elements)
         elif isinstance(after, Attachment):
@@ -100,6 +99,7 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
     def clear_away(self, host: Host) -> None:
         ebpf_datapaths.remove(FOLDER / MAKING)
         if not datapaths():
+            ebpf_sealed.forget(FOLDER / MAKING)
             remove_empty(FOLDER / LINKS)
             remove_empty(FOLDER, OURS)
 
@@ -113,22 +113,24 @@ def _make(made: Datapath) -> None:
             held[name] = maps.create(NAME + name, read.maps[name]._replace(max_entries=room))
         for name, size in ((TRANSLATIONS, made.flows), (CLIENTS, made.flows), (PIECES, read.maps[PIECES].max_entries)):
             held[name] = ebpf_datapaths.kept(name, read.maps[name]._replace(max_entries=size), datapaths())
+        held[ebpf_sealed.CHANGES] = ebpf_sealed.counter(read.maps)
         if made.bypass:
             for name in service_bypass.MAPS:
                 held[name] = maps.create(NAME + name, read.maps[name])
             held[PAST] = ebpf_datapaths.kept(PAST, read.maps[PAST]._replace(max_entries=made.flows), datapaths())
-        for hook in (*PROGRAMS, *(PASSING if made.bypass else ())):
-            held[hook] = programs.load(NAME + hook, read.programs[hook], held, read.licence)
+        for name in (*PROGRAMS, ebpf_sealed.WRITES, *(PASSING if made.bypass else ())):
+            held[name] = programs.load(NAME + name, read.programs[name], held, read.licence)
 
 
-def _let_pass(wanted: Passage, before: Mapping[str, Mapping[bytes, bytes]] | None) -> None:
+def _let_pass(wanted: Passage, before: service_bypass.Elements | None) -> None:
     """Where addresses are before the ways there: without a bridge among them nothing passes."""
     for name in service_bypass.MAPS if before is None else reversed(service_bypass.MAPS):
         elements = wanted.elements[name]
         with syscall.pinned(str(FOLDER / wanted.datapath / name)) as handle:
             had = (before or {}).get(name, {})
             maps.remove(handle, had.keys() - elements.keys())
-            maps.fill(handle, elements)
+            for key, value in elements.items():
+                maps.put(handle, key, value)
 
 
 SERVICE_EBPF = ServiceEbpfFacility()

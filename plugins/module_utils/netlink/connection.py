@@ -8,6 +8,7 @@ import errno
 import socket
 import struct
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.answer import (
@@ -65,6 +66,20 @@ _TABLES = {18: "links", 22: "addresses", 26: "routes", 30: "neighbours", 34: "ru
 """What a dump request of each type (linux/rtnetlink.h) asks for."""
 
 
+_OF_THREAD = threading.local()
+
+
+def _buffer() -> bytearray:
+    """Where a thread receives: what is there is copied before it does so again.
+
+    To find so much memory takes half a millisecond.
+    """
+    found: bytearray | None = getattr(_OF_THREAD, "buffer", None)
+    if found is None:
+        found = _OF_THREAD.buffer = bytearray(_DATAGRAM)
+    return found
+
+
 class Netlink:
     """A netlink socket in the network namespace of the thread that opens it.
 
@@ -73,7 +88,6 @@ class Netlink:
 
     def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
         self._sequence = 0
-        self._buffer = bytearray(_DATAGRAM)
         try:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         except OSError as error:
@@ -214,18 +228,19 @@ class Netlink:
             raise NetlinkError(error.errno or errno.EIO, "while sending to the kernel") from error
 
     def _receive(self) -> bytes:
+        buffer = _buffer()
         try:
             # MSG_TRUNC makes the kernel tell the datagram's true size.
-            size = self._socket.recv_into(self._buffer, 0, socket.MSG_TRUNC)
+            size = self._socket.recv_into(buffer, 0, socket.MSG_TRUNC)
         except BlockingIOError:
             raise NetlinkError(errno.ETIMEDOUT, f"no answer from the kernel in {_ANSWER_SECONDS} s") from None
         except OSError as error:
             raise NetlinkError(error.errno or errno.EIO, "while waiting for the kernel's answer") from error
-        if size > len(self._buffer):
-            raise ProtocolError(f"a datagram of {size} bytes does not fit in {len(self._buffer)}")
+        if size > len(buffer):
+            raise ProtocolError(f"a datagram of {size} bytes does not fit in {len(buffer)}")
         if not size:
             raise ProtocolError("an empty datagram")
-        return bytes(memoryview(self._buffer)[:size])
+        return bytes(memoryview(buffer)[:size])
 
     def _enlarge(self, force: int, polite: int, size: int) -> None:
         try:

@@ -81,6 +81,14 @@ class Enforced:
             self._made[render] = render(self.compiled, self.guarded, *further)
         return self._made[render]
 
+    def joined(self, render: Callable[..., Any], more: Any) -> Any:
+        """What a renderer makes of it, and something that is mostly the same as last time behind it."""
+        known, joined = self._made.get(type(more), (None, None))
+        if joined is None or known != more:
+            joined = self.rendered(render) + more
+            self._made[type(more)] = (more, joined)
+        return joined
+
 
 class Backend(NamedTuple):
     """``target`` says what is and, where something shall be enforced, what should be; ``left``, at little cost and
@@ -124,10 +132,7 @@ def _ebpf(wanted: Enforced | None, host: Host) -> Target:
     notes = []
     if bridge not in host.links:
         notes.append(f"policy: there is no bridge {bridge}, so nothing is enforced; run again when there is")
-    elements = {
-        **wanted.rendered(ebpf_renderer.render),
-        **ebpf_renderer.render_senders(wanted.senders, host.index),
-    }
+    elements = wanted.joined(ebpf_renderer.render, ebpf_renderer.render_senders(wanted.senders, host.index))
     return ebpf.part(ebpf.wanted(elements, ports(bridge, host), flows, fragments, host), host)._replace(notes=notes)
 
 

@@ -18,6 +18,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf.columns import Columns
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import aligned
@@ -41,6 +42,7 @@ Elements = dict[bytes, bytes]
 KEY = struct.Struct("=IQ16s")
 VALUE = struct.Struct("=Q")
 SPACE_BITS = 64
+NOTHING = Columns(b"", b"", KEY.size, VALUE.size)
 OPEN = 1
 EVERY = 1
 HOOKS = {EGRESS: 0, INGRESS: 1}  # SENDS, RECEIVES
@@ -59,7 +61,7 @@ Prefix = tuple[int, int]
 """First address and length."""
 
 
-def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Elements:
+def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Columns:
     """The elements for the pods of a node: all of them are named, also those that no policy selects."""
     found: Elements = {}
     for guard in {**compiled.prepared, **compiled.guards}.values():
@@ -71,10 +73,10 @@ def render(compiled: Compiled, guarded: Iterable[Endpoint]) -> Elements:
             for family, addresses in endpoint.addresses.items():
                 for address in addresses:
                     _put(found, hook * 2 + (family == 6), family, (address, _BITS[family]), space)
-    return found
+    return Columns.of(found, KEY.size, VALUE.size)
 
 
-def render_senders(senders: Iterable[Sender], indexes: Mapping[str, int]) -> Elements:
+def render_senders(senders: Iterable[Sender], indexes: Mapping[str, int]) -> Columns:
     """What may come out of which interface: one entry that knows the interface, and one for each address."""
     found: Elements = {}
     for sender in senders:
@@ -85,7 +87,7 @@ def render_senders(senders: Iterable[Sender], indexes: Mapping[str, int]) -> Ele
                 _put(found, _space(_ORIGINS[family], index), family, (address, _BITS[family]), OPEN)
         if sender.any_link_local:
             _put(found, _space(_ORIGINS[6], index), 6, (int(LINK_LOCAL.network_address), LINK_LOCAL.prefixlen), OPEN)
-    return found
+    return Columns.of(found, KEY.size, VALUE.size)
 
 
 def _space(sort: int, index: int) -> int:

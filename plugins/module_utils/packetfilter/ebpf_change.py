@@ -15,10 +15,10 @@ of ports are there before a peer leads to them, and as long as one does.
 
 from __future__ import annotations
 
-from itertools import compress
-from operator import ne
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf.columns import Columns, difference
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.ebpf import (
     DIGEST,
     EVERY,
@@ -29,7 +29,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.ebpf im
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 MANY = 256
 """Elements of a change from which on another table is as good."""
@@ -42,22 +42,27 @@ class Steps(NamedTuple):
     removals: tuple[bytes, ...]
 
 
-def steps(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> Steps | None:
+def steps(before: Columns, after: Columns) -> Steps | None:
     """How one table becomes the other in place; None when it has to be exchanged."""
     if abs(len(after) - len(before)) > MANY:
         return None
-    puts = list(compress(after.items(), map(ne, map(before.get, after), after.values())))
-    # As many have gone as the numbers leave over.
-    gone = len(before) + sum(key not in before for key, _value in puts) - len(after)
-    removals = [key for key in before if key not in after] if gone else []
-    changed = [key for key, _value in puts] + removals
+    puts, removals = difference(before, after)
+    changed = [*puts, *removals]
     if len(changed) > MANY or any(len(key) != KEY.size or _space(key) < DIGEST for key in changed):
         return None
     peers = {key for key in changed if _space(key) & GUARD}
-    if not _only_grants(before, after, peers) and not _only_grants(after, before, peers):
+    gone = set(removals)
+    ways = [
+        (
+            before[key] if key in gone else looked_up(before, key),
+            puts[key] if key in puts else looked_up(after, key),
+        )
+        for key in peers
+    ]
+    if not all(_grants(*way) for way in ways) and not all(_grants(*reversed(way)) for way in ways):
         return None
     return Steps(
-        tuple(sorted(puts, key=lambda put: (put[0] in peers, -_length(put[0]), put[0]))),
+        tuple(sorted(puts.items(), key=lambda put: (put[0] in peers, -_length(put[0]), put[0]))),
         tuple(sorted(removals, key=lambda key: (key not in peers, _length(key), key))),
     )
 
@@ -66,7 +71,10 @@ def looked_up(elements: Mapping[bytes, bytes], key: bytes) -> bytes | None:
     """What the longest prefix says that a key lies in: the kernel's answer."""
     length, space, data = KEY.unpack(key)
     bits = int.from_bytes(data, "big")
+    lengths = _lengths(elements)
     for shorter in range(length, SPACE_BITS - 1, -1):
+        if shorter not in lengths:
+            continue
         unused = 8 * len(data) - (shorter - SPACE_BITS)
         found = elements.get(KEY.pack(shorter, space, (bits >> unused << unused).to_bytes(len(data), "big")))
         if found is not None:
@@ -74,13 +82,15 @@ def looked_up(elements: Mapping[bytes, bytes], key: bytes) -> bytes | None:
     return None
 
 
-def _only_grants(former: Mapping[bytes, bytes], latter: Mapping[bytes, bytes], peers: Iterable[bytes]) -> bool:
+def _lengths(elements: Mapping[bytes, bytes]) -> bytes:
+    """Of all prefixes, each as a byte: where a key of this machine has it."""
+    columns = elements if isinstance(elements, Columns) else Columns.of(elements, KEY.size, VALUE.size)
+    return columns.bytes_at(0 if sys.byteorder == "little" else 3)
+
+
+def _grants(had: bytes | None, has: bytes | None) -> bool:
     """Whether what a peer was allowed it still is. Whether one set of ports holds another is not looked into."""
-    for key in peers:
-        had, has = looked_up(former, key), looked_up(latter, key)
-        if had is not None and has not in (had, VALUE.pack(EVERY)):
-            return False
-    return True
+    return had is None or has in (had, VALUE.pack(EVERY))
 
 
 def _length(key: bytes) -> int:

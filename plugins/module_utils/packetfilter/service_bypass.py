@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.nexthop import dump_nexthops
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.route import RTN_UNICAST, dump_routes
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import (
-    INSIDE_KEY,
-    Elements,
-    packed,
-)
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import INSIDE_KEY, packed
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import (
     BITS,
     aligned,
@@ -28,13 +25,16 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.link import Link
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.route import Route
     from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_target import Declared
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
+
+Elements = Mapping[str, Mapping[bytes, bytes]]
+"""By map."""
 
 PLACES, WAYS = MAPS = ("places", "ways")
 
@@ -65,7 +65,7 @@ def ways(declared: Declared, bridge: str, host: Host) -> list[str]:
 
 def render(declared: Declared, devices: Collection[str], bridge: str, host: Host) -> Elements:
     """The elements, by map; none of ways where there is no bridge."""
-    found: Elements = {PLACES: {}, WAYS: {}}
+    found: dict[str, dict[bytes, bytes]] = {PLACES: {}, WAYS: {}}
     for family, bits in BITS.items():
         for place, ranges in (
             (ELSEWHERE, declared.pods.get(family, ())),
@@ -78,13 +78,13 @@ def render(declared: Declared, devices: Collection[str], bridge: str, host: Host
                 found[PLACES][key] = NUMBER.pack(place)
     home = host.links.get(bridge)
     if home is not None and len(home.mac) == _MAC:
-        found[WAYS][_HOME] = WAY.pack(home.index, home.mac)
         for link in (home, *(host.links[each] for each in devices)):
             found[WAYS][NUMBER.pack(link.index)] = WAY.pack(link.index, link.mac)
+        found[WAYS][_HOME] = WAY.pack(home.index, home.mac)  # the last one: as long as it is not there nothing passes
     return found
 
 
-def describe(elements: Mapping[str, Mapping[bytes, bytes]], names: Mapping[int, str]) -> list[str]:
+def describe(elements: Elements, names: Mapping[int, str]) -> list[str]:
     """What the elements say, a line each, sorted."""
     lines = []
     for key, value in elements[PLACES].items():

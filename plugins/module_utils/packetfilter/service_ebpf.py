@@ -13,17 +13,17 @@ import hashlib
 import socket
 import struct
 from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import starmap
 from typing import TYPE_CHECKING
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf.columns import Columns
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import aligned
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import EVERYBODY, FORWARD
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
     from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
         Backend,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         Table,
     )
 
-Elements = dict[str, dict[bytes, bytes]]
+Elements = Mapping[str, Columns]
 """By map, in the order in which what a frontend leads to is there before it."""
 
 SLOTS, MEMBERS, INSIDE, FRONTENDS = MAPS = ("slots", "members", "inside", "frontends")
@@ -46,6 +46,12 @@ SHARED = struct.Struct("=H")
 MEMBER_KEY = struct.Struct("=8s20s4x")
 INSIDE_KEY = struct.Struct("=II16s")
 PRESENT = struct.pack("=I", 1)
+NOTHING: Elements = {
+    name: Columns(b"", b"", key.size, size)
+    for name, key, size in zip(
+        MAPS, (SLOT_KEY, MEMBER_KEY, INSIDE_KEY, FRONTEND_KEY), (BACKEND.size, 4, 4, FRONTEND.size)
+    )
+}
 
 PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 """SCTP's checksum covers the whole packet, and no helper of the kernel's does it: it is left to nftables."""
@@ -60,7 +66,7 @@ def render(table: Table, blocks: Mapping[int, Ranges], bypass: bool = False) -> 
     :param bypass: whether flows are to go past the host, if nothing but their frontend leads to their backend
     """
     several = _shared(table) if bypass else frozenset()
-    found: Elements = {name: {} for name in MAPS}
+    found: dict[str, dict[bytes, bytes]] = {name: {} for name in MAPS}
     lists: dict[tuple[int, tuple[Backend, ...], tuple[bool, ...]], bytes] = {}
     looked_for: set[bytes] = set()
     for frontend, handling in table.frontends.items():
@@ -83,7 +89,7 @@ def render(table: Table, blocks: Mapping[int, Ranges], bypass: bool = False) -> 
         for family, bits in _BITS.items():
             for first, length in aligned(bits, blocks.get(family, ())):
                 found[INSIDE][INSIDE_KEY.pack(32 + length, family == 6, packed(family, first))] = PRESENT
-    return found
+    return {name: Columns.of(found[name], empty.key_size, empty.value_size) for name, empty in NOTHING.items()}
 
 
 def translates(frontend: Frontend, handling: Handling) -> bool:
@@ -152,7 +158,9 @@ def _shared(table: Table) -> frozenset[tuple[int, str, Backend]]:
     return frozenset(each for each, count in known.items() if count > 1)
 
 
-def _add_list(found: Elements, family: int, backends: tuple[Backend, ...], shared: tuple[bool, ...]) -> bytes:
+def _add_list(
+    found: dict[str, dict[bytes, bytes]], family: int, backends: tuple[Backend, ...], shared: tuple[bool, ...]
+) -> bytes:
     ends = [_backend(family, backend) for backend in backends]
     if any(shared):
         ends = [end[: -SHARED.size] + SHARED.pack(flag) for end, flag in zip(ends, shared)]

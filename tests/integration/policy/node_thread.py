@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A thread that is on a node: in its network namespace, and with a bpffs of its own where pins belong."""
+"""A thread that is on a node: in its network namespace, with pins and notes of its own where those belong."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import ctypes
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
+
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +40,8 @@ def _enter(netns: str) -> None:
     _checked(libc.unshare(_CLONE_NEWNS))
     _checked(libc.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None))
     _checked(libc.mount(b"bpf", b"/sys/fs/bpf", b"bpf", 0, None))
+    RUN.mkdir(mode=0o755, exist_ok=True)
+    _checked(libc.mount(b"podnet", bytes(RUN), b"tmpfs", 0, b"mode=0755"))
     descriptor = os.open(f"/run/netns/{netns}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         _checked(libc.setns(descriptor, _CLONE_NEWNET))

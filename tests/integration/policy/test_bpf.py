@@ -10,6 +10,7 @@ import struct
 import pytest
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import elf, maps, numbers, programs, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf.columns import Columns
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.ebpf_object import OBJECT
 
 UNKNOWN = 9999  # no command of any kernel
@@ -29,13 +30,19 @@ def test_what_is_put_into_a_map_is_read_back(sort: str, batches: bool, monkeypat
     wanted = {struct.pack("=II", 32, number): struct.pack("=Q", number) for number in range(9_999)}
     with maps.create("trial", SHAPES[sort]) as made:
         assert maps.elements(made) == {}
-        maps.fill(made, wanted)
+        maps.fill(made, Columns.of(wanted, 8, 8))
         assert maps.shape_of(made) == SHAPES[sort]
         assert maps.elements(made) == wanted
         gone = struct.pack("=II", 32, 7)
         maps.delete(made, gone)
         assert maps.get(made, gone, 8) is None
         assert len(maps.elements(made)) == len(wanted) - 1
+        assert not maps.is_frozen(made)
+        for _twice in range(2):
+            maps.freeze(made)
+        assert maps.is_frozen(made)
+        with pytest.raises(syscall.BpfError, match="Operation not permitted"):
+            maps.put(made, gone, bytes(8))
 
 
 def test_a_program_that_the_verifier_refuses_is_explained() -> None:
@@ -45,7 +52,7 @@ def test_a_program_that_the_verifier_refuses_is_explained() -> None:
         programs.load("trial", elf.Program(code, ()), {}, b"GPL")
 
 
-def test_the_verifier_takes_both_programs() -> None:
+def test_the_verifier_takes_all_programs() -> None:
     found = elf.read(OBJECT)
     rules = maps.Shape(maps.LPM_TRIE, 28, 8, 1, maps.NO_PREALLOC)
     with contextlib.ExitStack() as open_maps:
@@ -57,4 +64,4 @@ def test_the_verifier_takes_both_programs() -> None:
         for name, program in found.programs.items():
             with programs.load(f"trial_{name}", program, held, found.licence) as loaded:
                 names.append(programs.program_info(loaded).name)
-    assert names == ["trial_sends", "trial_receives"]
+    assert names == ["trial_sends", "trial_receives", "trial_writes"]

@@ -11,6 +11,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_sealed
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf import EBPF
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import GENERATION, TABLE, datapaths
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
@@ -106,7 +107,9 @@ def test_what_somebody_else_changes_behind_a_change_in_place_is_told_and_mended(
 
     def harm() -> None:
         with maps.by_id(number) as inner:
-            maps.delete(inner, max(maps.elements(inner)))
+            key = max(maps.elements(inner))
+        (folder,) = datapaths()
+        ebpf_sealed.write(folder, ebpf_sealed.removals([key]))
 
     ground.on(first, harm)
     assert ground.on(first, lambda: apply(clients(ground, 2, 4), ground.folder / first, check=True)).changed

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -13,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, numbers, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict
 from ansible_collections.podnet.fabric.plugins.module_utils.evidence.bpf import attached
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_sealed, ebpf_tables
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf import EBPF
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import (
     BPFFS,
@@ -26,6 +30,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins
     is_bpffs,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf
 from tests.integration.evidence.programs import attached_by_tcx, pin_map
 from tests.integration.policy.conftest import apply, isolate
 from tests.integration.policy.killed import killed_after
@@ -132,14 +137,51 @@ def _lose_an_element(folder: Path) -> None:
     with syscall.pinned(str(folder / TABLE)) as outer:
         number = int.from_bytes(maps.get(outer, bytes(4), 4) or b"", "little")
     with maps.by_id(number) as inner:
-        maps.delete(inner, min(maps.elements(inner)))
+        key = min(maps.elements(inner))
+        # No process can, but by the program that changes them.
+        with pytest.raises(BpfError) as refused:
+            maps.delete(inner, key)
+        assert refused.value.errno == errno.EPERM
+    ebpf_sealed.write(folder, ebpf_sealed.removals([key]))
+
+
+def _exchange_the_table(folder: Path) -> None:
+    with syscall.pinned(str(folder / TABLE)) as outer, ebpf_tables.trie(ebpf.NOTHING) as inner:
+        maps.put(outer, bytes(4), inner.descriptor.to_bytes(4, "little"))
+
+
+def _lose_the_writer(folder: Path) -> None:
+    (folder / ebpf_sealed.WRITES).unlink()
+
+
+def _lose_the_count(folder: Path) -> None:
+    (folder / ebpf_sealed.CHANGES).unlink()
+
+
+def _write_something_into_the_note(_folder: Path) -> None:
+    note = RUN / "ebpf-policy-seen"
+    assert note.exists()
+    note.write_bytes(b"[]\n")
+    _lose_an_element(_folder)
 
 
 def _lose_a_program(folder: Path) -> None:
     (folder / "sends").unlink()
 
 
-@pytest.mark.parametrize("damage", [_detach, _unpin, _lose_an_element, _lose_a_program])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _detach,
+        _unpin,
+        _lose_an_element,
+        _lose_a_program,
+        _exchange_the_table,
+        _lose_the_writer,
+        _lose_the_count,
+        _write_something_into_the_note,
+    ],
+)
 def test_what_somebody_has_damaged_is_told_and_mended(ground: Ground, damage: Callable[[Path], None]) -> None:
     policy = isolate(0, [2])
     ground.declare(policy)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, syscall
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_pins
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_sealed, service_pins
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import LINKS, MAKING
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_ebpf import SERVICE_EBPF
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import FRONTENDS, MAPS
@@ -94,11 +96,13 @@ def test_what_somebody_else_does_to_maps_is_told_and_mended(declarer: Declarer) 
 
     def harm(name: str, key: bytes, put: dict[bytes, bytes]) -> None:
         (folder,) = service_pins.datapaths()
-        with syscall.pinned(str(folder / name)) as handle:
-            if put:
-                maps.fill(handle, put)
-            else:
-                maps.remove(handle, [key])
+        with syscall.pinned(str(folder / name)) as handle, pytest.raises(BpfError) as refused:
+            maps.delete(handle, key)
+        assert refused.value.errno == errno.EPERM
+        # No process can, but by the program that changes them.
+        number = MAPS.index(name)
+        changes = ebpf_sealed.puts(put.items(), number) if put else ebpf_sealed.removals([key], number)
+        ebpf_sealed.write(folder, changes)
 
     declarer.declare([service()], endpoints=endpoints(*PODS))
     both = [service(), service(2)]
@@ -231,7 +235,7 @@ def test_what_is_there_is_mended_and_connections_outlive_other_programs(declarer
             (folder,) = service_pins.datapaths()
             with syscall.pinned(str(folder / FRONTENDS)) as handle:
                 found = maps.elements(handle)
-                maps.remove(handle, found)
+            ebpf_sealed.write(folder, ebpf_sealed.removals(found, MAPS.index(FRONTENDS)))
             links = sorted((service_pins.FOLDER / LINKS).iterdir())
             links[0].unlink()
 

@@ -9,6 +9,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ ALLOWANCES = st.builds(
 )
 
 
-def looked_up(elements: ebpf.Elements, space: int, data: bytes) -> int | None:
+def looked_up(elements: Mapping[bytes, bytes], space: int, data: bytes) -> int | None:
     """What the kernel's trie gives: the value of the longest prefix."""
     wanted = struct.pack("=Q", space) + data.ljust(16, b"\0")
     best, found = -1, None
@@ -65,7 +66,7 @@ def looked_up(elements: ebpf.Elements, space: int, data: bytes) -> int | None:
     return found
 
 
-def passes(elements: ebpf.Elements, direction: str, family: int, peer: int, protocol: str, port: int) -> bool:
+def passes(elements: Mapping[bytes, bytes], direction: str, family: int, peer: int, protocol: str, port: int) -> bool:
     """The steps of ebpf/policy.c."""
     size = 4 if family == 4 else 16
     guard = looked_up(elements, ebpf.HOOKS[direction] * 2 + (family == 6), (1).to_bytes(size, "big"))
@@ -137,10 +138,10 @@ def test_the_elements_are_told_in_words() -> None:
     ]
 
 
-def test_the_object_has_two_programs_and_six_maps() -> None:
+def test_the_object_has_three_programs_and_seven_maps() -> None:
     found = elf.read(OBJECT)
-    assert found.programs.keys() == {"sends", "receives"}
-    assert found.maps.keys() == {"table", "generation", "flows", "fragments", "counts", "denials"}
+    assert found.programs.keys() == {"sends", "receives", "writes"}
+    assert found.maps.keys() == {"table", "generation", "flows", "fragments", "counts", "denials", "changes"}
     assert found.licence == b"GPL"
     assert {name for each in found.programs.values() for _offset, name in each.maps} == found.maps.keys()
 

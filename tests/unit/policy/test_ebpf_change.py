@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf.columns import Columns
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf, ebpf_change
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import (
     Allowance,
@@ -22,14 +25,13 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import
 POD = Endpoint("default", "pod", {}, {4: (1,)})
 PORTS = ((PortRange("tcp", 80, 80),), (PortRange("tcp", 443, 443), PortRange("udp", 53, 53)), None)
 WEB, OTHER, ALL = PORTS
-Tables = tuple[ebpf.Elements, ebpf.Elements]
 
 # Prefixes within one another, and on both sides of where others end.
 PEERS = st.lists(st.integers(0, 15).map(lambda number: (number, number)), max_size=9).map(merged)
 PEERS_BY_PORTS = st.fixed_dictionaries({}, optional=dict.fromkeys(PORTS, PEERS))
 
 
-def table(ingress: dict, egress: dict | None = None, identity: str = "in", pod: Endpoint = POD) -> ebpf.Elements:  # type: ignore[type-arg]
+def table(ingress: dict, egress: dict | None = None, identity: str = "in", pod: Endpoint = POD) -> Columns:  # type: ignore[type-arg]
     """A pod with a guard of either direction."""
     guards = {
         name: Guard(name, direction, (), tuple(Allowance(ports, {4: peers}) for ports, peers in said.items()))
@@ -38,11 +40,11 @@ def table(ingress: dict, egress: dict | None = None, identity: str = "in", pod: 
     return ebpf.render(Compiled(guards, {INGRESS: {pod[:2]: identity}, EGRESS: {pod[:2]: "out"}}), [pod])
 
 
-def guards_of(elements: ebpf.Elements) -> list[int]:
+def guards_of(elements: Columns) -> list[int]:
     return sorted({ebpf.VALUE.unpack(elements[key])[0] for key in elements if ebpf.KEY.unpack(key)[1] < 4})
 
 
-def meanings(elements: ebpf.Elements, guards: list[int]) -> list[frozenset[bytes] | None]:
+def meanings(elements: Mapping[bytes, bytes], guards: list[int]) -> list[frozenset[bytes] | None]:
     """What each guard says of each peer: the ports themselves, not what they are called by."""
     said: list[frozenset[bytes] | None] = []
     for guard in guards:
@@ -109,8 +111,6 @@ APART = ((4, 4), (9, 9))
         (table({}), table({WEB: tuple((2 * nth, 2 * nth) for nth in range(ebpf_change.MANY))}), None),
     ],
 )
-def test_what_is_changed_in_place(
-    before: ebpf.Elements, after: ebpf.Elements, expected: tuple[int, int] | None
-) -> None:
+def test_what_is_changed_in_place(before: Columns, after: Columns, expected: tuple[int, int] | None) -> None:
     steps = ebpf_change.steps(before, after)
     assert (None if steps is None else tuple(map(len, steps))) == expected
