@@ -14,28 +14,16 @@
 #include "kernel.h"
 #include "lifetime.h"
 #include "packet.h"
+#include "plain.h"
 #include "translations.h"
+#include "ways.h"
+
+static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* some milliseconds late, and many times as fast */
 
 /* States of what becomes of a backend's answers. */
 #define SHARED 0x400   /* other frontends lead there, too: the kernel keeps their flows apart, of which it has to see all */
 #define PASSED 0x800   /* what is asked goes past the host */
 #define ANSWERED 0x1000 /* and so has an answer */
-
-/* Where an address is, by the most specific prefix. */
-#define ELSEWHERE 1 /* a pod of another node */
-#define HERE 2	    /* a pod of this node */
-#define NO_POD 3    /* a service's, which the kernel sends on if anybody does */
-
-struct map SECTION("maps")
-places = {BPF_MAP_TYPE_LPM_TRIE, sizeof(struct inside_key), sizeof(u32), 65536, BPF_F_NO_PREALLOC};
-
-/* The devices that packets may come from and go to, by index; at 0 the bridge of the pods. */
-struct way {
-	u32 device;
-	u16 mac[3];
-	u16 unused;
-};
-struct map SECTION("maps") ways = {BPF_MAP_TYPE_HASH, sizeof(u32), sizeof(struct way), 256, 0};
 
 /* TCP connections that go past the host and are not translated here, under what their SYN had. */
 struct past {
@@ -44,163 +32,6 @@ struct past {
 	u32 unused;
 };
 struct map SECTION("maps") past = {BPF_MAP_TYPE_LRU_HASH, sizeof(struct flow_key), sizeof(struct past), 0, 0};
-
-/* The kernel's struct bpf_fib_lookup. */
-struct route {
-	u8 family; /* of the answer: the next hop's */
-	u8 protocol;
-	u16 sport;
-	u16 dport;
-	u16 length; /* of the packet without the device's header; more than the way's MTU is refused */
-	u32 device; /* that it came in by; of the answer: that it goes out by */
-	u32 flow;   /* IPv4's TOS, IPv6's class and label */
-	u32 src[4];
-	u32 dst[4]; /* of the answer: the next hop */
-	u32 vlan;
-	u16 macs[6];
-};
-struct next_hop {
-	u32 family;
-	u32 address[4];
-};
-#define INET 2
-#define INET6 10
-
-static long (*redirect)(u32 device, u64 flags) = (void *)23;
-static long (*skb_pull_data)(struct __sk_buff *skb, u32 len) = (void *)39;
-static long (*fib_lookup)(struct __sk_buff *skb, struct route *route, int size, u32 flags) = (void *)69;
-static long (*redirect_neigh)(u32 device, struct next_hop *hop, int size, u64 flags) = (void *)152;
-static u64 (*ktime_get_coarse_ns)(void) = (void *)160; /* some milliseconds late, and many times as fast */
-#define NO_NEIGHBOUR 7 /* BPF_FIB_LKUP_RET_NO_NEIGH */
-
-/* A packet that nothing is special about. */
-struct plain {
-	struct flow_key key;
-	u32 flow;   /* as in struct route */
-	u32 length; /* of the headers of IP and TCP or UDP */
-	u8 hops;
-	u8 flags; /* of TCP */
-	u8 begins;
-	u8 routed; /* the frame is for the bridge itself */
-};
-
-struct ipv4 {
-	u8 version;
-	u8 tos;
-	u16 length;
-	u16 id;
-	u16 fragment;
-	u8 ttl;
-	u8 protocol;
-	u16 checksum;
-	u32 src;
-	u32 dst;
-};
-struct ipv6 {
-	u8 flow[4];
-	u16 length;
-	u8 next;
-	u8 hops;
-	u32 src[4];
-	u32 dst[4];
-};
-struct tcp {
-	u16 ports[2];
-	u32 numbers[2];
-	u8 words;
-	u8 flags;
-	u16 window;
-	u32 rest;
-};
-
-#define UDP_HEADER 8
-
-#define FAILURE 1
-
-/* Whether a packet is plain: no fragment, no options, no extensions, no tag. FAILURE is an ICMP packet that may be about
- * another one; less than 0 is what is neither.
- */
-INLINE int read_plain(struct __sk_buff *skb, struct plain *to, const struct way *home)
-{
-	u32 type = skb->protocol, head = sizeof(struct ipv4), whole;
-	u8 *data = (u8 *)(long)skb->data, *end = (u8 *)(long)skb->data_end;
-	struct tcp *transport;
-	u16 *mac;
-
-	if (skb->vlan_present || (type != htons(ETH_IPV4) && type != htons(ETH_IPV6)))
-		return -1;
-	if (type == htons(ETH_IPV6))
-		head = sizeof(struct ipv6);
-	whole = ETH_HEADER + head + sizeof(*transport);
-	if (data + whole > end) {
-		/* A short datagram, or one that is not in one piece. */
-		if (skb_pull_data(skb, skb->len < whole ? ETH_HEADER + head + UDP_HEADER : whole))
-			return -1;
-		data = (u8 *)(long)skb->data;
-		end = (u8 *)(long)skb->data_end;
-	}
-	mac = (u16 *)data;
-	if (head == sizeof(struct ipv4)) {
-		struct ipv4 *ip = (struct ipv4 *)(data + ETH_HEADER);
-
-		transport = (struct tcp *)(ip + 1);
-		if ((u8 *)transport + UDP_HEADER > end || ip->version != 0x45 || ip->fragment & htons(0x3fff))
-			return -1;
-		to->key.src[0] = ip->src;
-		to->key.dst[0] = ip->dst;
-		to->key.protocol = ip->protocol;
-		to->flow = ip->tos;
-		to->hops = ip->ttl;
-	} else {
-		struct ipv6 *ip = (struct ipv6 *)(data + ETH_HEADER);
-
-		transport = (struct tcp *)(ip + 1);
-		if ((u8 *)transport + UDP_HEADER > end || ip->flow[0] >> 4 != 6)
-			return -1;
-		__builtin_memcpy(to->key.src, ip->src, sizeof(to->key.src));
-		__builtin_memcpy(to->key.dst, ip->dst, sizeof(to->key.dst));
-		__builtin_memcpy(&to->flow, ip->flow, sizeof(to->flow));
-		to->flow &= 0xffffff0f; /* without the version, in the order of the network */
-		to->key.protocol = ip->next;
-		to->key.ipv6 = 1;
-		to->hops = ip->hops;
-	}
-	to->key.sport = transport->ports[0];
-	to->key.dport = transport->ports[1];
-	to->routed = mac[0] == home->mac[0] && mac[1] == home->mac[1] && mac[2] == home->mac[2];
-	to->length = head + UDP_HEADER;
-	if (to->key.protocol == TCP) {
-		if ((u8 *)(transport + 1) > end)
-			return -1;
-		to->length = head + (transport->words >> 4) * 4;
-		to->flags = transport->flags;
-		to->begins = (to->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
-	} else if (to->key.protocol == (to->key.ipv6 ? ICMPV6 : ICMP)) {
-		to->key.sport = to->key.dport = 0;
-		return FAILURE;
-	} else if (to->key.protocol != UDP) {
-		return -1;
-	}
-	/* A pod that reaches itself would not take a packet from its own address. */
-	return same(to->key.src, to->key.dst) ? -1 : 0;
-}
-
-INLINE u32 place_of(const struct flow_key *key, const u32 *address)
-{
-	struct inside_key wanted = {.prefixlen = key->ipv6 ? 160 : 64, .ipv6 = key->ipv6};
-	u32 *found;
-
-	__builtin_memcpy(wanted.address, address, sizeof(wanted.address));
-	found = map_lookup(&places, &wanted);
-	return found ? *found : 0;
-}
-
-INLINE int is_pod(const struct flow_key *key, const u32 *address)
-{
-	u32 place = place_of(key, address);
-
-	return place == HERE || place == ELSEWHERE;
-}
 
 /* What becomes of the answers to a packet, where it has been sent on to a backend; what becomes of a packet, where it
  * is an answer.

@@ -163,7 +163,7 @@ def _add_list(
 ) -> bytes:
     ends = [_backend(family, backend) for backend in backends]
     if any(shared):
-        ends = [end[: -SHARED.size] + SHARED.pack(flag) for end, flag in zip(ends, shared)]
+        ends = [end[: BACKEND.size - SHARED.size] + SHARED.pack(flag) for end, flag in zip(ends, shared)]
     name = hashlib.sha256(bytes([family]) + b"".join(ends)).digest()[:8]
     found[SLOTS].update((SLOT_KEY.pack(name, place, 0), backend) for place, backend in enumerate(ends))
     return name
