@@ -38,8 +38,9 @@ def build() -> None:
     for name in (OUTSIDE, *scene.NODES, *scene.POD_NODES):
         _run("ip", "netns", "add", netns(name))
         settings = [f"ipv6.conf.{which}.accept_dad=0" for which in ("all", "default")]
-        # All that is rejected is told at once, also when it is much at a time.
-        settings += ["ipv4.icmp_ratemask=0", "ipv6.icmp.ratelimit=0"]
+        # All that is rejected is told at once, also when it is much at a time. IPv6 has a limit for each destination,
+        # and one for all that the mask names: of all types one that is not seen here.
+        settings += ["ipv4.icmp_ratemask=0", "ipv6.icmp.ratelimit=0", "ipv6.icmp.ratemask=2"]
         if name in (OUTSIDE, *scene.NODES):
             settings += ["ipv4.ip_forward=1", "ipv6.conf.all.forwarding=1"]
         _run("ip", "netns", "exec", netns(name), "sysctl", "-qw", *(f"net.{each}" for each in settings))
