@@ -136,7 +136,8 @@ def _frontend_text(key: bytes, value: bytes) -> str:
 @lru_cache(maxsize=_MANY)
 def _slot_text(key: bytes, value: bytes) -> str:
     name, place, _unused = SLOT_KEY.unpack(key)
-    return f"list {name.hex()} {place} is {_end(value)}"
+    (shared,) = SHARED.unpack_from(value, BACKEND.size - SHARED.size)
+    return f"list {name.hex()} {place} is {_end(value)}{', as of others' * bool(shared)}"
 
 
 @lru_cache(maxsize=_MANY)
