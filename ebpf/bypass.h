@@ -245,7 +245,7 @@ SECTION("tc/forwards") int forwards(struct __sk_buff *skb)
 	u64 now;
 
 	home = map_lookup(&ways, &first);
-	sort = home ? read_plain(skb, &packet, home) : -1;
+	sort = home ? read_plain(skb, &packet) : -1;
 	if (sort < 0)
 		return PASS;
 	now = ktime_get_coarse_ns();
@@ -254,7 +254,7 @@ SECTION("tc/forwards") int forwards(struct __sk_buff *skb)
 		if (!is_about_past(skb, &packet.key, now))
 			return PASS;
 	} else if (packet.begins) {
-		if (!may_begin(found, &packet, HERE, now) || !packet.routed)
+		if (!may_begin(found, &packet, HERE, now) || !is_mac(packet.mac, home->mac))
 			return PASS;
 	} else if (found) {
 		if (!request_passes(found, &packet))
@@ -264,11 +264,11 @@ SECTION("tc/forwards") int forwards(struct __sk_buff *skb)
 		if (other ? !answer_passes(other, &packet) : packet.key.protocol != TCP || !goes_on(&packet, now))
 			return PASS;
 	}
-	if (!packet.routed)
-		/* An answer to a neighbour on the bridge, who has asked by way of a service. */
-		return place_of(&packet.key, packet.key.dst) == HERE ? redirect(home->device, 0) : PASS;
 	if (!find_route(skb, &packet, home->device, &route))
 		return PASS;
+	if (!is_mac(packet.mac, home->mac))
+		/* An answer to a neighbour on the bridge, who has asked by way of a service. */
+		return route.device == home->device && is_mac(packet.mac, route.mac) ? redirect(home->device, 0) : PASS;
 	if (packet.begins)
 		begin(found, &packet, now);
 	return send_on(skb, &packet, &route);
@@ -287,7 +287,7 @@ SECTION("tc/arrives") int arrives(struct __sk_buff *skb)
 	if (skb->pkt_type)
 		return PASS; /* not for this node */
 	home = map_lookup(&ways, &first);
-	sort = home ? read_plain(skb, &packet, home) : -1;
+	sort = home ? read_plain(skb, &packet) : -1;
 	if (sort < 0)
 		return PASS;
 	now = ktime_get_coarse_ns();

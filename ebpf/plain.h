@@ -8,7 +8,6 @@
 #include "kernel.h"
 #include "lifetime.h"
 #include "packet.h"
-#include "ways.h"
 
 static long (*skb_pull_data)(struct __sk_buff *skb, u32 len) = (void *)39;
 
@@ -20,7 +19,8 @@ struct plain {
 	u8 hops;
 	u8 flags; /* of TCP */
 	u8 begins;
-	u8 routed; /* the frame is for the bridge itself */
+	u8 unused;
+	u16 mac[3]; /* whom the frame is for */
 };
 
 struct ipv4 {
@@ -59,7 +59,7 @@ struct tcp {
 /* Whether a packet is plain: no fragment, no options, no extensions, no tag. FAILURE is an ICMP packet that may be about
  * another one; less than 0 is what is neither.
  */
-INLINE int read_plain(struct __sk_buff *skb, struct plain *to, const struct way *home)
+INLINE int read_plain(struct __sk_buff *skb, struct plain *to)
 {
 	u32 type = skb->protocol, head = sizeof(struct ipv4), whole;
 	u8 *data = (u8 *)(long)skb->data, *end = (u8 *)(long)skb->data_end;
@@ -106,7 +106,7 @@ INLINE int read_plain(struct __sk_buff *skb, struct plain *to, const struct way 
 	}
 	to->key.sport = transport->ports[0];
 	to->key.dport = transport->ports[1];
-	to->routed = mac[0] == home->mac[0] && mac[1] == home->mac[1] && mac[2] == home->mac[2];
+	__builtin_memcpy(to->mac, mac, sizeof(to->mac));
 	to->length = head + UDP_HEADER;
 	if (to->key.protocol == TCP) {
 		if ((u8 *)(transport + 1) > end)

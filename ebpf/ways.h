@@ -36,7 +36,8 @@ struct route {
 	u32 src[4];
 	u32 dst[4]; /* of the answer: the next hop */
 	u32 vlan;
-	u16 macs[6];
+	u16 own[3]; /* of the answer: the MACs of the device and of the next hop */
+	u16 mac[3];
 };
 struct next_hop {
 	u32 family;
@@ -65,4 +66,9 @@ INLINE int is_pod(const struct flow_key *key, const u32 *address)
 	u32 place = place_of(key, address);
 
 	return place == HERE || place == ELSEWHERE;
+}
+
+INLINE int is_mac(const u16 *one, const u16 *other)
+{
+	return one[0] == other[0] && one[1] == other[1] && one[2] == other[2];
 }
