@@ -189,10 +189,12 @@ SECTION("tc/requests") int requests(struct __sk_buff *skb)
 		answer_of(&answer, &key, &to);
 		back = find(&answer, now);
 		/* Answers of one backend to one port of a pod come from one address. */
-		if (back && !is_over(back) && !(back->end.port == key.dport && same(back->end.address, key.dst)))
+		if (back && !is_over(back) && !(back->end.port == key.dport && same(back->end.address, key.dst))) {
 			fresh.state |= LEFT;
-		else if (put_back(&answer, &key, fresh.state, now))
+			back->state = (back->state & ~PASSED) | SHARED;
+		} else if (put_back(&answer, &key, fresh.state, now)) {
 			return DROP;
+		}
 		fresh.expires = now + patience(key.protocol, fresh.state) * SECONDS;
 		if (map_update(&translations, &key, &fresh, BPF_ANY))
 			return DROP;

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import policy
 from tests.conformance import service_cases as scene
+from tests.integration.policy.killed import killed_after
 from tests.integration.services.beside import counted, foreign_chain, meet, tunnel
 from tests.integration.services.clients import Attempt, Clients
 from tests.integration.services.ground import netns
@@ -150,6 +152,40 @@ def test_policies_that_would_see_nothing_are_refused(declarer: Declarer) -> None
             offer(backend="nftables")
     finally:
         declarer.also(policy.KIND, None)
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(
+    declarer: Declarer, clients: Clients, comes: bool
+) -> None:
+    offer = partial(declarer.declare, [service()], endpoints=endpoints("one"))
+
+    def attempt(calls: int) -> int:
+        offer(bypass=not comes)
+
+        def run() -> int:
+            child = os.fork()
+            if child == 0:  # the same thread, on the same node
+                killed_after(calls)
+                offer(bypass=comes, here=True)
+                os._exit(0)
+            return os.waitpid(child, 0)[1]
+
+        status = declarer.node.run(run)
+        # Whatever is half done, nobody goes astray.
+        asked = [to_service("pod", family, protocol) for family in ADDRESSES for protocol in PROTOCOLS]
+        assert {each.verdict for each in clients.attempt(asked)} == {"forward"}
+        offer(bypass=comes)
+        assert not offer(bypass=comes).changed
+        assert attached(declarer) == PASSING * comes
+        assert declarer.node.run(lambda: list(map(service_pins.passes, service_pins.folders()))) == [comes]
+        return status
+
+    calls, done = 3, 0
+    while attempt(calls) == signal.SIGKILL:
+        calls += 37
+        done += 1
+    assert done > 2
 
 
 def test_errors_about_what_goes_past_the_host_do_so_too(declarer: Declarer, clients: Clients) -> None:
