@@ -70,7 +70,10 @@ def tunnel() -> Iterator[None]:
             ):
                 _ip(node, f"{flag} address add {address.format(own)} dev tun0{' nodad' * (flag == '-6')}")
                 way = address.format(far).partition("/")[0]
-                _ip(node, f"{flag} route replace {block} via {way} dev tun0")
+                # As our dataplanes have it: the routes of a peer are by an object of its own.
+                number = flag.removeprefix("-")
+                _ip(node, f"nexthop add id {number} via {way} dev tun0 onlink")
+                _ip(node, f"{flag} route replace {block} nhid {number}")
         yield
     finally:
         for node, (other, _own, far) in names.items():
