@@ -4,6 +4,7 @@
  * Services for pods, at the host's end of their interfaces: `requests` sends what comes out of a pod on to a backend,
  * `replies` gives what goes into it the address that the pod has asked. What they do not touch is the business of
  * nftables, which knows all services: what is to be rejected or to come from another address, SCTP, the ports of nodes.
+ * With bypass.h, what goes between pods needs no netfilter at all.
  * `make ebpf` builds service.o.
  */
 #include "bypass.h"
