@@ -164,7 +164,11 @@ INLINE int may_begin(struct translation *found, const struct plain *packet, u32 
 	if (found) {
 		again = (found->state & (PASSED | ANSWERED)) == PASSED;
 		found->state &= ~(PASSED | ANSWERED);
-		return !again && !(found->state & (LEFT | AGAIN | SHARED)) && is_pod(&packet->key, packet->key.dst);
+		if (again || found->state & (LEFT | AGAIN | SHARED) || !is_pod(&packet->key, packet->key.dst))
+			return 0;
+		/* One of before that has ended without a word is over. */
+		found->state &= ~(STANDS | FIN_THERE | FIN_BACK | RESET);
+		return 1;
 	}
 	flow = map_lookup(&past, &packet->key);
 	again = flow && flow->expires > now && !(flow->state & REPLIED);

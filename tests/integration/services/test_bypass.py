@@ -36,6 +36,7 @@ PROTOCOLS = ("tcp", "udp")
 SORTS = {4: socket.AF_INET, 6: socket.AF_INET6}
 # IP_TTL and IP_RECVERR, IPV6_UNICAST_HOPS and IPV6_RECVERR (linux/in.h, linux/in6.h).
 HOPS = {4: (socket.IPPROTO_IP, 2, 11), 6: (socket.IPPROTO_IPV6, 16, 25)}
+TCP_REPAIR = 19  # linux/tcp.h
 PASSING = ["arrives", *["forwards"] * 3]
 """The node's programs: at its way to the other node, and at its three pods."""
 
@@ -222,6 +223,34 @@ def test_half_a_flow_is_given_to_the_kernel_as_a_whole(declarer: Declarer) -> No
                 client.connect((ADDRESSES[family], scene.PORT))
         assert counted("invalid")
         assert counted("tcp")
+
+
+def test_who_has_vanished_without_a_word_comes_back_by_the_same_port(declarer: Declarer) -> None:
+    declarer.declare([service()], endpoints=endpoints("far"))
+    meet()
+    with foreign_chain():
+        for family, sort in SORTS.items():
+            for end in ((ADDRESSES[family], scene.PORT), (scene.pod_address("far", family), scene.TARGET)):
+                with ExitStack() as opened:
+                    with namespace.inside(netns("far")):
+                        server = opened.enter_context(socket.create_server(("", scene.TARGET), family=sort))
+                    server.settimeout(5)
+                    for _time in range(3):
+                        with namespace.inside(netns("pod")):
+                            client = opened.enter_context(socket.socket(sort))
+                        client.settimeout(5)
+                        client.bind(("", 40003))
+                        client.connect(end)
+                        accepted = opened.enter_context(server.accept()[0])
+                        # More than the handshake, so that the connection stands.
+                        for one, other in ((client, accepted), (accepted, client)):
+                            one.sendall(b"question")
+                            other.settimeout(5)
+                            assert other.recv(8) == b"question"
+                        for each in (client, accepted):
+                            each.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)  # closing says nothing
+                            each.close()
+        assert counted("tcp") == counted("invalid") == 0
 
 
 def test_one_port_reaches_one_backend_by_two_services(declarer: Declarer) -> None:
