@@ -19,6 +19,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice 
     EBPF_NAME,
     chosen,
     has_programs,
+    sees_nothing,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import attached, denials, documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
@@ -103,6 +104,8 @@ class PolicyKind:
         ]
         current = {**target.current, "flows": _denied(judges, host) if judges else {}}
         conflicts = [*target.conflicts, *_unseen(judges)]
+        if any(name != EBPF_NAME for name in wanted):
+            conflicts += sees_nothing(items, host.declarations.read("service"))
         notes = [_UNTRANSLATED] if EBPF_NAME in wanted and _lacks_programs(host) else []
         return Target(current, {**target.desired, "flows": {}}, conflicts, [*target.notes, *notes])
 
