@@ -13,15 +13,19 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hook
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_sealed import CHANGES, WRITES
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import (
     FOLDER,
+    PASSING,
     PROGRAMS,
     TRANSLATIONS,
     datapaths,
     folders,
+    passes,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_bypass
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import FRONTENDS, Elements
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf_object import OBJECT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
@@ -31,11 +35,14 @@ _SPARSE = 64
 
 
 class Datapath(NamedTuple):
-    """Programs and maps with room for this many flows, and elements of services. ``name`` is a digest of all three."""
+    """Programs and maps with room for this many flows, and elements of services; and whether packets can go past the
+    host. ``name`` is a digest of it all.
+    """
 
     name: str
     flows: int
     room: int
+    bypass: bool = False
 
 
 class ServiceTable(NamedTuple):
@@ -45,16 +52,40 @@ class ServiceTable(NamedTuple):
     elements: Elements
 
 
-Object = Union[Datapath, ServiceTable, Attachment]
+class Passage(NamedTuple):
+    """What a datapath sends packets on past the host by (packetfilter/service_bypass.py)."""
+
+    datapath: str
+    elements: service_bypass.Elements
+    lines: tuple[str, ...]
+
+
+class Bypass(NamedTuple):
+    """What is wanted of it: the elements, and the devices at which packets for pods arrive."""
+
+    elements: service_bypass.Elements
+    ways: Sequence[str]
+
+
+Object = Union[Datapath, ServiceTable, Attachment, Passage]
 Objects = dict[tuple[str, ...], Any]
 
 
-def wanted(elements: Elements, ports: list[str], flows: int, host: Host) -> Objects:
+def wanted(elements: Elements, ports: list[str], flows: int, host: Host, bypass: Bypass | None) -> Objects:
     """The objects that put services before interfaces."""
-    made = _datapath(flows, _room(max(len(each) for each in elements.values())))
+    made = _datapath(flows, _room(max(len(each) for each in elements.values())), bypass is not None)
     found: list[Object] = [made, ServiceTable(made.name, elements)]
-    found += [service_hooks.wish(device, hook, made.name, host) for device in ports for hook in service_hooks.HOOKS]
+    at = [(device, hook) for device in ports for hook in service_hooks.AT_PODS]
+    if bypass is not None:
+        found.append(passage(made.name, bypass.elements, host))
+        at += [*((way, "arrives") for way in bypass.ways), *((device, "forwards") for device in ports)]
+    found += [service_hooks.wish(device, hook, made.name, host) for device, hook in at]
     return {key_of(obj): obj for obj in found}
+
+
+def passage(datapath: str, elements: service_bypass.Elements, host: Host) -> Passage:
+    """With what it says in words."""
+    return Passage(datapath, elements, tuple(service_bypass.describe(elements, host.names)))
 
 
 def key_of(obj: Object) -> tuple[str, ...]:
@@ -63,6 +94,8 @@ def key_of(obj: Object) -> tuple[str, ...]:
         return ("datapath", obj.name)
     if isinstance(obj, ServiceTable):
         return ("table", obj.datapath)
+    if isinstance(obj, Passage):
+        return ("passage", obj.datapath)
     return ("attachment", obj.device or f"none ({obj.pin})", obj.hook)
 
 
@@ -77,21 +110,26 @@ def observe(host: Host) -> Objects:
         if folder not in complete:
             found.append(Datapath(folder.name, 0, 0))
             continue
+        bypass = passes(folder)
         # One of an earlier version is none that is wanted.
         counts = all((folder / pin).exists() for pin in (WRITES, CHANGES))
         sizes = (_entries(folder / TRANSLATIONS), _entries(folder / FRONTENDS)) if counts else (0, 0)
-        found.append(Datapath(folder.name, *sizes))
+        found.append(Datapath(folder.name, *sizes, bypass))
         found.append(ServiceTable(folder.name, service_tables.read(folder.name)))
-        for hook in PROGRAMS:
+        if bypass:
+            elements = {name: _elements(folder / name) for name in service_bypass.MAPS}
+            if any(elements.values()):
+                found.append(passage(folder.name, elements, host))
+        for hook in (*PROGRAMS, *(PASSING if bypass else ())):
             with syscall.pinned(str(folder / hook)) as handle:
                 known[programs.program_info(handle).id] = folder.name
     found += service_hooks.observe(known, host)
     return {key_of(obj): obj for obj in found}
 
 
-def _datapath(flows: int, room: int) -> Datapath:
-    digest = hashlib.sha256(OBJECT + f"{flows} {room}".encode()).hexdigest()[:12]
-    return Datapath(digest, flows, room)
+def _datapath(flows: int, room: int, bypass: bool) -> Datapath:
+    digest = hashlib.sha256(OBJECT + f"{flows} {room}{' bypass' * bypass}".encode()).hexdigest()[:12]
+    return Datapath(digest, flows, room, bypass)
 
 
 def _room(elements: int) -> int:
@@ -107,3 +145,8 @@ def _room(elements: int) -> int:
 def _entries(pin: Path) -> int:
     with syscall.pinned(str(pin)) as handle:
         return maps.shape_of(handle).max_entries
+
+
+def _elements(pin: Path) -> dict[bytes, bytes]:
+    with syscall.pinned(str(pin)) as handle:
+        return maps.elements(handle)
