@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SCTP (RFC 9260) over raw sockets: not every kernel has its own. Whatever arrives has a checksum that is right."""
+"""SCTP (RFC 9260) over raw sockets: not every kernel has its own, and one that has is kept quiet meanwhile."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import itertools
 import select
 import socket
 import struct
+import subprocess
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
@@ -17,7 +18,7 @@ from tests.conformance import service_cases as scene
 from tests.integration.services.ground import netns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 IPPROTO_SCTP = 132
 PORT = {"name": "sctp", "port": scene.PORT, "targetPort": scene.TARGET, "protocol": "SCTP"}
@@ -29,6 +30,13 @@ CHECKSUM = 8
 _TAGS = {True: 0x01020304, False: 0x05060708}
 """What an association's client wants to be called by, and its server."""
 _ports = itertools.count(20000)
+_QUIET = """
+    chain output {
+        type filter hook output priority 0
+        meta l4proto sctp meta skuid 0 accept
+        meta l4proto sctp drop comment "a kernel that knows of no such association aborts it"
+    }
+"""
 
 
 def _table() -> list[int]:
@@ -84,8 +92,19 @@ class Got(NamedTuple):
         return self.packet[12]
 
 
+@contextmanager
+def ruled(pod: str, table: str, chain: str) -> Iterator[None]:
+    """A table of nftables in a pod."""
+    argv = ["ip", "netns", "exec", netns(pod), "nft"]
+    subprocess.run([*argv, "-f", "-"], input=f"table inet {table} {{{chain}}}", text=True, check=True, timeout=60)
+    try:
+        yield
+    finally:
+        subprocess.run([*argv, "delete", "table", "inet", table], check=True, timeout=60)
+
+
 class Ends:
-    """Sockets in pods, for all SCTP that comes there."""
+    """Sockets in pods, for all SCTP that comes there. No kernel of theirs has a say."""
 
     def __init__(self, family: int, pods: Collection[str]) -> None:
         self.family = family
@@ -95,6 +114,7 @@ class Ends:
 
     def __enter__(self) -> Self:
         for pod in self._pods:
+            self._opened.enter_context(ruled(pod, f"quiet{self.family}", _QUIET))
             with namespace.inside(netns(pod)):
                 self._sockets[pod] = self._opened.enter_context(
                     socket.socket(SORTS[self.family], socket.SOCK_RAW, IPPROTO_SCTP)
