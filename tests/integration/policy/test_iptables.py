@@ -51,7 +51,7 @@ def drifted(filtered: Filtered) -> Iterator[tuple[str, str]]:
     run = filtered.node.namespace.run
     sets = [name for name in run("ipset", "list", "-n").split() if name.startswith("podnet-")]
     saved = [run("ipset", "save", name).splitlines() for name in sets]
-    members = next(lines for lines in saved if len(lines) > 1)[1].split()
+    (members, *_others) = (lines[1].split() for lines in saved if len(lines) > 1)
     yield f"iptables-{filtered.flavour} -F {guard}", "iptables"
     yield f"iptables-{filtered.flavour} -A {guard} -j ACCEPT", "iptables"
     yield f"ip6tables-{filtered.flavour} -F FORWARD", "iptables"
