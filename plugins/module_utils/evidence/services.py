@@ -58,7 +58,7 @@ def _ipvs(traces: Traces) -> list[str]:
         if device.name in _SERVICE_DEVICES
     ]
     if traces.virtual_services:
-        texts.append(f"{traces.virtual_services} virtual services in /proc/net/ip_vs")
+        texts.append(f"programs {', '.join(traces.sockets)} of podnet.fabric at sockets by control groups")
     return texts
 
 
@@ -91,4 +91,7 @@ def _ebpf(traces: Traces) -> list[str]:
 
 def _our_programs(traces: Traces) -> list[str]:
     number = sum(name == TRANSLATING for _device, name in traces.programs)
-    return [f"programs {TRANSLATING} of podnet.fabric at {number} interfaces by tcx"] if number else []
+    texts = [f"programs {TRANSLATING} of podnet.fabric at {number} interfaces by tcx"] if number else []
+    if traces.sockets:
+        texts.append(f"programs {', '.join(traces.sockets)} of podnet.fabric at sockets by control groups")
+    return texts

@@ -47,6 +47,7 @@ class DatapathFacility:
     deletes_first = False
     datapath: type[Any]
     table: type[Any]
+    attachments: tuple[type[Any], ...] = (Attachment,)
 
     def parents(self, obj: Any) -> Sequence[Reference]:
         return ((self.name, ("datapath", obj.datapath)),) if isinstance(obj, self.table) else ()
@@ -56,7 +57,7 @@ class DatapathFacility:
 
     def apply(self, operations: Sequence[Operation], host: Host) -> None:
         """The programs before what they go by, that before the interfaces; backwards where things go."""
-        upward = (self.datapath, self.table, Attachment)
+        upward = (self.datapath, self.table, *self.attachments)
         going = operations[0].verb == DELETE
         failures = []
         for sort in reversed(upward) if going else upward:

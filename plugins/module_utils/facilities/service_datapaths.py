@@ -8,7 +8,11 @@ import hashlib
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs, syscall
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_hooks, service_tables
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
+    service_hooks,
+    service_sockets,
+    service_tables,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_sealed import CHANGES, WRITES
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import (
@@ -18,6 +22,8 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_p
     datapaths,
     folders,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_sockets import SOCKETS, SocketHook
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import connect_ebpf_object
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import FRONTENDS, Elements
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf_object import OBJECT
 
@@ -45,15 +51,20 @@ class ServiceTable(NamedTuple):
     elements: Elements
 
 
-Object = Union[Datapath, ServiceTable, Attachment]
+Object = Union[Datapath, ServiceTable, Attachment, SocketHook]
 Objects = dict[tuple[str, ...], Any]
 
 
-def wanted(elements: Elements, ports: list[str], flows: int, host: Host) -> Objects:
-    """The objects that put services before interfaces."""
+def wanted(elements: Elements, ports: list[str], flows: int, host: Host, connect: bool = False) -> Objects:
+    """The objects that put services before interfaces.
+
+    :param connect: before the node's own sockets, too
+    """
     made = _datapath(flows, _room(max(len(each) for each in elements.values())))
     found: list[Object] = [made, ServiceTable(made.name, elements)]
     found += [service_hooks.wish(device, hook, made.name, host) for device in ports for hook in service_hooks.HOOKS]
+    if connect:
+        found += [SocketHook(hook, made.name) for hook in service_sockets.HOOKS]
     return {key_of(obj): obj for obj in found}
 
 
@@ -63,12 +74,14 @@ def key_of(obj: Object) -> tuple[str, ...]:
         return ("datapath", obj.name)
     if isinstance(obj, ServiceTable):
         return ("table", obj.datapath)
+    if isinstance(obj, SocketHook):
+        return ("sockets", obj.hook)
     return ("attachment", obj.device or f"none ({obj.pin})", obj.hook)
 
 
 def observe(host: Host) -> Objects:
     """All that is pinned, by key. A datapath that somebody has damaged is none that is wanted."""
-    if not FOLDER.is_dir():
+    if not (FOLDER.is_dir() or SOCKETS.is_dir()):
         return {}
     found: list[Object] = []
     known: dict[int, str] = {}
@@ -82,15 +95,16 @@ def observe(host: Host) -> Objects:
         sizes = (_entries(folder / TRANSLATIONS), _entries(folder / FRONTENDS)) if counts else (0, 0)
         found.append(Datapath(folder.name, *sizes))
         found.append(ServiceTable(folder.name, service_tables.read(folder.name)))
-        for hook in PROGRAMS:
-            with syscall.pinned(str(folder / hook)) as handle:
+        for pin in (*(folder / hook for hook in PROGRAMS), *service_sockets.programs_of(folder.name)):
+            with syscall.pinned(str(pin)) as handle:
                 known[programs.program_info(handle).id] = folder.name
     found += service_hooks.observe(known, host)
+    found += service_sockets.observe(known)
     return {key_of(obj): obj for obj in found}
 
 
 def _datapath(flows: int, room: int) -> Datapath:
-    digest = hashlib.sha256(OBJECT + f"{flows} {room}".encode()).hexdigest()[:12]
+    digest = hashlib.sha256(OBJECT + connect_ebpf_object.OBJECT + f"{flows} {room}".encode()).hexdigest()[:12]
     return Datapath(digest, flows, room)
 
 

@@ -16,6 +16,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
     ebpf_datapaths,
     ebpf_sealed,
     service_hooks,
+    service_sockets,
     service_tables,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment
@@ -39,6 +40,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_p
     TRANSLATIONS,
     datapaths,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_sockets import SOCKETS, SocketHook
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_ebpf as renderer
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf_object import OBJECT
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Operation, Target
@@ -62,12 +64,15 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
     folder = FOLDER
     datapath = Datapath
     table = ServiceTable
+    attachments = (Attachment, SocketHook)
 
     def describe(self, obj: Any) -> dict[str, Any]:
         if isinstance(obj, Datapath):
             return {"datapath": f"datapath {obj.name}", "flows": obj.flows, "room": obj.room}
         if isinstance(obj, ServiceTable):
             return {"table": f"table of {obj.datapath}", "elements": "; ".join(renderer.describe(obj.elements))}
+        if isinstance(obj, SocketHook):
+            return {"sockets": f"{obj.hook} of the node's own sockets", "datapath": obj.datapath}
         where = obj.device or f"no interface (link {obj.pin})"
         return {"attachment": f"{obj.hook} at {where}", "datapath": obj.datapath}
 
@@ -79,13 +84,18 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
             service_tables.put(after.datapath, before and before.elements, after.elements)
         elif isinstance(after, Attachment):
             service_hooks.attach(after, host)
+        elif isinstance(after, SocketHook):
+            service_sockets.attach(after)
         elif isinstance(before, Datapath):
             ebpf_datapaths.remove(FOLDER / before.name)
         elif isinstance(before, Attachment):
             service_hooks.detach(before)
+        elif isinstance(before, SocketHook):
+            service_sockets.detach(before)
 
     def clear_away(self, host: Host) -> None:
         ebpf_datapaths.remove(FOLDER / MAKING)
+        remove_empty(SOCKETS)
         if not datapaths():
             ebpf_sealed.forget(FOLDER / MAKING)
             remove_empty(FOLDER / LINKS)

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED, DeclarationError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_datapaths, service_ebpf
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
+    service_datapaths,
+    service_ebpf,
+    service_sockets,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, observe_datagrams
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_ebpf import SERVICE_EBPF
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, declared_network
@@ -49,7 +53,11 @@ _UNTRANSLATED = (
     "service: this kernel has no tcx, so policies by eBPF see the address of a service that a pod connects to, not the "
     "backend's; Linux 6.6 has it, and policies by another packet filter do not need it"
 )
-DEFAULTS: dict[str, Any] = {"programs": False, "bridge": "podnet0", "flows": 131072}
+_NO_SOCKETS = (
+    "service: connect: there are no control groups of version 2 here that take programs, so {} sends on what the "
+    "node's own processes connect to"
+)
+DEFAULTS: dict[str, Any] = {"programs": False, "bridge": "podnet0", "flows": 131072, "connect": False}
 
 
 class ServiceKind:
@@ -149,7 +157,11 @@ class ServiceKind:
             found = ports(item["bridge"], host)
             rest = service_backends.packet_filter(item["backend"])
             notes = [] if found else [f"service: nothing is on a bridge {item['bridge']}, so {rest} does it all"]
-            objects = service_datapaths.wanted(self._elements(declared), found, item["flows"], host)
+            connect = bool(item.get("connect"))
+            if connect and service_sockets.root() is None:
+                connect = False
+                notes.append(_NO_SOCKETS.format(rest))
+            objects = service_datapaths.wanted(self._elements(declared), found, item["flows"], host, connect)
             return service_ebpf.part(objects, host)._replace(notes=notes)
         return service_ebpf.part({}, host)
 
