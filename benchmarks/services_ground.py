@@ -41,6 +41,9 @@ OURS: Mapping[str, Mapping[str, Any]] = {
     EBPF: {"backend": EBPF},
 }
 """What is measured of ours, by name: the module's parameters that choose it."""
+CONNECT = "ebpf+connect"
+AT_SOCKETS: Mapping[str, Mapping[str, Any]] = {CONNECT: {"backend": EBPF, "connect": True}}
+"""The same for what the node itself asks for (services_connect.py)."""
 MOST = {"sets-nft": 10_000}
 """With 50,000 services iptables-nft-restore takes longer than the minute that the module gives a tool."""
 
@@ -85,7 +88,7 @@ def parameters(how: str, count: int, changed: int | None = None) -> dict[str, An
         for number in range(count)
     ]
     where = {"node": "here", "pods": [PODS], "blocks": [BLOCK], "ranges": [RANGE]}
-    return {**where, **OURS[how], "services": services, "slices": [], "endpoints": endpoints}
+    return {**where, **{**OURS, **AT_SOCKETS}[how], "services": services, "slices": [], "endpoints": endpoints}
 
 
 def build(number: int, how: str, count: int) -> Ground:
@@ -102,7 +105,7 @@ def build(number: int, how: str, count: int) -> Ground:
         ),
         {"client": (HERE, "10.244.1.1"), "pod": (ELSEWHERE, "10.244.2.1")},
     )
-    if how == GUARDED or how in OURS:
+    if how == GUARDED or how in OURS or how in AT_SOCKETS:
         return Ground(network, policy_ground.on_node(network.netns("node"), lambda: _declare(how, count)))
     if how in RESTORE:
         network.inside("node", RESTORE[how], stdin=chains(count))
