@@ -8,8 +8,8 @@
 Each network stands beside the others, for each number of services: see services_ground.py. The service that is asked
 for is the last one, for which chains are in the worst position. A slice is new connections (the handshake alone, from
 the SYN on), and whole connections (with a byte there and back, between processes on two CPUs); see alternation.py for
-rounds. By eBPF they are measured once more with as many rules of policies by eBPF, against forwarding with neither.
-Then what the module does with so many services is timed: see services_load.py.
+rounds. By eBPF they are measured once more with as many rules of policies by eBPF, with and without the bypass of the
+host, against forwarding with neither. Then what the module does with so many services is timed: see services_load.py.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "collections"))
 from ansible_collections.podnet.fabric.benchmarks import policy_ground, services_ground, services_load, traffic
 from ansible_collections.podnet.fabric.benchmarks.alternation import Bound, Figure, Key, Slice, one_round, report
 from ansible_collections.podnet.fabric.benchmarks.services_ground import (
+    BESIDE_POLICIES,
     EBPF,
-    GUARDED,
     LEGACY,
     MOST,
     NFT,
@@ -54,7 +54,9 @@ FASTER = [
     for how, limit in ((LEGACY, 1.3), (NFT, 2.5))
 ]
 UNHINDERED = [
-    Bound(figure, (GUARDED, MANY), (PLAIN, FEW), 1, least=True, required=False) for figure in ("rate", "whole")
+    Bound(figure, (how, MANY), (PLAIN, FEW), 1, least=True, required=False)
+    for how in BESIDE_POLICIES
+    for figure in ("rate", "whole")
 ]
 
 
@@ -105,7 +107,7 @@ def measured(wanted: list[Key], rounds: int) -> list[dict[Key, Slice]]:
 
 def main() -> int:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    ways = [PLAIN, *OURS, GUARDED, *RESTORE]
+    ways = [PLAIN, *OURS, *BESIDE_POLICIES, *RESTORE]
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="numbers of services; 0 for no packets")

@@ -10,7 +10,8 @@ backend, and a rule per service that leads there from one chain, the last one's 
 its iptables mode (syncProxyRules() in pkg/proxy/iptables/proxier.go), without its comments and probabilities.
 
 Where policies stand beside services, the pod here may send to as many prefixes as there are services, of which the pod
-elsewhere is the last (policy_ground.py).
+elsewhere is the last (policy_ground.py). With the bypass, packets between the two go past the node's bridge, routing
+and netfilter.
 """
 
 from __future__ import annotations
@@ -34,13 +35,18 @@ PLAIN = "direct"
 LEGACY, NFT = "chains-legacy", "chains-nft"
 RESTORE = {LEGACY: "iptables-legacy-restore", NFT: "iptables-nft-restore"}
 NFTABLES, EBPF = policy_ground.NFTABLES, policy_ground.EBPF
-GUARDED = "ebpf+policies"
+GUARDED, BYPASSING = "ebpf+policies", "ebpf+policies+bypass"
 OURS: Mapping[str, Mapping[str, Any]] = {
     NFTABLES: {"backend": NFTABLES},
     **{f"sets-{flavour}": {"backend": "iptables", "iptables_flavour": flavour} for flavour in ("legacy", "nft")},
     EBPF: {"backend": EBPF},
 }
 """What is measured of ours, by name: the module's parameters that choose it."""
+BESIDE_POLICIES: Mapping[str, Mapping[str, Any]] = {
+    GUARDED: {"backend": EBPF},
+    BYPASSING: {"backend": EBPF, "bypass": True},
+}
+"""The same where as many rules of policies by eBPF stand beside it."""
 CONNECT = "ebpf+connect"
 AT_SOCKETS: Mapping[str, Mapping[str, Any]] = {CONNECT: {"backend": EBPF, "connect": True}}
 """The same for what the node itself asks for (services_connect.py)."""
@@ -88,7 +94,8 @@ def parameters(how: str, count: int, changed: int | None = None) -> dict[str, An
         for number in range(count)
     ]
     where = {"node": "here", "pods": [PODS], "blocks": [BLOCK], "ranges": [RANGE]}
-    return {**where, **{**OURS, **AT_SOCKETS}[how], "services": services, "slices": [], "endpoints": endpoints}
+    chosen = {**OURS, **BESIDE_POLICIES, **AT_SOCKETS}[how]
+    return {**where, **chosen, "services": services, "slices": [], "endpoints": endpoints}
 
 
 def build(number: int, how: str, count: int) -> Ground:
@@ -105,7 +112,7 @@ def build(number: int, how: str, count: int) -> Ground:
         ),
         {"client": (HERE, "10.244.1.1"), "pod": (ELSEWHERE, "10.244.2.1")},
     )
-    if how == GUARDED or how in OURS or how in AT_SOCKETS:
+    if how in OURS or how in BESIDE_POLICIES or how in AT_SOCKETS:
         return Ground(network, policy_ground.on_node(network.netns("node"), lambda: _declare(how, count)))
     if how in RESTORE:
         network.inside("node", RESTORE[how], stdin=chains(count))
@@ -113,8 +120,8 @@ def build(number: int, how: str, count: int) -> Ground:
 
 
 def _declare(how: str, count: int) -> None:
-    policy_ground.declare(parameters(EBPF if how == GUARDED else how, count), KIND)
-    if how == GUARDED:
+    policy_ground.declare(parameters(how, count), KIND)
+    if how in BESIDE_POLICIES:
         policy_ground.declare(guarding(count), POLICY)
 
 

@@ -31,7 +31,7 @@ struct slot_key {
 struct backend {
 	u32 address[4];
 	u16 port;
-	u16 unused;
+	u16 shared; /* other frontends lead there, too: told of slots, where flows go past the host (bypass.h) */
 };
 
 /* That a list has a backend. */

@@ -24,6 +24,13 @@ struct __sk_buff {
 	u32 priority;
 	u32 ingress_ifindex;
 	u32 ifindex;
+	u32 unread[8];
+	u32 data;
+	u32 data_end;
+	u32 unread_too[20];
+	u32 gso_segs;
+	u64 socket;
+	u32 gso_size;
 };
 
 /* What the loader reads of a map; a symbol in the section "maps". */

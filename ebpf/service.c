@@ -4,8 +4,10 @@
  * Services for pods, at the host's end of their interfaces: `requests` sends what comes out of a pod on to a backend,
  * `replies` gives what goes into it the address that the pod has asked. What they do not touch is the business of
  * nftables, which knows all services: what is to be rejected or to come from another address, SCTP, the ports of nodes.
+ * With bypass.h, what goes between pods needs no netfilter at all.
  * `make ebpf` builds service.o.
  */
+#include "bypass.h"
 #include "frontends.h"
 #include "kernel.h"
 #include "lifetime.h"
@@ -182,14 +184,18 @@ SECTION("tc/requests") int requests(struct __sk_buff *skb)
 		}
 		fresh.list = frontend->list;
 		fresh.state = key.protocol == UDP ? REPLIED : 0;
+		if (to.shared)
+			fresh.state |= SHARED;
 		__builtin_memcpy(&fresh.end, &to, sizeof(to));
 		answer_of(&answer, &key, &to);
 		back = find(&answer, now);
 		/* Answers of one backend to one port of a pod come from one address. */
-		if (back && !is_over(back) && !(back->end.port == key.dport && same(back->end.address, key.dst)))
+		if (back && !is_over(back) && !(back->end.port == key.dport && same(back->end.address, key.dst))) {
 			fresh.state |= LEFT;
-		else if (put_back(&answer, &key, fresh.state, now))
+			back->state = (back->state & ~PASSED) | SHARED;
+		} else if (put_back(&answer, &key, fresh.state, now)) {
 			return DROP;
+		}
 		fresh.expires = now + patience(key.protocol, fresh.state) * SECONDS;
 		if (map_update(&translations, &key, &fresh, BPF_ANY))
 			return DROP;

@@ -121,6 +121,24 @@ options:
       - A kernel before Linux 6.6 goes without, and a warning says so.
     type: bool
     default: false
+  bypass:
+    description:
+      - Whether what pods say to each other by TCP and UDP goes past this node's bridge, routing and netfilter, with
+        O(backend=ebpf) or O(programs=true). Whoever counts, logs, limits or drops such packets by nftables or iptables
+        of their own then misses them; connection tracking knows nothing of them. Policies by eBPF judge them as ever.
+        It is refused where other policies are declared, and those where it is.
+      - Packets go to the next device by the kernel's own routes and neighbours, between this node's pods and those of
+        O(pods) at other nodes. Devices on the way are those of Ethernet (VXLAN, the underlay itself) by which routes of
+        the main table lead there at the time; Geneve, WireGuard and IP in IP stay the kernel's.
+      - The kernel keeps what is not plain. That is all but TCP and UDP, UDP to a pod's own address, fragments, IP
+        options and extension headers, VLAN tags, what is too long for the next device, has come to the end of its hops
+        or has a neighbour that is not known yet, a pod that reaches itself, and connections to a backend that several
+        addresses or ports of services lead to.
+      - A connection is past the host in both directions or not at all. A TCP connection that stands when this comes
+        stays where it is, one that stands when it goes is the kernel's from then on. Where the first answer comes back
+        by another way, the connection is the kernel's from its second SYN on, a second later.
+    type: bool
+    default: false
   bridge:
     description: The bridge of the node's pods. Programs stand before each of its ports that exist at the time.
     type: str
@@ -246,6 +264,7 @@ def main() -> None:
             "backend": {"type": "str", "choices": ["nftables", "iptables", "ebpf"], "default": "nftables"},
             "iptables_flavour": {"type": "str", "choices": ["auto", "nft", "legacy"], "default": "auto"},
             "programs": {"type": "bool", "default": False},
+            "bypass": {"type": "bool", "default": False},
             "bridge": {"type": "str", "default": "podnet0"},
             "flows": {"type": "int", "default": 131072},
             "connect": {"type": "bool", "default": False},

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NODE_PORTS = "podnet_service_node_ports"
 MAX_PORT = 65535
+BYPASS = "podnet_service_bypass"
 
 
 def problems(cluster: Mapping[str, Any], ranges: Sequence[ServiceRange]) -> list[Problem]:
@@ -37,7 +38,20 @@ def problems(cluster: Mapping[str, Any], ranges: Sequence[ServiceRange]) -> list
         if not 1 <= first <= last <= MAX_PORT:
             wanted = f"first and last of ports from 1 to {MAX_PORT}"
             found.append(Problem(NODE_PORTS, f"'{cluster[NODE_PORTS]}'", wanted, "write it as 30000-32767"))
-    return found
+    return [*found, *_seen_past(cluster)]
+
+
+def _seen_past(cluster: Mapping[str, Any]) -> Iterator[Problem]:
+    """Policies that would not see what goes past the hosts, and no programs that would let it."""
+    if cluster.get(BYPASS) is not True:
+        return
+    policies, services = (cluster.get(f"podnet_{each}_backend") for each in ("policy", "service"))
+    if policies in ("nftables", "iptables"):
+        found = f"true, with podnet_policy_backend {policies}, which sees nothing of what goes past the host"
+        yield Problem(BYPASS, found, "policies by ebpf or none", "set podnet_policy_backend: ebpf, or leave this out")
+    elif services is not None and "ebpf" not in (policies, services):
+        found = f"true, with podnet_service_backend {services} and podnet_policy_backend {policies}"
+        yield Problem(BYPASS, found, "one of them to be ebpf", "set podnet_service_backend: ebpf, or leave this out")
 
 
 def _external_inside(path: str, document: Mapping[str, Any], ranges: Sequence[ServiceRange]) -> Iterator[Problem]:

@@ -29,11 +29,13 @@ class Backend(NamedTuple):
 
     backend: str
     iptables_flavour: str = "auto"
+    attach: bool = False
 
 
 BACKENDS = {
     "nftables": Backend("nftables"),
-    "iptables-nft": Backend("iptables", "nft"),
+    # One flavour with sets by content, and one with those that pods come to one by one.
+    "iptables-nft": Backend("iptables", "nft", attach=True),
     "iptables-legacy": Backend("iptables", "legacy"),
     "ebpf": Backend("ebpf"),
 }

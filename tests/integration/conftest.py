@@ -18,10 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CLONE_NEWNET = 0x40000000  # linux/sched.h; os.unshare and os.setns came with Python 3.12
+# linux/sched.h, linux/mount.h; os.unshare and os.setns came with Python 3.12
+_CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000
+_MS_REC, _MS_SLAVE = 0x4000, 0x80000
 _HERE = Path(__file__).parent
 
 # Playbooks that tests start pack each module once, and not once in each run. See tests/callback/packed.py.
@@ -61,6 +65,16 @@ def _root() -> None:
             f"the tests in {_HERE.name}/ make network namespaces: run them as root, not as uid {os.geteuid()}",
             pytrace=False,
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_notes(_root: None) -> None:
+    """Notes of this process's own in /run: another one that runs tests would take them for those of the same node."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    _checked(libc.unshare(_CLONE_NEWNS), "unshare(CLONE_NEWNS)")
+    _checked(libc.mount(None, b"/", None, _MS_REC | _MS_SLAVE, None), "mount(MS_SLAVE)")
+    RUN.mkdir(mode=0o755, exist_ok=True)
+    _checked(libc.mount(b"podnet", bytes(RUN), b"tmpfs", 0, b"mode=0755"), f"mount({RUN})")
 
 
 @pytest.fixture

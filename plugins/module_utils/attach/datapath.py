@@ -31,8 +31,14 @@ OTHERS = ("links", "clsact", "making")
 FIRST, LAST = numbers.BEFORE, numbers.AFTER
 PROGRAMS = {
     POLICY: (("sends", numbers.TCX_INGRESS, FIRST), ("receives", numbers.TCX_EGRESS, FIRST)),
-    SERVICE: (("replies", numbers.TCX_EGRESS, LAST), ("requests", numbers.TCX_INGRESS, FIRST)),
+    SERVICE: (
+        ("replies", numbers.TCX_EGRESS, LAST),
+        ("requests", numbers.TCX_INGRESS, FIRST),
+        ("forwards", numbers.TCX_INGRESS, LAST),
+    ),
 }
+WITHOUT = ("forwards",)
+"""Programs that a datapath may do without (ebpf/bypass.h)."""
 HOOKS = ("Egress", "Ingress")
 SLOT = bytes(4)
 SPACE_BITS = 64
@@ -153,6 +159,8 @@ def put_programs(where: str, indexes: Sequence[int]) -> None:
         return
     os.makedirs(f"{where}/links", mode=0o700, exist_ok=True)
     for name, hook, place in PROGRAMS[where]:
+        if name in WITHOUT and not os.path.exists(f"{folder}/{name}"):
+            continue
         program = bpf.pinned(f"{folder}/{name}")
         for index in indexes:
             bpf.attach(program, index, hook, place, f"{where}/links/{index}-{name}")

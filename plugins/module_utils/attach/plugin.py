@@ -97,7 +97,11 @@ def _quickly(whom: record.Attached) -> bool:
     table.put_aside()
     record.write(whom)
     try:
-        if programs is None:
+        if table.of_ipsets(known):
+            from ansible_collections.podnet.fabric.plugins.module_utils.attach import ipsets
+
+            ipsets.add(told)
+        elif programs is None:
             from ansible_collections.podnet.fabric.plugins.module_utils.attach import elements
 
             elements.add(whom, told, bridge)

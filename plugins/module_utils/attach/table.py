@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PATH = "/run/podnet/policy.table"
 ASIDE = "/run/podnet/policy.table.aside"
-VERSION = 5
+VERSION = 6
 """Of what is in a table."""
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
@@ -75,6 +75,11 @@ def programs(table: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """What attach/datapath.py has to know of programs; None where policies are not by eBPF."""
     found = table["programs"] if table is not None else None
     return found if isinstance(found, dict) else None
+
+
+def of_ipsets(table: Mapping[str, Any] | None) -> bool:
+    """Whether the elements are those of IP sets."""
+    return table is not None and bool(table["sets"])
 
 
 def elements(table: Mapping[str, Any] | None, pod: record.Attached) -> list[Element] | None:

@@ -4,13 +4,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import record
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.table import stamp
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf, nftables
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import EBPF_NAME, OF_ELEMENTS
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ipsets
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import (
+    backends,
+    ebpf,
+    iptables,
+    iptables_sets,
+    nftables,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import DEFAULT, EBPF_NAME
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables_words import Rendering
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import documents
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import (
     SEPARATE,
@@ -21,29 +29,27 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler impo
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.backends import Enforced
-    from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Allowance, Guard
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Allowance, Guard, Ports
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import Policy, Rule, Selector
 
 
 def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any] | None:
-    """The table for a declaration's item; None where every pod takes a reconcile.
-
-    With antispoofing by iptables rules come for each pod; nftables and eBPF have elements for it.
-    """
+    """The table for a declaration's item; None where every pod takes a reconcile."""
     backend = item["backend"]
-    if item.get("antispoofing") and backend not in OF_ELEMENTS:
-        return None
     if backend == EBPF_NAME and not programs.has_tcx():
         return None
+    form = _form(backend, enforced)
+    if form is None and item.get("antispoofing"):
+        return None
     policies = sorted(map(documents.read, item["policies"]), key=_name)
-    # With iptables there are no elements that a pod could be led to its guard by.
-    guards = {**enforced.compiled.prepared, **enforced.compiled.guards} if backend in OF_ELEMENTS else {}
+    guards = {**enforced.compiled.prepared, **enforced.compiled.guards}
     gone = record.gone()
     return {
         "stamp": stamp(),
+        "sets": isinstance(form, _Iptables),
         "programs": _programs(item["bridge"], policies) if backend == EBPF_NAME else None,
         "senders": item["bridge"] if item.get("antispoofing") else None,
         "claimed": sorted(
@@ -70,43 +76,97 @@ def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any] | N
             ]
             for policy in policies
         ],
-        "guards": _ways(guards.values(), {_name(policy): policy for policy in policies}, backend),
-        "peers": [each for policy in policies for each in _peers(policy, backend, guards.values())],
+        "guards": {} if form is None else _ways(guards.values(), {_name(policy): policy for policy in policies}, form),
+        "peers": [each for policy in policies for each in _peers(policy, guards.values(), form)],
     }
+
+
+class _Form(Protocol):
+    """What pods come to with a packet filter, by family."""
+
+    def way(self, guard: Guard) -> list[Any]:
+        """What leads an address to a guard: a chain, and by family the map, or a set, and the sets that it is in."""
+
+    def peers(self, guard: Guard, of_pods: Sequence[Allowance], ports: Ports) -> dict[str, str]:
+        """The sets in which pods are that a guard allows something."""
+
+
+class _Nftables:
+    """A map, and sets."""
+
+    def way(self, guard: Guard) -> list[Any]:
+        by_family = {}
+        for family in nftables.FAMILIES:
+            sets = [nftables.refused(guard.direction, family)]
+            if guard.direction == INGRESS:
+                sets.append(f"{nftables.RECEIVERS}{family}")
+            by_family[str(family)] = [nftables.leading(guard.direction, family), sets]
+        return [nftables.PREFIX + guard.identity, by_family]
+
+    def peers(self, guard: Guard, of_pods: Sequence[Allowance], ports: Ports) -> dict[str, str]:
+        members = [made.members for made in nftables.rules(guard._replace(allowances=tuple(of_pods))) if made.members]
+        return {"4" if each.type == nftables.FAMILIES[4][1] else "6": each.name for each in members}
+
+
+class _Programs:
+    """The number of the guard and the direction; where pods are in a guard, and the ports that they may have."""
+
+    def way(self, guard: Guard) -> list[Any]:
+        by_family = {str(family): [guard.direction, []] for family in nftables.FAMILIES}
+        return [f"{ebpf.number_of(guard.identity):x}", by_family]
+
+    def peers(self, guard: Guard, of_pods: Sequence[Allowance], ports: Ports) -> dict[str, str]:
+        of_ports = ebpf.ports_number(ports)
+        return {str(family): f"{ebpf.peers_of(guard.identity, family):x} {of_ports:x}" for family in nftables.FAMILIES}
+
+
+class _Iptables:
+    """IP sets, as those that stand are called."""
+
+    def __init__(self, flavour: str, enforced: Enforced, called: iptables_sets.Names) -> None:
+        self._called = called
+        self._ways = backends.in_roles(flavour, enforced, called).ways
+        nothing = Rendering({}, {}, {})
+        self._drawings = {each: iptables.Drawing(flavour, each, nothing, None, called) for each in nftables.FAMILIES}
+
+    def way(self, guard: Guard) -> list[Any]:
+        ways = {family: self._ways[family, guard.identity] for family in self._drawings}
+        return ["", {str(family): [first, rest] for family, (first, *rest) in ways.items()}]
+
+    def peers(self, guard: Guard, of_pods: Sequence[Allowance], ports: Ports) -> dict[str, str]:
+        return {
+            str(family): drawing.peers(guard, allowance, self._called).name
+            for family, drawing in self._drawings.items()
+            for allowance in of_pods
+        }
+
+
+def _form(backend: str, enforced: Enforced) -> _Form | None:
+    """None where nothing is prepared for a pod that policies know."""
+    if backend in (DEFAULT, EBPF_NAME):
+        return _Nftables() if backend == DEFAULT else _Programs()
+    called = iptables_sets.names(ipsets.names())
+    if not enforced.compiled.prepared or not called.is_one:
+        return None
+    return _Iptables(backend.partition("-")[2], enforced, called)
 
 
 def _name(policy: Policy) -> str:
     return f"{policy.namespace}/{policy.name}"
 
 
-def _ways(guards: Iterable[Guard], policies: Mapping[str, Policy], backend: str) -> dict[str, list[Any]]:
-    """What leads an address to each guard, for pods whose ports have no names: by direction and policies.
-
-    A chain, and by family the map with addresses that lead there, and the sets that each such address is in. With eBPF
-    the number of the guard, and the direction.
-    """
-    found: dict[str, list[Any]] = {}
-    for guard in guards:
-        direction = guard.direction
-        if guard.identity == identity_of(direction, [policies[name] for name in guard.policies], ()):
-            key = " ".join((direction, *guard.policies))
-            by_family: dict[str, list[Any]] = {}
-            if backend == EBPF_NAME:
-                by_family = {str(family): [direction, []] for family in nftables.FAMILIES}
-                found[key] = [f"{ebpf.number_of(guard.identity):x}", by_family]
-                continue
-            for family in nftables.FAMILIES:
-                sets = [nftables.refused(direction, family)]
-                if direction == INGRESS:
-                    sets.append(f"{nftables.RECEIVERS}{family}")
-                by_family[str(family)] = [nftables.leading(direction, family), sets]
-            found[key] = [nftables.PREFIX + guard.identity, by_family]
-    return found
+def _ways(guards: Iterable[Guard], policies: Mapping[str, Policy], form: _Form) -> dict[str, list[Any]]:
+    """What leads an address to each guard, for pods whose ports have no names: by direction and policies."""
+    return {
+        " ".join((guard.direction, *guard.policies)): form.way(guard)
+        for guard in guards
+        if guard.identity == identity_of(guard.direction, [policies[name] for name in guard.policies], ())
+    }
 
 
-def _peers(policy: Policy, backend: str, guards: Iterable[Guard]) -> list[Any]:
+def _peers(policy: Policy, guards: Iterable[Guard], form: _Form | None) -> list[Any]:
     """The pods that a policy's rules mean, with the sets by family that they are in; None where it takes more."""
-    if backend not in OF_ELEMENTS:
+    if form is None:
         rules = (*(policy.ingress or ()), *(policy.egress or ()))
         return [[member, None] for rule in rules for member in _members(policy, rule)]
     found: list[Any] = []
@@ -115,9 +175,11 @@ def _peers(policy: Policy, backend: str, guards: Iterable[Guard]) -> list[Any]:
     for guard in guards:
         if whose in guard.policies:
             for rule in rules_of(policy, guard.direction) or ():
-                sets = (_entries if backend == EBPF_NAME else _sets)(guard, whose, rule)
-                if sets != {}:
-                    found += ([member, sets] for member in _members(policy, rule))
+                of_pods = _of_pods(guard, whose, rule)
+                # Where everybody may do what a rule says, nobody is a peer by it.
+                if of_pods is not None:
+                    sets = form.peers(guard, of_pods, numbered(rule.ports)) if of_pods else {}
+                    found += ([member, sets or None] for member in _members(policy, rule))
     return found
 
 
@@ -145,24 +207,6 @@ def _of_pods(guard: Guard, whose: str, rule: Rule) -> list[Allowance] | None:
     if any(each.peers is None for each in mine):
         return None
     return [each for each in mine if each.ports == ports and each.pods]
-
-
-def _sets(guard: Guard, whose: str, rule: Rule) -> dict[str, str] | None:
-    """The sets that the pods of a rule are in, by family; none where everybody may do what it says."""
-    of_pods = _of_pods(guard, whose, rule)
-    if of_pods is None:
-        return {}
-    members = [made.members for made in nftables.rules(guard._replace(allowances=tuple(of_pods))) if made.members]
-    return {"4" if each.type == nftables.FAMILIES[4][1] else "6": each.name for each in members} or None
-
-
-def _entries(guard: Guard, whose: str, rule: Rule) -> dict[str, str] | None:
-    """Where the pods of a rule are in a guard of eBPF, and the ports that they may have, by family."""
-    of_pods = _of_pods(guard, whose, rule)
-    if not of_pods:
-        return {} if of_pods is None else None
-    ports = ebpf.ports_number(numbered(rule.ports))
-    return {str(family): f"{ebpf.peers_of(guard.identity, family):x} {ports:x}" for family in nftables.FAMILIES}
 
 
 def _programs(bridge: str, policies: Iterable[Policy]) -> dict[str, Any]:

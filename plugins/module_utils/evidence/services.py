@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import TRANSLATING
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import PASSING, TRANSLATING
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import AHEAD
 
 if TYPE_CHECKING:
@@ -90,8 +90,11 @@ def _ebpf(traces: Traces) -> list[str]:
 
 
 def _our_programs(traces: Traces) -> list[str]:
-    number = sum(name == TRANSLATING for _device, name in traces.programs)
-    texts = [f"programs {TRANSLATING} of podnet.fabric at {number} interfaces by tcx"] if number else []
+    texts = {TRANSLATING: "", PASSING: ", which send what goes between pods past the host"}
+    found = []
+    for program, what in texts.items():
+        number = sum(name == program for _device, name in traces.programs)
+        found += [f"programs {program} of podnet.fabric at {number} interfaces by tcx{what}"] * bool(number)
     if traces.sockets:
-        texts.append(f"programs {', '.join(traces.sockets)} of podnet.fabric at sockets by control groups")
-    return texts
+        found.append(f"programs {', '.join(traces.sockets)} of podnet.fabric at sockets by control groups")
+    return found

@@ -48,16 +48,19 @@ class DatapathFacility:
     datapath: type[Any]
     table: type[Any]
     attachments: tuple[type[Any], ...] = (Attachment,)
+    last: tuple[type[Any], ...] = ()
+    """What is put into a datapath after it is before all interfaces."""
 
     def parents(self, obj: Any) -> Sequence[Reference]:
-        return ((self.name, ("datapath", obj.datapath)),) if isinstance(obj, self.table) else ()
+        within = isinstance(obj, (self.table, *self.last))
+        return ((self.name, ("datapath", obj.datapath)),) if within else ()
 
     def immutable(self, before: Any, after: Any) -> bool:
         return False
 
     def apply(self, operations: Sequence[Operation], host: Host) -> None:
         """The programs before what they go by, that before the interfaces; backwards where things go."""
-        upward = (self.datapath, self.table, *self.attachments)
+        upward = (self.datapath, self.table, *self.attachments, *self.last)
         going = operations[0].verb == DELETE
         failures = []
         for sort in reversed(upward) if going else upward:

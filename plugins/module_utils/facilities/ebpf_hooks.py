@@ -36,7 +36,8 @@ HOOKS = {
 PRIORITY = 1  # before all others, which might end the row
 HANDLE = 84  # as our routes' protocol
 TRANSLATING = NAME + "requests"
-"""The program of services at what a pod sends (service_hooks.py)."""
+PASSING = NAME + "forwards"
+"""The programs of services at what a pod sends (service_hooks.py)."""
 
 
 class Attachment(NamedTuple):

@@ -45,7 +45,7 @@ class IpSet(NamedTuple):
     """``type`` is hash:ip, with plain addresses, or hash:net, with prefixes of at least one bit in CIDR notation.
 
     Those of several parts have them as `ipset save` prints them. With a ``timeout``, in seconds, packets fill it, and
-    it is known by that alone.
+    it is known by that alone. Where it is ``counted``, each element counts the packets that are found by it.
     """
 
     name: str
@@ -53,18 +53,24 @@ class IpSet(NamedTuple):
     family: str
     elements: frozenset[str]
     timeout: int = 0
+    counted: bool = False
+
+
+def names() -> list[str]:
+    """Those of all sets, without loading the kernel's module for it; none where they cannot be read."""
+    # The module has a parameter, so the folder is there where it is built in, too.
+    if not _MODULE.is_dir():
+        return []
+    try:
+        with open_netfilter() as nl:
+            return dump_names(nl)
+    except NetlinkError:
+        return []
 
 
 def any_left(prefix: str) -> bool:
-    """Whether there are sets whose names begin so, without loading the kernel's module for it."""
-    # The module has a parameter, so the folder is there where it is built in, too.
-    if not _MODULE.is_dir():
-        return False
-    try:
-        with open_netfilter() as nl:
-            return any(name.startswith(prefix) for name in dump_names(nl))
-    except NetlinkError:
-        return False
+    """Whether there are sets whose names begin so."""
+    return any(name.startswith(prefix) for name in names())
 
 
 def observe(prefix: str) -> dict[str, IpSet]:
@@ -85,7 +91,7 @@ def observe(prefix: str) -> dict[str, IpSet]:
 @taking_apart("ipset save")
 def parse(saved: str) -> dict[str, IpSet]:
     """Sets out of what `ipset save` prints."""
-    sorts: dict[str, tuple[str, str, int]] = {}
+    sorts: dict[str, tuple[str, str, int, bool]] = {}
     elements: dict[str, list[str]] = {}
     for line in saved.splitlines():
         match = _LINE.match(line)
@@ -98,7 +104,7 @@ def parse(saved: str) -> dict[str, IpSet]:
             options = rest.split()
             family = options[options.index("family") + 1] if "family" in options else "inet"
             timeout = int(options[options.index("timeout") + 1]) if "timeout" in options else 0
-            sorts[name], elements[name] = (word, family, timeout), []
+            sorts[name], elements[name] = (word, family, timeout, "counters" in options), []
         elif not sorts[name][2]:
             elements[name].append(word)
     return {
@@ -106,8 +112,9 @@ def parse(saved: str) -> dict[str, IpSet]:
             *(name, sort, family),
             frozenset(map(_prefix, elements[name]) if sort == PREFIXES else elements[name]),
             timeout,
+            counted,
         )
-        for name, (sort, family, timeout) in sorts.items()
+        for name, (sort, family, timeout, counted) in sorts.items()
     }
 
 
@@ -126,7 +133,7 @@ class IpsetFacility:
         return ()
 
     def immutable(self, before: IpSet, after: IpSet) -> bool:
-        return (before.type, before.family, before.timeout) != (after.type, after.family, after.timeout)
+        return before._replace(elements=frozenset()) != after._replace(elements=frozenset())
 
     def describe(self, obj: IpSet) -> dict[str, Any]:
         return {
@@ -134,6 +141,7 @@ class IpsetFacility:
             "type": obj.type,
             "family": obj.family,
             "timeout": obj.timeout or None,
+            "counters": obj.counted,
             "elements": ",".join(sorted(obj.elements)),
         }
 
@@ -143,7 +151,10 @@ class IpsetFacility:
             # Rules have gone before their sets. As long as there is a set of ours, a run that was killed goes on here.
             iptables_bases.clear()
             self._destroy(doomed)
-        lines = [line for operation in operations if operation.after for line in changes(operation)]
+        wanted = [operation for operation in operations if operation.after]
+        # What has come to one set is in another one, too, before it goes anywhere; and as it comes, backwards, it goes.
+        lines = [line for operation in wanted for line in additions(operation)]
+        lines += [line for operation in reversed(wanted) for line in removals(operation)]
         if lines:
             try:
                 run(["ipset", "restore"], stdin="\n".join(lines) + "\n")
@@ -168,23 +179,26 @@ class IpsetFacility:
                 left = [name for name in left if name in there]
 
 
-def changes(operation: Operation) -> list[str]:
-    """The lines for `ipset restore` that lead to a set. What is missing comes before what is too much goes."""
+def additions(operation: Operation) -> list[str]:
+    """The lines for `ipset restore` that make a set, or add what is missing in one."""
     wanted: IpSet = operation.after
+    missing = wanted.elements - operation.before.elements if operation.verb == REPLACE else wanted.elements
+    lines = [f"add {wanted.name} {element}" for element in sorted(missing)]
     if operation.verb == REPLACE:
-        had: frozenset[str] = operation.before.elements
-        return [
-            *(f"add {wanted.name} {element}" for element in sorted(wanted.elements - had)),
-            *(f"del {wanted.name} {element}" for element in sorted(had - wanted.elements)),
-        ]
+        return lines
     room = 1 << max(len(wanted.elements) - 1, 1).bit_length()
     size = min(max(room // 2, MIN_HASHSIZE), MAX_HASHSIZE)
     limit = f"{DEFAULT_MAXELEM} timeout {wanted.timeout}" if wanted.timeout else max(room, MAXELEM)
-    options = f"family {wanted.family} hashsize {size} maxelem {limit}"
-    return [
-        f"create {wanted.name} {wanted.type} {options}",
-        *(f"add {wanted.name} {element}" for element in sorted(wanted.elements)),
-    ]
+    options = f"family {wanted.family} hashsize {size} maxelem {limit}{' counters' if wanted.counted else ''}"
+    return [f"create {wanted.name} {wanted.type} {options}", *lines]
+
+
+def removals(operation: Operation) -> list[str]:
+    """The lines that take out of a set what is too much."""
+    if operation.verb != REPLACE:
+        return []
+    wanted: IpSet = operation.after
+    return [f"del {wanted.name} {element}" for element in sorted(operation.before.elements - wanted.elements)]
 
 
 IPSETS = IpsetFacility()

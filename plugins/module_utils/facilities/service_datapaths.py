@@ -17,17 +17,20 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hook
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_sealed import CHANGES, WRITES
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import (
     FOLDER,
+    PASSING,
     PROGRAMS,
     TRANSLATIONS,
     datapaths,
     folders,
+    passes,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_sockets import SOCKETS, SocketHook
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import connect_ebpf_object
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import connect_ebpf_object, service_bypass
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import FRONTENDS, Elements
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf_object import OBJECT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
@@ -37,11 +40,14 @@ _SPARSE = 64
 
 
 class Datapath(NamedTuple):
-    """Programs and maps with room for this many flows, and elements of services. ``name`` is a digest of all three."""
+    """Programs and maps with room for this many flows, and elements of services; and whether packets can go past the
+    host. ``name`` is a digest of it all.
+    """
 
     name: str
     flows: int
     room: int
+    bypass: bool = False
 
 
 class ServiceTable(NamedTuple):
@@ -51,21 +57,47 @@ class ServiceTable(NamedTuple):
     elements: Elements
 
 
-Object = Union[Datapath, ServiceTable, Attachment, SocketHook]
+class Passage(NamedTuple):
+    """What a datapath sends packets on past the host by (packetfilter/service_bypass.py)."""
+
+    datapath: str
+    elements: service_bypass.Elements
+    lines: tuple[str, ...]
+
+
+class Bypass(NamedTuple):
+    """What is wanted of it: the elements, and the devices at which packets for pods arrive."""
+
+    elements: service_bypass.Elements
+    ways: Sequence[str]
+
+
+Object = Union[Datapath, ServiceTable, Attachment, SocketHook, Passage]
 Objects = dict[tuple[str, ...], Any]
 
 
-def wanted(elements: Elements, ports: list[str], flows: int, host: Host, connect: bool = False) -> Objects:
+def wanted(
+    elements: Elements, ports: list[str], flows: int, host: Host, bypass: Bypass | None, connect: bool = False
+) -> Objects:
     """The objects that put services before interfaces.
 
     :param connect: before the node's own sockets, too
     """
-    made = _datapath(flows, _room(max(len(each) for each in elements.values())))
+    made = _datapath(flows, _room(max(len(each) for each in elements.values())), bypass is not None)
     found: list[Object] = [made, ServiceTable(made.name, elements)]
-    found += [service_hooks.wish(device, hook, made.name, host) for device in ports for hook in service_hooks.HOOKS]
+    at = [(device, hook) for device in ports for hook in service_hooks.AT_PODS]
+    if bypass is not None:
+        found.append(passage(made.name, bypass.elements, host))
+        at += [*((way, "arrives") for way in bypass.ways), *((device, "forwards") for device in ports)]
+    found += [service_hooks.wish(device, hook, made.name, host) for device, hook in at]
     if connect:
         found += [SocketHook(hook, made.name) for hook in service_sockets.HOOKS]
     return {key_of(obj): obj for obj in found}
+
+
+def passage(datapath: str, elements: service_bypass.Elements, host: Host) -> Passage:
+    """With what it says in words."""
+    return Passage(datapath, elements, tuple(service_bypass.describe(elements, host.names)))
 
 
 def key_of(obj: Object) -> tuple[str, ...]:
@@ -76,6 +108,8 @@ def key_of(obj: Object) -> tuple[str, ...]:
         return ("table", obj.datapath)
     if isinstance(obj, SocketHook):
         return ("sockets", obj.hook)
+    if isinstance(obj, Passage):
+        return ("passage", obj.datapath)
     return ("attachment", obj.device or f"none ({obj.pin})", obj.hook)
 
 
@@ -90,12 +124,18 @@ def observe(host: Host) -> Objects:
         if folder not in complete:
             found.append(Datapath(folder.name, 0, 0))
             continue
+        bypass = passes(folder)
         # One of an earlier version is none that is wanted.
         counts = all((folder / pin).exists() for pin in (WRITES, CHANGES))
         sizes = (_entries(folder / TRANSLATIONS), _entries(folder / FRONTENDS)) if counts else (0, 0)
-        found.append(Datapath(folder.name, *sizes))
+        found.append(Datapath(folder.name, *sizes, bypass))
         found.append(ServiceTable(folder.name, service_tables.read(folder.name)))
-        for pin in (*(folder / hook for hook in PROGRAMS), *service_sockets.programs_of(folder.name)):
+        if bypass:
+            elements = {name: _elements(folder / name) for name in service_bypass.MAPS}
+            if any(elements.values()):
+                found.append(passage(folder.name, elements, host))
+        pins = [folder / hook for hook in (*PROGRAMS, *(PASSING if bypass else ()))]
+        for pin in (*pins, *service_sockets.programs_of(folder.name)):
             with syscall.pinned(str(pin)) as handle:
                 known[programs.program_info(handle).id] = folder.name
     found += service_hooks.observe(known, host)
@@ -103,9 +143,10 @@ def observe(host: Host) -> Objects:
     return {key_of(obj): obj for obj in found}
 
 
-def _datapath(flows: int, room: int) -> Datapath:
-    digest = hashlib.sha256(OBJECT + connect_ebpf_object.OBJECT + f"{flows} {room}".encode()).hexdigest()[:12]
-    return Datapath(digest, flows, room)
+def _datapath(flows: int, room: int, bypass: bool) -> Datapath:
+    shape = f"{flows} {room}{' bypass' * bypass}".encode()
+    digest = hashlib.sha256(OBJECT + connect_ebpf_object.OBJECT + shape).hexdigest()[:12]
+    return Datapath(digest, flows, room, bypass)
 
 
 def _room(elements: int) -> int:
@@ -121,3 +162,8 @@ def _room(elements: int) -> int:
 def _entries(pin: Path) -> int:
     with syscall.pinned(str(pin)) as handle:
         return maps.shape_of(handle).max_entries
+
+
+def _elements(pin: Path) -> dict[bytes, bytes]:
+    with syscall.pinned(str(pin)) as handle:
+        return maps.elements(handle)

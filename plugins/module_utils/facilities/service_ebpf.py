@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.bpf import elf, maps, programs
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import elf, maps, programs, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import remove_empty
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
     ebpf_datapaths,
@@ -29,18 +29,22 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_datapaths import (
     Datapath,
     Objects,
+    Passage,
     ServiceTable,
     observe,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import (
     CLIENTS,
     FOLDER,
+    PASSING,
+    PAST,
     PIECES,
     PROGRAMS,
     TRANSLATIONS,
     datapaths,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_sockets import SOCKETS, SocketHook
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_bypass
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_ebpf as renderer
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf_object import OBJECT
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Operation, Target
@@ -65,10 +69,14 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
     datapath = Datapath
     table = ServiceTable
     attachments = (Attachment, SocketHook)
+    last = (Passage,)
 
     def describe(self, obj: Any) -> dict[str, Any]:
         if isinstance(obj, Datapath):
-            return {"datapath": f"datapath {obj.name}", "flows": obj.flows, "room": obj.room}
+            told = {"datapath": f"datapath {obj.name}", "flows": obj.flows, "room": obj.room}
+            return {**told, "bypass": True} if obj.bypass else told
+        if isinstance(obj, Passage):
+            return {"passage": f"past the host by {obj.datapath}", "elements": "; ".join(obj.lines)}
         if isinstance(obj, ServiceTable):
             return {"table": f"table of {obj.datapath}", "elements": "; ".join(renderer.describe(obj.elements))}
         if isinstance(obj, SocketHook):
@@ -82,12 +90,16 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
             _make(after)
         elif isinstance(after, ServiceTable):
             service_tables.put(after.datapath, before and before.elements, after.elements)
+        elif isinstance(after, Passage):
+            _let_pass(after, before and before.elements)
         elif isinstance(after, Attachment):
             service_hooks.attach(after, host)
         elif isinstance(after, SocketHook):
             service_sockets.attach(after)
         elif isinstance(before, Datapath):
             ebpf_datapaths.remove(FOLDER / before.name)
+        elif isinstance(before, Passage):
+            _let_pass(Passage(before.datapath, {name: {} for name in service_bypass.MAPS}, ()), before.elements)
         elif isinstance(before, Attachment):
             service_hooks.detach(before)
         elif isinstance(before, SocketHook):
@@ -112,8 +124,23 @@ def _make(made: Datapath) -> None:
         for name, size in ((TRANSLATIONS, made.flows), (CLIENTS, made.flows), (PIECES, read.maps[PIECES].max_entries)):
             held[name] = ebpf_datapaths.kept(name, read.maps[name]._replace(max_entries=size), datapaths())
         held[ebpf_sealed.CHANGES] = ebpf_sealed.counter(read.maps)
-        for name in (*PROGRAMS, ebpf_sealed.WRITES):
+        if made.bypass:
+            for name in service_bypass.MAPS:
+                held[name] = maps.create(NAME + name, read.maps[name])
+            held[PAST] = ebpf_datapaths.kept(PAST, read.maps[PAST]._replace(max_entries=made.flows), datapaths())
+        for name in (*PROGRAMS, ebpf_sealed.WRITES, *(PASSING if made.bypass else ())):
             held[name] = programs.load(NAME + name, read.programs[name], held, read.licence)
+
+
+def _let_pass(wanted: Passage, before: service_bypass.Elements | None) -> None:
+    """Where addresses are before the ways there: without a bridge among them nothing passes."""
+    for name in service_bypass.MAPS if before is None else reversed(service_bypass.MAPS):
+        elements = wanted.elements[name]
+        with syscall.pinned(str(FOLDER / wanted.datapath / name)) as handle:
+            had = (before or {}).get(name, {})
+            maps.remove(handle, had.keys() - elements.keys())
+            for key, value in elements.items():
+                maps.put(handle, key, value)
 
 
 SERVICE_EBPF = ServiceEbpfFacility()

@@ -20,7 +20,11 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hook
     unpin,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import LINKS, NAME
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import FOLDER, datapaths
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import (
+    FOLDER,
+    datapaths,
+    passes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +33,13 @@ if TYPE_CHECKING:
 
 # What the host gets from an interface the pod sends; and at which end of the row the program is. What nobody would turn
 # back is not sent on: replies come first, and go last.
-HOOKS = {"replies": (programs.TCX_EGRESS, programs.LAST), "requests": (programs.TCX_INGRESS, programs.FIRST)}
+AT_PODS = {"replies": (programs.TCX_EGRESS, programs.LAST), "requests": (programs.TCX_INGRESS, programs.FIRST)}
+# Past the host goes what all others have let through: out of pods, and from the ways to other nodes.
+HOOKS = {
+    **AT_PODS,
+    "arrives": (programs.TCX_INGRESS, programs.LAST),
+    "forwards": (programs.TCX_INGRESS, programs.LAST),
+}
 
 
 def wish(device: str, hook: str, datapath: str, host: Host) -> Attachment:
@@ -62,7 +72,7 @@ def complete(devices: Iterable[str], host: Host) -> None:
     """Put the programs that stand on the node before those of these interfaces that have none yet."""
     for folder in datapaths()[:1]:
         for device in devices:
-            for hook in HOOKS:
+            for hook in (*AT_PODS, *(["forwards"] * passes(folder))):
                 wanted = wish(device, hook, folder.name, host)
                 pin = FOLDER / LINKS / wanted.pin
                 told = holding(pin) if pin.exists() else None

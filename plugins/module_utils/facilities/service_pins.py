@@ -4,6 +4,7 @@
 
 /sys/fs/bpf/podnet/service/
     <datapath>/     a folder per version of the programs and sizes of the maps: requests, replies; frontends, ...
+                    past the host forwards, arrives; places, ... too
     links/          links to the interfaces (service_hooks.py)
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import LINKS, MAKING, OURS, entries
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_bypass
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import MAPS
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 FOLDER = OURS / "service"
 TRANSLATIONS, CLIENTS, PIECES = "translations", "clients", "pieces"
 PROGRAMS = ("requests", "replies")
+PASSING = ("forwards", "arrives")
+"""The programs that send packets on past the host, where they are to."""
+PAST = "past"
 PINS = (*PROGRAMS, *MAPS, TRANSLATIONS, CLIENTS, PIECES)
 
 
@@ -31,3 +36,8 @@ def folders() -> list[Path]:
 def datapaths() -> list[Path]:
     """The folders of complete datapaths."""
     return [folder for folder in folders() if all((folder / pin).exists() for pin in PINS)]
+
+
+def passes(folder: Path) -> bool:
+    """Whether a datapath can send packets on past the host."""
+    return all((folder / pin).exists() for pin in (*PASSING, *service_bypass.MAPS, PAST))

@@ -29,7 +29,12 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import BRIDGE_TABLE, TABLE
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nftables import NFTABLES, NFTABLES_BRIDGE, part
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf as ebpf_renderer
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import iptables, nftables, nftables_senders
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import (
+    iptables,
+    iptables_sets,
+    nftables,
+    nftables_senders,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import DEFAULT, EBPF_NAME
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables_words import Rendering
@@ -73,13 +78,17 @@ class Enforced:
     senders: Sequence[Sender] = ()
     log: Log | None = None
     expecting: bool = False
-    _made: dict[Callable[..., Any], Any] = field(default_factory=dict)
+    _made: dict[Any, Any] = field(default_factory=dict)
 
     def rendered(self, render: Callable[..., Any], *further: Any) -> Any:
         """What a renderer makes of it, with what it has to know further."""
-        if render not in self._made:
-            self._made[render] = render(self.compiled, self.guarded, *further)
-        return self._made[render]
+        return self.once(render, lambda: render(self.compiled, self.guarded, *further))
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What is made of it, and is called by a key."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def joined(self, render: Callable[..., Any], more: Any) -> Any:
         """What a renderer makes of it, and something that is mostly the same as last time behind it."""
@@ -114,14 +123,21 @@ def _nftables(wanted: Enforced | None, _host: Host) -> Target:
 
 
 def _iptables(flavour: str, wanted: Enforced | None, _host: Host) -> Target:
-    desired = Rendering({}, {})
-    if wanted:
+    sets, rules = ipsets.observe(iptables_sets.SETS), iptables_objects.observe(flavour, iptables.CHAINS)
+    desired = Rendering({}, {}, {})
+    if wanted and not wanted.compiled.prepared:
         desired = iptables.render(flavour, wanted.compiled, wanted.guarded, wanted.senders, wanted.log)
-    current: State = {
-        IPSETS.name: ipsets.observe(iptables.SETS),
-        IPTABLES.name: iptables_objects.observe(flavour, iptables.CHAINS),
-    }
+    elif wanted:
+        desired = iptables_sets.fitting(partial(in_roles, flavour, wanted), sets, rules)
+    current: State = {IPSETS.name: sets, IPTABLES.name: rules}
     return Target(current, {IPSETS.name: desired.sets, IPTABLES.name: desired.rules})
+
+
+def in_roles(flavour: str, wanted: Enforced, called: iptables_sets.Names) -> Rendering:
+    """A rendering for iptables that pods come to one by one."""
+    what = (wanted.compiled, wanted.guarded, wanted.senders, wanted.log, called)
+    made: Rendering = wanted.once((flavour, called), lambda: iptables.render(flavour, *what))
+    return made
 
 
 def _ebpf(wanted: Enforced | None, host: Host) -> Target:
@@ -143,7 +159,7 @@ BACKENDS: Mapping[str, Backend] = {
     DEFAULT: Backend(_nftables, _LEFT_NFTABLES),
     **{
         f"iptables-{flavour}": Backend(
-            partial(_iptables, flavour), partial(left_iptables, flavour, iptables.SETS, iptables.CHAINS)
+            partial(_iptables, flavour), partial(left_iptables, flavour, iptables_sets.SETS, iptables.CHAINS)
         )
         for flavour in FLAVOURS
     },

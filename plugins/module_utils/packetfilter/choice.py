@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 DEFAULT = "nftables"
 EBPF_NAME = "ebpf"
-OF_ELEMENTS = (DEFAULT, EBPF_NAME)
-"""Those in which one pod more is some elements, as long as others are of its sort."""
 
 
 def has_programs(item: Mapping[str, Any]) -> bool:
@@ -41,3 +39,22 @@ def chosen(params: Mapping[str, Any], former: Mapping[str, Any] | None) -> str:
         had = str(former["backend"]).partition("-")[2] if former else ""
         flavour = iptables_tools.choose(had or None)
     return f"{name}-{flavour}"
+
+
+def passes_by(item: Mapping[str, Any]) -> bool:
+    """Whether packets between pods are declared to go past the host."""
+    return has_programs(item) and bool(item.get("bypass"))
+
+
+def sees_nothing(policies: Mapping[str, Mapping[str, Any]], services: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A line where what goes past the host would go past policies, too.
+
+    :param policies: the items that declare them
+    """
+    names = sorted({str(item["backend"]) for item in policies.values() if item["backend"] != EBPF_NAME})
+    if not names or not any(map(passes_by, services.values())):
+        return []
+    return [
+        f"service: bypass is true, and policies are by {' and '.join(names)}, which sees nothing of what goes past the "
+        "host; declare policies with backend: ebpf or take them back, or declare services with bypass: false first"
+    ]

@@ -21,23 +21,30 @@ from typing import TYPE_CHECKING, NamedTuple
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError, taking_apart
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ipsets
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import COUNTS, DENIALS, datapaths
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import TABLE as FILTER
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import PROGRAMS, tool
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import TABLE, digest
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf, iptables, nftables
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import (
+    ebpf,
+    iptables,
+    iptables_sets,
+    nftables,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables_words import Rendering
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import SEPARATE
-from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import BITS
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import BITS, prefixes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Compiled, Endpoint
 
 _RULE = re.compile(r"\[(\d+):(\d+)\] -A (\S+) ")
 _COMMENT = re.compile(r' --comment "?(podnet:[0-9a-f]{12})"?(?: |$)')
+_ELEMENT = re.compile(r"add \S+ (\S+) packets (\d+) bytes (\d+)")
 # struct count_key and struct count of ebpf/policy.c
 _KEY, _COUNT = struct.Struct("=Q16sII"), struct.Struct("=QQ")
 # struct flow_key there; ports are in the order of the network.
@@ -141,20 +148,25 @@ def _read_nftables() -> Read:
 
 
 def _by_iptables(found: Counted, flavour: str, compiled: Compiled, guarded: Sequence[Endpoint]) -> None:
+    called = iptables_sets.names(ipsets.names())
     for family in PROGRAMS:
         read = _read_iptables(flavour, family)
-        drawing = iptables.Drawing(flavour, family, Rendering({}, {}))
+        drawings = [iptables.Drawing(flavour, family, Rendering({}, {}, {}), None, each) for each in (None, called)]
         for guard in compiled.guards.values():
             chain = iptables.CHAINS + guard.identity
-            for text, policies in dict(reversed(drawing.rules(guard))).items():
+            rules = [rule for drawing in drawings for rule in drawing.rules(guard)]
+            for text, policies in dict(reversed(rules)).items():
                 _add(found.allowed, (policies, guard.direction), read.get((chain, digest(text))))
         for direction, before in compiled.before.items():
+            refused = _read_sets({iptables.refused(called, identity, family) for identity in before.values()})
             for endpoint in guarded:
                 identity = before.get((endpoint.namespace, endpoint.name))
                 for address in endpoint.addresses.get(family, ()) if identity else ():
-                    rule = digest(iptables.denies(direction, family, address))
-                    count = read.get((f"{iptables.CHAINS}{identity}{iptables.DENIED}", rule))
-                    _add(found.denied, (f"{endpoint.namespace}/{endpoint.name}", direction), count)
+                    prefix = next(prefixes(family, ((address, address),)))
+                    chain = f"{iptables.CHAINS}{identity}{iptables.DENIED}"
+                    whose = (f"{endpoint.namespace}/{endpoint.name}", direction)
+                    _add(found.denied, whose, read.get((chain, digest(iptables.denies(direction, prefix)))))
+                    _add(found.denied, whose, refused.get(prefix.partition("/")[0]))
 
 
 def _read_iptables(flavour: str, family: int) -> Read:
@@ -167,6 +179,22 @@ def _read_iptables(flavour: str, family: int) -> Read:
         rule, comment = _RULE.match(line), _COMMENT.search(line)
         if rule and comment:
             found[rule[3], comment[1]] = Count(int(rule[1]), int(rule[2]))
+    return found
+
+
+def _read_sets(names: Iterable[str]) -> dict[str, Count]:
+    """What elements of sets have counted, as far as there are such sets."""
+    found: dict[str, Count] = {}
+    there = set(ipsets.names()).intersection(names)
+    if not there:
+        return {}
+    try:
+        saved = run(["ipset", "-"], stdin="".join(f"save {name}\n" for name in sorted(there)))
+    except ToolError as error:
+        raise PodnetError(f"the IP sets cannot be read: {error}") from error
+    for element in map(_ELEMENT.search, saved.splitlines()):
+        if element:
+            found[element[1]] = Count(int(element[2]), int(element[3]))
     return found
 
 

@@ -8,8 +8,8 @@ what an allowance covers and drops the rest. Where there are more than a few gua
 digits of their identities, sixteen at a step, each with the set of the addresses below it. So the time that a packet
 takes depends on the number of pods not at all, and on that of guards by its logarithm.
 
-A set bears the digest of its elements in its name. Another content is another set, made before the transaction that
-leads the rules to it and removed after it: no packet ever meets a half of a change.
+Sets are called by their content or, where pods are going to be attached one by one, by what they are for: see
+iptables_sets.py. There, guards stand ready for such pods, and nothing in a rule is of one pod only.
 
 What passes is returned to the chain that led here, so the node's other rules have their say, as they would with
 nftables. Chains see what packetfilter/nftables.py's see: FORWARD, and INPUT for what a pod sends to its own node.
@@ -21,14 +21,14 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ipsets import ADDRESSES, PREFIXES, IpSet
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import IPTABLES
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import (
     IptablesChain,
     IptablesJump,
     key,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables_words import SET_FAMILIES, Rendering
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import iptables_sets
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables_words import Rendering
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS, MAX_PORT
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import BITS, prefixes
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import LINK_LOCAL
@@ -36,7 +36,10 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders impor
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ipsets import IpSet
+    from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables_sets import Names
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import (
+        Allowance,
         Compiled,
         Endpoint,
         Guard,
@@ -48,7 +51,6 @@ if TYPE_CHECKING:
 
 CHAINS = "PODNET-POLICY-"
 DENIED = "-D"
-SETS = "podnet-policy-"
 
 WIDTH = 16
 """How many guards a chain may lead to without a step between; also the number of hexadecimal digits."""
@@ -78,54 +80,91 @@ def render(
     guarded: Iterable[Endpoint],
     senders: Sequence[Sender] = (),
     log: Log | None = None,
+    called: Names | None = None,
 ) -> Rendering:
-    """The objects in a flavour of iptables; none of a family in which nothing is guarded."""
+    """The objects in a flavour of iptables; none of a family in which nothing is guarded.
+
+    :param called: what sets are called, where pods may come (iptables_sets.py)
+    """
     addresses = {(endpoint.namespace, endpoint.name): endpoint.addresses for endpoint in guarded}
-    found = Rendering({}, {})
+    found = Rendering({}, {}, {})
     for family in BITS:
-        drawing = Drawing(flavour, family, found, log)
-        drawing.guards(compiled, {whom: of_whom.get(family, ()) for whom, of_whom in addresses.items()}, senders)
+        drawing = Drawing(flavour, family, found, log, called)
+        own = {whom: of_whom.get(family, ()) for whom, of_whom in addresses.items()}
+        drawing.guards(compiled, own, drawing.origin(senders))
     return found
 
 
 class Drawing:
     """The chains and sets of one family."""
 
-    def __init__(self, flavour: str, family: int, found: Rendering, log: Log | None = None) -> None:
+    def __init__(
+        self, flavour: str, family: int, found: Rendering, log: Log | None = None, called: Names | None = None
+    ) -> None:
         self._flavour = flavour
         self._family = family
         self._found = found
         self._log = log
+        self._called = called
 
     def guards(
-        self, compiled: Compiled, addresses: Mapping[tuple[str, str], tuple[int, ...]], senders: Sequence[Sender]
+        self, compiled: Compiled, addresses: Mapping[tuple[str, str], tuple[int, ...]], origin: Sequence[str]
     ) -> None:
+        """Chains and sets of what stands before pods.
+
+        :param addresses: of the pods of the node
+        :param origin: rules that come before all that
+        """
         looks: dict[str, list[str]] = {INGRESS: [], EGRESS: []}
         turned: list[str] = []
-        origin = self._origin(senders)
-        for direction, before in compiled.before.items():
-            numbers: dict[str, list[int]] = {}
-            for whom, identity in before.items():
-                numbers.setdefault(identity, []).extend(addresses[whom])
-            members = {
-                identity: frozenset(prefixes(self._family, tuple((each, each) for each in sorted(own))))
-                for identity, own in sorted(numbers.items())
-                if own
-            }
-            for identity in members:
-                self._guard(compiled.guards[identity], numbers[identity])
-            if members:
-                looks[direction].append(self._lead("-j", members, direction, CHAINS + direction.upper()))
-            if members and direction == INGRESS:
-                receivers = self._match(frozenset().union(*members.values()), ENDS[INGRESS][1])
+        denying: list[tuple[Guard, list[str]]] = []
+        for direction in compiled.before:
+            members = self._members(compiled, addresses, direction)
+            if not members:
+                continue
+            if direction == INGRESS:
+                receivers = self._to(members, ENDS[INGRESS][1], f"{direction} receivers")
                 turned.append(f"{MIDDLE}{receivers}-j DROP")
+            looks[direction].append(self._lead("-j", members, direction, CHAINS + direction.upper()))
+            for identity, counting in self._counting(members, direction).items():
+                denying.append(({**compiled.prepared, **compiled.guards}[identity], counting))
+        # Whoever comes to sets is guarded before it is anybody's peer.
+        for guard, counting in denying:
+            self._guard(guard, counting)
         for chain, rules in (("FORWARD", [*turned, *looks[EGRESS], *looks[INGRESS]]), ("INPUT", looks[EGRESS])):
             if rules or origin:
                 self._chain(CHAINS + chain, [*origin, STANDING, *(NEIGHBOURS if self._family == 6 else ()), *rules])
                 jump = IptablesJump(self._flavour, self._family, chain, CHAINS + chain)
                 self._found.rules[key(jump)] = jump
 
-    def _origin(self, senders: Sequence[Sender]) -> list[str]:
+    def _members(
+        self, compiled: Compiled, addresses: Mapping[tuple[str, str], tuple[int, ...]], direction: str
+    ) -> Members:
+        """By guard; where pods may come, also of those that have none yet."""
+        own: dict[str, list[int]] = {}
+        for whom, identity in compiled.before[direction].items():
+            own.setdefault(identity, []).extend(addresses[whom])
+        if self._called is not None:
+            for identity, guard in {**compiled.prepared, **compiled.guards}.items():
+                if guard.direction == direction:
+                    own.setdefault(identity, [])
+        return {
+            identity: frozenset(prefixes(self._family, tuple((each, each) for each in sorted(found))))
+            for identity, found in sorted(own.items())
+            if found or self._called is not None
+        }
+
+    def _counting(self, members: Members, direction: str) -> dict[str, list[str]]:
+        """By guard the rules that count, by pods, what is denied to them or of them."""
+        if self._called is None:
+            return {identity: [denies(direction, each) for each in sorted(own)] for identity, own in members.items()}
+        found = {}
+        for identity, own in members.items():
+            refusing = self._to({identity: own}, ENDS[direction][0], _refused(identity), counted=True)
+            found[identity] = [f"{refusing}-j DROP"]
+        return found
+
+    def origin(self, senders: Sequence[Sender]) -> list[str]:
         """The rule that leads to where a packet's source is compared with the port of the bridge that it came out of.
 
         A source leads to the ports behind which it belongs, in as many steps as for guards. What comes out of another
@@ -160,9 +199,10 @@ class Drawing:
 
         Only the first rule is a jump; those below are gotos (-g), so a packet that a guard returns is back there.
         """
-        match = self._match(frozenset().union(*members.values()), ENDS[direction][0])
+        chain = name if len(members) > 1 else CHAINS + next(iter(members))
+        match = self._to(members, ENDS[direction][0], f"{direction} {chain}")
         if len(members) == 1:
-            return f"{match}{verb} {CHAINS}{next(iter(members))}"
+            return f"{match}{verb} {chain}"
         tree = tree or CHAINS + direction.upper()
         below: dict[str, Members] = {}
         for identity, own in members.items():
@@ -177,12 +217,11 @@ class Drawing:
         )
         return f"{match}{verb} {name}"
 
-    def _guard(self, guard: Guard, members: Iterable[int]) -> None:
+    def _guard(self, guard: Guard, counting: Iterable[str]) -> None:
         # What is denied is counted by its pod; only packets that are denied pass that chain.
         denied = CHAINS + guard.identity + DENIED
-        own = sorted(members)
         logs = [] if self._log is None else [_logs(self._log, guard.direction)]
-        self._chain(denied, [*logs, *(denies(guard.direction, self._family, each) for each in own), "-j DROP"])
+        self._chain(denied, [*logs, *counting, "-j DROP"])
         self._chain(CHAINS + guard.identity, [*(text for text, _policies in self.rules(guard)), f"-g {denied}"])
 
     def rules(self, guard: Guard) -> list[tuple[str, tuple[str, ...]]]:
@@ -192,6 +231,8 @@ class Drawing:
         for allowance in guard.allowances:
             if allowance.peers is None:
                 match = ""
+            elif allowance.pods and self._called is not None:
+                match = self._look(self.peers(guard, allowance, self._called), peer)
             elif self._family in allowance.peers:
                 match = self._ranges(allowance.peers[self._family], peer)
             else:
@@ -204,24 +245,49 @@ class Drawing:
         everybody = ((0, 2 ** BITS[self._family] - 1),)
         return "" if ranges == everybody else self._match(frozenset(prefixes(self._family, ranges)), end)
 
+    def peers(self, guard: Guard, allowance: Allowance, called: Names) -> IpSet:
+        """The set of the pods that an allowance means, each of them an element."""
+        ranges = (allowance.peers or {}).get(self._family, ())
+        singles = tuple((each, each) for first, last in ranges for each in range(first, last + 1))
+        allowed = "everything" if allowance.ports is None else [tuple(port) for port in allowance.ports]
+        role = f"peers {guard.identity} {allowed} {allowance.policies}"
+        elements = frozenset(each for single in singles for each in prefixes(self._family, (single,)))
+        return iptables_sets.by_role(called, self._family, role, elements)
+
+    def _to(self, members: Members, end: str, role: str, counted: bool = False) -> str:
+        """What asks whether an end of a packet is before one of some guards."""
+        wanted = frozenset().union(*members.values())
+        if self._called is None:
+            return self._match(wanted, end)
+        made = iptables_sets.by_role(self._called, self._family, role, wanted, counted)
+        for identity in members:
+            self._found.ways.setdefault((self._family, identity), []).append(made.name)
+        return self._look(made, end)
+
     def _match(self, wanted: frozenset[str], end: str) -> str:
-        bits = f"/{BITS[self._family]}"
-        plain = all(prefix.endswith(bits) for prefix in wanted)
-        elements = frozenset(prefix[: -len(bits)] for prefix in wanted) if plain else wanted
-        signature = hashlib.sha256(" ".join(sorted(elements)).encode()).hexdigest()[:12]
-        name = f"{SETS}{'a' if plain else 'p'}{self._family}-{signature}"
-        self._found.sets[name] = IpSet(name, ADDRESSES if plain else PREFIXES, SET_FAMILIES[self._family], elements)
-        return f"-m set --match-set {name} {end} "
+        return self._look(iptables_sets.by_content(self._family, wanted), end)
+
+    def _look(self, made: IpSet, end: str) -> str:
+        self._found.sets[made.name] = made
+        return f"-m set --match-set {made.name} {end} "
 
     def _chain(self, name: str, rules: Iterable[str]) -> None:
         chain = IptablesChain(self._flavour, self._family, name, tuple(map(IPTABLES.rule, rules)))
         self._found.rules[key(chain)] = chain
 
 
-def denies(direction: str, family: int, address: int) -> str:
+def refused(called: Names, identity: str, family: int) -> str:
+    """The set that counts what a guard denies, by pods."""
+    return called.name(family, _refused(identity))
+
+
+def _refused(identity: str) -> str:
+    return f"refused by {identity}"
+
+
+def denies(direction: str, prefix: str) -> str:
     """The rule that counts what is denied to, or of, a guarded address."""
-    end = {INGRESS: "-d", EGRESS: "-s"}[direction]
-    return f"{end} {next(prefixes(family, ((address, address),)))} -j DROP"
+    return f"{ {INGRESS: '-d', EGRESS: '-s'}[direction] } {prefix} -j DROP"
 
 
 def _logs(log: Log, direction: str) -> str:

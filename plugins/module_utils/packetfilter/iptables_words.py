@@ -14,7 +14,11 @@ SET_FAMILIES = {4: "inet", 6: "inet6"}
 
 
 class Rendering(NamedTuple):
-    """Sets by name, and chains and jumps by their keys."""
+    """Sets by name, in the order in which elements come to them, and chains and jumps by their keys.
+
+    Where pods may come one by one, ``ways`` names by family and guard the sets that a pod's address leads there by.
+    """
 
     sets: dict[str, IpSet]
     rules: Objects
+    ways: dict[tuple[int, str], list[str]]

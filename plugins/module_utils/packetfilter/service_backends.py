@@ -69,7 +69,7 @@ def target(wanted: Mapping[str, Declared], former: Collection[str], own: frozens
 
 
 def _iptables(flavour: str, wanted: Declared | None, _own: frozenset[bytes]) -> Target:
-    desired = service_iptables.render(flavour, *wanted) if wanted else Rendering({}, {})
+    desired = service_iptables.render(flavour, *wanted) if wanted else Rendering({}, {}, {})
     tables = (iptables_objects.NAT, iptables_objects.TABLE)
     current: State = {
         IPSETS.name: ipsets.observe(SETS),

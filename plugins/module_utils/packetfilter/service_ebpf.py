@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import starmap
@@ -41,6 +42,7 @@ FRONTEND_KEY = struct.Struct(">16sHBB")
 FRONTEND = struct.Struct("=8sII")
 SLOT_KEY = struct.Struct("=8sII")
 BACKEND = struct.Struct(">16sH2x")
+SHARED = struct.Struct("=H")
 MEMBER_KEY = struct.Struct("=8s20s4x")
 INSIDE_KEY = struct.Struct("=II16s")
 PRESENT = struct.pack("=I", 1)
@@ -57,21 +59,25 @@ _NAMES = {number: name for name, number in PROTOCOLS.items()}
 _BITS = {4: 32, 6: 128}
 
 
-def render(table: Table, blocks: Mapping[int, Ranges]) -> Elements:
+def render(table: Table, blocks: Mapping[int, Ranges], bypass: bool = False) -> Elements:
     """The elements, by map; empty maps when there is no service.
 
     :param blocks: the addresses of this node's pods
+    :param bypass: whether flows are to go past the host, if nothing but their frontend leads to their backend
     """
+    several = _shared(table) if bypass else frozenset()
     found: dict[str, dict[bytes, bytes]] = {name: {} for name in MAPS}
-    lists: dict[tuple[int, tuple[Backend, ...]], bytes] = {}
+    lists: dict[tuple[int, tuple[Backend, ...], tuple[bool, ...]], bytes] = {}
     looked_for: set[bytes] = set()
     for frontend, handling in table.frontends.items():
         if not translates(frontend, handling):
             continue
         backends = handling.inside.backends
-        name = lists.get((frontend.family, backends))
+        shared = tuple((frontend.family, frontend.protocol, each) in several for each in backends) if several else ()
+        name = lists.get((frontend.family, backends, shared))
         if name is None:
-            name = lists[frontend.family, backends] = _add_list(found, frontend.family, backends)
+            name = _add_list(found, frontend.family, backends, shared)
+            lists[frontend.family, backends, shared] = name
         # A datagram, and a client that comes back, stay where they were as long as that is one of the backends.
         if (handling.affinity or frontend.protocol == "udp") and name not in looked_for:
             looked_for.add(name)
@@ -82,7 +88,7 @@ def render(table: Table, blocks: Mapping[int, Ranges]) -> Elements:
     if found[FRONTENDS]:
         for family, bits in _BITS.items():
             for first, length in aligned(bits, blocks.get(family, ())):
-                found[INSIDE][INSIDE_KEY.pack(32 + length, family == 6, _packed(family, first))] = PRESENT
+                found[INSIDE][INSIDE_KEY.pack(32 + length, family == 6, packed(family, first))] = PRESENT
     return {name: Columns.of(found[name], empty.key_size, empty.value_size) for name, empty in NOTHING.items()}
 
 
@@ -130,7 +136,8 @@ def _frontend_text(key: bytes, value: bytes) -> str:
 @lru_cache(maxsize=_MANY)
 def _slot_text(key: bytes, value: bytes) -> str:
     name, place, _unused = SLOT_KEY.unpack(key)
-    return f"list {name.hex()} {place} is {_end(value)}"
+    (shared,) = SHARED.unpack_from(value, BACKEND.size - SHARED.size)
+    return f"list {name.hex()} {place} is {_end(value)}{', as of others' * bool(shared)}"
 
 
 @lru_cache(maxsize=_MANY)
@@ -139,23 +146,40 @@ def _member_text(key: bytes) -> str:
     return f"list {name.hex()} has {_end(backend)}"
 
 
-def _add_list(found: dict[str, dict[bytes, bytes]], family: int, backends: tuple[Backend, ...]) -> bytes:
-    packed = [_backend(family, backend) for backend in backends]
-    name = hashlib.sha256(bytes([family]) + b"".join(packed)).digest()[:8]
-    found[SLOTS].update((SLOT_KEY.pack(name, place, 0), backend) for place, backend in enumerate(packed))
+def _shared(table: Table) -> frozenset[tuple[int, str, Backend]]:
+    """Backends to which several frontends lead under the client's own address. The kernel alone could tell two flows
+    there from one port apart, and can for those only that it sees.
+    """
+    known = Counter(
+        (frontend.family, frontend.protocol, backend)
+        for frontend, handling in table.frontends.items()
+        if handling.masquerade != EVERYBODY
+        for backend in frozenset(handling.inside.backends)
+    )
+    return frozenset(each for each, count in known.items() if count > 1)
+
+
+def _add_list(
+    found: dict[str, dict[bytes, bytes]], family: int, backends: tuple[Backend, ...], shared: tuple[bool, ...]
+) -> bytes:
+    ends = [_backend(family, backend) for backend in backends]
+    if any(shared):
+        ends = [end[: BACKEND.size - SHARED.size] + SHARED.pack(flag) for end, flag in zip(ends, shared)]
+    name = hashlib.sha256(bytes([family]) + b"".join(ends)).digest()[:8]
+    found[SLOTS].update((SLOT_KEY.pack(name, place, 0), backend) for place, backend in enumerate(ends))
     return name
 
 
 def _frontend_key(frontend: Frontend) -> bytes:
-    address = _packed(frontend.family, frontend.address or 0)
+    address = packed(frontend.family, frontend.address or 0)
     return FRONTEND_KEY.pack(address, frontend.port, PROTOCOLS[frontend.protocol], frontend.family == 6)
 
 
 def _backend(family: int, backend: Backend) -> bytes:
-    return BACKEND.pack(_packed(family, backend.address), backend.port)
+    return BACKEND.pack(packed(family, backend.address), backend.port)
 
 
-def _packed(family: int, address: int) -> bytes:
+def packed(family: int, address: int) -> bytes:
     """As the programs have it: an IPv4 address is in the first four of sixteen bytes."""
     return address.to_bytes(4, "big") + bytes(12) if family == 4 else address.to_bytes(16, "big")
 

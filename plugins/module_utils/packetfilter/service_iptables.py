@@ -95,7 +95,7 @@ def render(
     :param pods: the addresses of all pods
     :param ranges: those from which services get theirs; what none has is dropped
     """
-    found = Rendering({}, {})
+    found = Rendering({}, {}, {})
     for family in BITS:
         frontends = {each: handling for each, handling in table.frontends.items() if each.family == family}
         if frontends:

@@ -15,10 +15,11 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address impo
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports, unseen
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import (
+    DEFAULT,
     EBPF_NAME,
-    OF_ELEMENTS,
     chosen,
     has_programs,
+    sees_nothing,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import attached, denials, documents, endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
@@ -103,6 +104,8 @@ class PolicyKind:
         ]
         current = {**target.current, "flows": _denied(judges, host) if judges else {}}
         conflicts = [*target.conflicts, *_unseen(judges)]
+        if any(name != EBPF_NAME for name in wanted):
+            conflicts += sees_nothing(items, host.declarations.read("service"))
         notes = [_UNTRANSLATED] if EBPF_NAME in wanted and _lacks_programs(host) else []
         return Target(current, {**target.desired, "flows": {}}, conflicts, [*target.notes, *notes])
 
@@ -126,7 +129,9 @@ def enforced(item: Mapping[str, Any], host: Host, known: bool = True) -> backend
     # A declaration of an earlier version says nothing of it.
     guarding = ports(item["bridge"], host) if item.get("antispoofing") else ()
     compiled = compile_policies(policies, world, guarded)
-    if item.get("attach") and item["backend"] in OF_ELEMENTS:
+    # Of a pod by iptables, where it may send from is rules.
+    by_elements = item["backend"] in (DEFAULT, EBPF_NAME) or not item.get("antispoofing")
+    if item.get("attach") and by_elements:
         compiled = compiled._replace(prepared=prepared(policies, world))
     expecting = bool(compiled.prepared) and bool(item.get("antispoofing"))
     return backends.Enforced(

@@ -18,10 +18,16 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows imp
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_ebpf import SERVICE_EBPF
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, declared_network
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_backends
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_backends, service_bypass
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_ebpf as ebpf_renderer
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports, unseen
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import EBPF_NAME, chosen, has_programs
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import (
+    EBPF_NAME,
+    chosen,
+    has_programs,
+    passes_by,
+    sees_nothing,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_target import Declared
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import of_networks
@@ -57,7 +63,13 @@ _NO_SOCKETS = (
     "service: connect: there are no control groups of version 2 here that take programs, so {} sends on what the "
     "node's own processes connect to"
 )
-DEFAULTS: dict[str, Any] = {"programs": False, "bridge": "podnet0", "flows": 131072, "connect": False}
+DEFAULTS: dict[str, Any] = {
+    "programs": False,
+    "bypass": False,
+    "connect": False,
+    "bridge": "podnet0",
+    "flows": 131072,
+}
 
 
 class ServiceKind:
@@ -77,7 +89,7 @@ class ServiceKind:
         # A run asks twice, before and after its changes, with the same items.
         self._compiled: list[tuple[Mapping[str, Any], Declared]] = []
         self._asked: tuple[Declared, Items, bool] | None = None
-        self._rendered: list[tuple[Declared, ebpf_renderer.Elements]] = []
+        self._rendered: list[tuple[Declared, bool, ebpf_renderer.Elements]] = []
 
     def normalise(
         self, name: str, params: Mapping[str, Any], former: dict[str, Any] | None, host: Host
@@ -97,6 +109,8 @@ class ServiceKind:
                 inspection.network(f"{each}[{position}]", text)
         more = {each: params.get(each, default) for each, default in DEFAULTS.items()}
         inspection.integer("flows", more["flows"], 1, maps.MOST)
+        if more["bypass"] and not has_programs({**params, **more, "backend": params.get("backend")}):
+            inspection.refuse("bypass", "true", "say backend: ebpf or programs: true, or false here")
         inspection.conclude()
         for position, document in enumerate(services):
             spec = document["spec"]
@@ -129,6 +143,9 @@ class ServiceKind:
         flows = observe_datagrams(_Stray(declared.table, former, own)) if self._datagrams(declared, former) else {}
         families = {frontend.family for frontend in declared.table.frontends}
         conflicts = unseen(families, "answers from pods of this node would not come from the services that were asked")
+        conflicts += (
+            sees_nothing(host.declarations.read("policy"), items) if any(map(passes_by, items.values())) else []
+        )
         at_pods = self._programs(host)
         gone = items.values() if self._out else ()
         unhealthy = [line for item in gone for line in health.sentences(*read_item(item), known)]
@@ -150,7 +167,7 @@ class ServiceKind:
     def _programs(self, host: Host) -> Target:
         """What eBPF does of it, where it does any."""
         for item, declared in self._compiled:
-            if not has_programs(item) or not declared.table.frontends:
+            if not has_programs(item) or not (declared.table.frontends or passes_by(item)):
                 continue
             if item["backend"] != EBPF_NAME and not programs.has_tcx():
                 return service_ebpf.part({}, host)._replace(notes=[_UNTRANSLATED])
@@ -161,14 +178,21 @@ class ServiceKind:
             if connect and service_sockets.root() is None:
                 connect = False
                 notes.append(_NO_SOCKETS.format(rest))
-            objects = service_datapaths.wanted(self._elements(declared), found, item["flows"], host, connect)
+            bypass = None
+            if passes_by(item):
+                ways = service_bypass.ways(declared, item["bridge"], host)
+                elements = service_bypass.render(declared, ways, item["bridge"], host)
+                bypass = service_datapaths.Bypass(elements, ways)
+            elements = self._elements(declared, bypass is not None)
+            objects = service_datapaths.wanted(elements, found, item["flows"], host, bypass, connect)
             return service_ebpf.part(objects, host)._replace(notes=notes)
         return service_ebpf.part({}, host)
 
-    def _elements(self, declared: Declared) -> ebpf_renderer.Elements:
-        if not (self._rendered and self._rendered[0][0] is declared):
-            self._rendered = [(declared, ebpf_renderer.render(declared.table, declared.blocks))]
-        return self._rendered[0][1]
+    def _elements(self, declared: Declared, bypass: bool) -> ebpf_renderer.Elements:
+        if not (self._rendered and self._rendered[0][0] is declared and self._rendered[0][1] is bypass):
+            rendered = ebpf_renderer.render(declared.table, declared.blocks, bypass)
+            self._rendered = [(declared, bypass, rendered)]
+        return self._rendered[0][2]
 
     def _made(self, item: Mapping[str, Any]) -> Declared | None:
         return next((each for known, each in self._compiled if known is item), None)

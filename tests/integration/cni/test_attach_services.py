@@ -20,6 +20,7 @@ SERVICES: dict[str, dict[str, Any]] = {
     "nftables": {"backend": "nftables"},
     "iptables-nft": {"backend": "iptables", "iptables_flavour": "nft"},
     "ebpf": {"backend": "ebpf"},
+    "ebpf-bypass": {"backend": "ebpf", "bypass": True},
 }
 LIMITED: dict[str, Any] = {
     "metadata": {"name": "web"},

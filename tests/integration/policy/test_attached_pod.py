@@ -1,12 +1,13 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where podnet-attach puts a pod into eBPF's table by itself, that has what a reconcile makes of it, or it says no.
+"""Where podnet-attach puts a pod under policies by itself, there is what a reconcile makes of it, or it says no.
 
-With random policies, on the kernel's own tries.
+With random policies: of eBPF on the kernel's own tries, of iptables by the sets that there are to be.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, seed
@@ -14,9 +15,9 @@ from hypothesis import given, seed
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import datapath, table, tabulation
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.record import Attached
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_tables
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_tables, ipsets
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends, ebpf, iptables_sets
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND, enforced
 from tests.conformance import drawn
 from tests.conformance.examples import in_turn
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pytest
 
     from tests.conformance import naive
+    from tests.integration.conftest import Namespace
 
 EXAMPLES = 150
 SEED = 20261126
@@ -42,13 +44,9 @@ def test_random_pods_are_what_a_reconcile_makes_of_them(monkeypatch: pytest.Monk
         for new in [each for each in cluster.endpoints if each["node"] == "n0"]:
             pod = {**new, "ports": []}
             others = [each for each in cluster.endpoints if each is not new]
-            with Host() as host:
-                former, item = (_item(cluster, each, host) for each in (others, [*others, pod]))
-                before, after = enforced(former, host), enforced(item, host)
-            known = tabulation.tabulated(former, before)
-            assert known is not None
+            known, before, after = _enforced(cluster, others, pod, {"backend": "ebpf"})
             told = table.elements(known, _attached(pod))
-            if told is None:
+            if told is None or known is None:
                 seen["reconcile"] += 1
                 continue
             with ebpf_tables.trie(before.rendered(ebpf.render)) as trie:
@@ -67,8 +65,61 @@ def test_random_pods_are_what_a_reconcile_makes_of_them(monkeypatch: pytest.Monk
     assert min(seen.values()) > EXAMPLES // 10, seen
 
 
-def _item(cluster: naive.Cluster, endpoints: list[Any], host: Host) -> dict[str, Any]:
-    given = {"backend": "ebpf", "node": "n0", "attach": True, **cluster._asdict(), "endpoints": endpoints}
+def test_random_pods_come_to_the_sets_that_a_reconcile_brings_them_to(netns: Namespace) -> None:
+    # One that stands, so that there are such.
+    netns.run("ipset", "create", iptables_sets.names(()).name(4, "trial"), "hash:ip")
+    called = iptables_sets.names(ipsets.names())
+    seen = {"elements": 0, "peers": 0, "reconcile": 0}
+
+    @seed(SEED)
+    @in_turn(EXAMPLES)
+    @given(drawn.clusters(("n0", "n1")))
+    def attach(cluster: naive.Cluster) -> None:
+        for new in [each for each in cluster.endpoints if each["node"] == "n0"]:
+            pod = {**new, "ports": []}
+            others = [each for each in cluster.endpoints if each is not new]
+            backend = {"backend": "iptables", "iptables_flavour": "nft"}
+            known, before, after = _enforced(cluster, others, pod, backend)
+            told = table.elements(known, _attached(pod))
+            if told is None:
+                seen["reconcile"] += 1
+                continue
+            assert bool(before.compiled.prepared) == bool(after.compiled.prepared)
+            if not before.compiled.prepared:
+                assert not told
+                continue
+            had, has = (backends.in_roles("nft", each, called) for each in (before, after))
+            assert had.rules == has.rules, (cluster, pod)
+            sets = {name: set(each.elements) for name, each in had.sets.items()}
+            for name, address, _chain in told:
+                assert address not in sets[name], (cluster, pod)
+                sets[name].add(address)
+            assert sets == {name: set(each.elements) for name, each in has.sets.items()}, (cluster, pod)
+            # A run goes there in place as well, and back.
+            for one, other, there in ((had, has, after), (has, had, before)):
+                found = iptables_sets.fitting(partial(backends.in_roles, "nft", there), one.sets, one.rules)
+                assert found == other, (cluster, pod)
+            seen["elements"] += 1
+            leading = {name for way in has.ways.values() for name in way}
+            seen["peers"] += any(name not in leading for name, _address, _chain in told)
+
+    attach()
+    assert min(seen.values()) > EXAMPLES // 10, seen
+
+
+def _enforced(
+    cluster: naive.Cluster, others: list[Any], pod: dict[str, Any], backend: dict[str, str]
+) -> tuple[dict[str, Any] | None, backends.Enforced, backends.Enforced]:
+    """What is known without a pod, and what is in force without it and with it."""
+    with Host() as host:
+        former, item = (_item(cluster, each, host, backend) for each in (others, [*others, pod]))
+        before, after = enforced(former, host), enforced(item, host)
+    known = tabulation.tabulated(former, before)
+    return known, before, after
+
+
+def _item(cluster: naive.Cluster, endpoints: list[Any], host: Host, backend: dict[str, str]) -> dict[str, Any]:
+    given = {**backend, "node": "n0", "attach": True, **cluster._asdict(), "endpoints": endpoints}
     return KIND.normalise("podnet", {**given, "antispoofing": False}, None, host)
 
 

@@ -79,9 +79,12 @@ def worlds() -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.parametrize("attach", [False, True], ids=["declared", "attached"])
 @pytest.mark.parametrize("flavour", ["nft", "legacy"])
-def test_no_packet_has_a_wrong_verdict_while_policies_change(node: Node, made: crossing.Crossing, flavour: str) -> None:
-    chosen = {"backend": "iptables", "iptables_flavour": flavour}
+def test_no_packet_has_a_wrong_verdict_while_policies_change(
+    node: Node, made: crossing.Crossing, flavour: str, attach: bool
+) -> None:
+    chosen = {"backend": "iptables", "iptables_flavour": flavour, "attach": attach}
     node.declare(KIND, "podnet", {**worlds()[0], **chosen})
     with crossing.Traffic(made, crossing.addresses(0)) as traffic:
         for world in islice(cycle(worlds()), 1, REPLACEMENTS + 1):

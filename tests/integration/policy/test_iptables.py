@@ -50,7 +50,8 @@ def drifted(filtered: Filtered) -> Iterator[tuple[str, str]]:
     guard = [line[1:].split()[0] for line in filtered.rules() if line.startswith(":PODNET-POLICY-")][0]  # noqa: RUF015
     run = filtered.node.namespace.run
     sets = [name for name in run("ipset", "list", "-n").split() if name.startswith("podnet-")]
-    members = run("ipset", "save", sets[0]).splitlines()[1].split()
+    saved = [run("ipset", "save", name).splitlines() for name in sets]
+    (members, *_others) = (lines[1].split() for lines in saved if len(lines) > 1)
     yield f"iptables-{filtered.flavour} -F {guard}", "iptables"
     yield f"iptables-{filtered.flavour} -A {guard} -j ACCEPT", "iptables"
     yield f"ip6tables-{filtered.flavour} -F FORWARD", "iptables"

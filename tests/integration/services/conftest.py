@@ -34,7 +34,9 @@ BACKENDS: dict[str, dict[str, Any]] = {
 PROGRAMS: dict[str, dict[str, Any]] = {
     f"{name}-programs": {**BACKENDS[name], "programs": True} for name in ("iptables-nft", "iptables-legacy")
 }
-EVERY = {**BACKENDS, **PROGRAMS}
+# What pods say to each other goes past the host.
+BYPASS: dict[str, dict[str, Any]] = {"ebpf-bypass": {"backend": "ebpf", "bypass": True}}
+EVERY = {**BACKENDS, **PROGRAMS, **BYPASS}
 
 
 class Declarer:
@@ -111,7 +113,7 @@ def clients(_ground: NodeThread) -> Iterator[Clients]:
 @pytest.fixture(params=BACKENDS)
 def declarer(_ground: NodeThread, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Declarer]:
     """Leaves nothing on the node, which is proven after each test."""
-    if request.param in ("ebpf", *PROGRAMS) and not programs.has_tcx():
+    if request.param in ("ebpf", *PROGRAMS, *BYPASS) and not programs.has_tcx():
         pytest.skip("programs of services take Linux 6.6")
     found = Declarer(tmp_path, request.param, _ground)
     yield found

@@ -41,7 +41,7 @@ OTHER_TARGET = 8090
 LONG = 5000
 """Bytes that take four packets."""
 
-pytestmark = pytest.mark.parametrize("declarer", ["ebpf"], indirect=True)
+pytestmark = pytest.mark.parametrize("declarer", ["ebpf", "ebpf-bypass"], indirect=True)
 
 
 @contextmanager
@@ -246,7 +246,7 @@ def test_what_is_there_is_mended_and_connections_outlive_other_programs(declarer
         for family in ADDRESSES:
             assert {each.backend for each in clients.attempt([to_service("pod", family)] * 40)} == {"two", "far"}
         # Back to nftables and eBPF again: nothing is left of it meanwhile.
-        declarer.declare(many, endpoints=endpoints("two", "far"), backend="nftables")
+        declarer.declare(many, endpoints=endpoints("two", "far"), backend="nftables", bypass=False)
         assert not declarer.node.run(service_pins.FOLDER.exists)
         assert {each.backend for each in clients.attempt([to_service("pod", 4)] * 40)} == {"two", "far"}
     finally:

@@ -41,6 +41,7 @@ TOGETHER = [
     ("ebpf", "nftables"),
     ("ebpf", "iptables-nft"),
     ("ebpf", "ebpf"),
+    ("ebpf-bypass", "ebpf"),
 ]
 
 

@@ -62,6 +62,12 @@ def test_our_services_are_told_and_policies_are_none() -> None:
     assert before.implementation == "ebpf"
     assert before.evidence == ("programs podnet_requests of podnet.fabric at 1 interfaces by tcx",)
     assert before.also == ("nftables: chains service-* of podnet.fabric in nft table inet podnet",)
+    past = services.recognise(Traces(programs=tuple(("veth1", f"podnet_{each}") for each in ("requests", "forwards"))))
+    what = "which send what goes between pods past the host"
+    assert past.evidence == (
+        *before.evidence,
+        f"programs podnet_forwards of podnet.fabric at 1 interfaces by tcx, {what}",
+    )
 
 
 @pytest.mark.parametrize(

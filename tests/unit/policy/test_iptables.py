@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ipsets, iptables_objects, iptables_tools
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ipsets import IPSETS, IpSet, changes
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ipsets import IPSETS, IpSet, additions, removals
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import IPTABLES
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import (
     CHAIN_BYTES,
@@ -227,7 +227,8 @@ def test_sets_are_read_by_their_elements_and_changed_by_what_differs() -> None:
     empty = IpSet("podnet-policy-a6-b", "hash:ip", "inet6", frozenset())
     assert ipsets.parse(saved) == {each.name: each for each in (before, empty)}
     after = before._replace(elements=frozenset({"10.0.0.0/8", "10.128.0.0/9"}))
-    assert changes(Operation("ipsets", REPLACE, before, after)) == [
+    operation = Operation("ipsets", REPLACE, before, after)
+    assert [*additions(operation), *removals(operation)] == [
         f"add {before.name} 10.128.0.0/9",
         f"del {before.name} 192.0.2.1/32",
     ]
@@ -239,7 +240,7 @@ def test_sets_are_read_by_their_elements_and_changed_by_what_differs() -> None:
 
 def test_a_large_set_has_room_for_its_elements() -> None:
     elements = frozenset(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}" for number in range(70_000))
-    (create, *adds) = changes(Operation("ipsets", CREATE, None, IpSet("s", "hash:ip", "inet", elements)))
+    (create, *adds) = additions(Operation("ipsets", CREATE, None, IpSet("s", "hash:ip", "inet", elements)))
     words = create.split()
     assert int(words[words.index("maxelem") + 1]) >= len(adds) == 70_000
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import elf
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_ebpf
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_bypass, service_ebpf
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf_object import OBJECT
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
     DROP,
@@ -129,3 +129,28 @@ def test_elements_fit_into_the_maps_of_the_programs() -> None:
         for key, value in elements.items():
             assert (shapes[name].key_size, shapes[name].value_size) == (len(key), len(value))
     assert service_ebpf.describe(service_ebpf.render(table, BLOCKS))[0].startswith("0.0.0.9 udp 80 to list ")
+    assert shapes[service_bypass.WAYS][1:3] == (service_bypass.NUMBER.size, service_bypass.WAY.size)
+    assert shapes[service_bypass.PLACES][1:3] == (service_ebpf.INSIDE_KEY.size, service_bypass.NUMBER.size)
+
+
+def test_backends_that_several_frontends_lead_to_are_told_where_flows_go_past_the_host() -> None:
+    def to(*ports: int, masquerade: str = STRANGERS) -> Handling:
+        answer = Answer(FORWARD, tuple(Backend(1, port) for port in ports))
+        return Handling("default/web", answer, answer, masquerade, 0)
+
+    table = {
+        Frontend(4, 7, "tcp", 80): to(80, 81),
+        Frontend(4, 8, "tcp", 80): to(81),
+        # Under another address than the client's own, of another protocol, and of another family.
+        Frontend(4, 9, "tcp", 80): to(80, masquerade=EVERYBODY),
+        Frontend(4, 7, "udp", 80): to(80, 81),
+        Frontend(6, 7, "tcp", 80): to(80),
+    }
+    for bypass in (False, True):
+        elements = service_ebpf.render(Table(table, frozenset()), BLOCKS, bypass)
+        flagged = [(value[16:18], value[18:]) for value in elements["slots"].values() if any(value[18:])]
+        assert flagged == [((81).to_bytes(2, "big"), b"\1\0")] * 2 * bypass
+        told = [line for line in service_ebpf.describe(elements) if "as of others" in line]
+        assert len(told) == 2 * bypass
+        # A backend is the same wherever it is looked for.
+        assert not any(any(key[26:28]) for key in elements["members"])

@@ -214,7 +214,7 @@ def test_names_are_as_long_as_the_kernel_lets_them_be() -> None:
 
 
 def test_without_services_there_is_nothing_and_a_family_without_one_has_nothing() -> None:
-    assert drawn(compiled()) == Rendering({}, {})
+    assert drawn(compiled()) == Rendering({}, {}, {})
     four = service(0)
     four["spec"]["clusterIPs"] = ["10.96.0.1"]
     rendering = drawn(compiled(four, slices=backends(0, 1)))
@@ -233,7 +233,7 @@ def test_a_set_of_clients_is_one_of_its_own_for_each_backend_of_a_port() -> None
     shown = f"create {clients[0].name} hash:ip family inet hashsize 64 maxelem 65536 timeout {clients[0].timeout}\n"
     filled = f"{shown}add {clients[0].name} 192.0.2.1 timeout 17\n"
     assert ipsets.parse(filled)[clients[0].name] == clients[0]._replace(family="inet")
-    (made,) = ipsets.changes(Operation("ipsets", CREATE, None, clients[0]))
+    (made,) = ipsets.additions(Operation("ipsets", CREATE, None, clients[0]))
     assert made.endswith(f"maxelem 65536 timeout {clients[0].timeout}")
     assert ipsets.IPSETS.immutable(clients[0]._replace(timeout=0), clients[0])
 
