@@ -153,9 +153,10 @@ options:
     description:
       - Whether TCP connections of the node's own processes, those in its network namespace, get a backend's address as
         they connect, by programs at the root of control groups of version 2, which stand beside those of others.
-        Netfilter has nothing to translate then. What a process is told of its peer is the backend's address.
-        Connections that stand are as they were.
-      - It goes with O(backend=ebpf) and O(programs), and for the same services as those do, but for such with
+        Netfilter has nothing to translate then, and rules of the operator for what the node sends see the backend's
+        address. A process is told the address that it has asked for, as long as it is among the last 65,536 of its
+        node. Connections that stand are as they were.
+      - It goes with O(backend=ebpf) and O(programs=true), for the services that their programs know, but for such with
         C(sessionAffinity). The rest is left to what does without.
       - Where nothing is mounted that takes such programs, the node goes without, and a warning says so.
     type: bool

@@ -58,7 +58,7 @@ def _ipvs(traces: Traces) -> list[str]:
         if device.name in _SERVICE_DEVICES
     ]
     if traces.virtual_services:
-        texts.append(f"programs {', '.join(traces.sockets)} of podnet.fabric at sockets by control groups")
+        texts.append(f"programs {', '.join(traces.sockets)} of podnet.fabric at the node's own sockets")
     return texts
 
 
@@ -96,5 +96,5 @@ def _our_programs(traces: Traces) -> list[str]:
         number = sum(name == program for _device, name in traces.programs)
         found += [f"programs {program} of podnet.fabric at {number} interfaces by tcx{what}"] * bool(number)
     if traces.sockets:
-        found.append(f"programs {', '.join(traces.sockets)} of podnet.fabric at sockets by control groups")
+        found.append(f"programs {', '.join(traces.sockets)} of podnet.fabric at the node's own sockets")
     return found

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The programs of services at the root of control groups, which send the node's own processes on as they connect.
 
-/sys/fs/bpf/podnet/sockets/connect4, connect6    links
-/sys/fs/bpf/podnet/service/<datapath>/connect4, connect6    their programs, which ask the maps of the datapath
+/sys/fs/bpf/podnet/
+    sockets/               links: connect4, connect6; peer4, peer6, by which a process is told what it has asked for
+    service/<datapath>/    their programs, which ask the maps of the datapath; asked, the map of what sockets have
+                           asked for, which is taken over
 
 All nodes of a test have one tree of control groups. Each has links of its own there, and its programs leave alone what
 is not of its network namespace.
@@ -18,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import cgroups, elf, maps, programs, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_datapaths
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import NAME, OURS, entries
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import FOLDER
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import FOLDER, datapaths, folders
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.connect_ebpf_object import OBJECT
 
 if TYPE_CHECKING:
@@ -28,9 +31,14 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import Handle
 
 SOCKETS = OURS / "sockets"
-HOOKS = {"connect4": cgroups.INET4_CONNECT, "connect6": cgroups.INET6_CONNECT}
-_NODE = "node"
-"""The map that names the network namespace."""
+HOOKS = {
+    "connect4": cgroups.INET4_CONNECT,
+    "connect6": cgroups.INET6_CONNECT,
+    "peer4": cgroups.INET4_GETPEERNAME,
+    "peer6": cgroups.INET6_GETPEERNAME,
+}
+_ASKED, _NODE = "asked", "node"
+"""Maps: what sockets have asked for, and the network namespace."""
 _SO_NETNS_COOKIE = 71  # asm-generic/socket.h, Linux 5.14
 
 
@@ -60,8 +68,12 @@ def observe(known: Mapping[int, str]) -> Iterator[SocketHook]:
     """
     folder = root()
     group = folder.stat().st_ino if folder else 0
-    for pin in entries(SOCKETS):
+    pins = entries(SOCKETS)
+    for pin in pins:
         yield SocketHook(pin.name, _held(pin, known, group))
+    # Of a run that came to no end.
+    for name in sorted({pin.name for each in folders() for pin in programs_of(each.name)} - {pin.name for pin in pins}):
+        yield SocketHook(name, "no link")
 
 
 def programs_of(datapath: str) -> Iterator[Path]:
@@ -98,6 +110,10 @@ def detach(gone: SocketHook) -> None:
             if cgroups.link_info(held):
                 programs.detach(held)
         pin.unlink()
+    for folder in folders():
+        _unpin(folder / gone.hook)
+        if not any(programs_of(folder.name)):
+            _unpin(folder / _ASKED)
 
 
 def _held(pin: Path, known: Mapping[int, str], group: int) -> str:
@@ -114,20 +130,34 @@ def _load(wanted: SocketHook) -> Handle:
     program = read.programs[wanted.hook]
     with ExitStack() as opened:
         held = {
-            name: opened.enter_context(_node(read) if name == _NODE else syscall.pinned(str(folder / name)))
+            name: opened.enter_context(_map(name, read.maps[name], folder))
             for name in {name for _offset, name in program.maps}
         }
         hook = HOOKS[wanted.hook]
         made = programs.load(NAME + wanted.hook, program, held, read.licence, programs.CGROUP_SOCK_ADDR, hook)
-    pin = folder / wanted.hook
-    if pin.exists():
-        pin.unlink()
-    syscall.pin(made, str(pin))
+    _unpin(folder / wanted.hook)
+    syscall.pin(made, str(folder / wanted.hook))
     return made
 
 
-def _node(read: elf.Object) -> Handle:
-    made = maps.create(NAME + _NODE, read.maps[_NODE])
+def _map(name: str, shape: maps.Shape, folder: Path) -> Handle:
+    if name == _NODE:
+        return _node(shape)
+    pin = folder / name
+    if name == _ASKED and not pin.exists():
+        made = ebpf_datapaths.kept(name, shape, datapaths())
+        syscall.pin(made, str(pin))
+        return made
+    return syscall.pinned(str(pin))
+
+
+def _unpin(pin: Path) -> None:
+    if pin.exists():
+        pin.unlink()
+
+
+def _node(shape: maps.Shape) -> Handle:
+    made = maps.create(NAME + _NODE, shape)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
         cookie = ours.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
     maps.put(made, struct.pack("=I", 0), cookie)

@@ -101,6 +101,21 @@ def test_sockets_get_a_backends_address(declarer: Declarer, clients: Clients) ->
     assert declarer.node.run(translated) <= known
 
 
+def test_a_process_is_told_the_peer_that_it_has_asked_for(declarer: Declarer, clients: Clients) -> None:
+    declare(declarer)
+    for attempt in EVERY:
+        with clients.open(attempt) as connection:
+            assert clients.ask([connection])[0].verdict == "forward"
+            assert connection.getpeername()[:2] == (attempt.address, attempt.port)
+            declare(declarer, flows=4096 if attempt.family == 4 else 2048)
+            assert connection.getpeername()[:2] == (attempt.address, attempt.port)
+    for family in ADDRESSES:
+        pod = Attempt("node", family, "tcp", scene.pod_address("one", family), scene.TARGET)
+        with clients.open(pod) as connection:
+            assert clients.ask([connection])[0].backend == "one"
+            assert connection.getpeername()[:2] == (pod.address, pod.port)
+
+
 def test_the_rest_is_left_to_nftables(declarer: Declarer, clients: Clients) -> None:
     declare(declarer, service(), service(2, sessionAffinity="ClientIP"))
     for family, address in ADDRESSES.items():
