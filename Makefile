@@ -68,6 +68,11 @@ conformance: ready ## The 230 policy cases in full, 500 random sets of policies 
 	  $(or $(T),tests/integration/policy/test_conformance.py tests/integration/policy/test_agreement.py \
 	  tests/integration/services/test_agreement.py)
 
+.PHONY: replacements
+replacements: ready ## 1,000 replacements of policies before a stream that goes on, with every backend (half an hour)
+	PODNET_TEST_REPLACEMENTS=1000 pytest -q -k "replacements or while_policies_change" \
+	  tests/integration/policy/test_flows.py tests/integration/policy/test_crossing.py tests/integration/policy/test_ebpf_state.py
+
 .PHONY: faults
 faults: ready ## Every fault at every operation, the process killed before it too, for every kind (hours); T as for kernel
 	PODNET_FAULTS=full pytest -q $(or $(T),tests/integration/resources/test_faults.py \

@@ -19,10 +19,14 @@ DGRAM = socket.SOCK_DGRAM
 
 
 @contextmanager
-def streams(ground: Ground) -> Iterator[tuple[list[int], list[int]]]:
+def streams(ground: Ground, family: int = 4) -> Iterator[tuple[list[int], list[int]]]:
     """Pods 2 and 4 send to pod 0 while the body runs; what each has sent, and what has arrived of it by the end."""
     sent, heard, done = [0, 0], [0, 0], threading.Event()
-    with ground.socket(2, DGRAM) as one, ground.socket(4, DGRAM) as other, ground.socket(0, DGRAM) as hearing:
+    with (
+        ground.socket(2, DGRAM, family) as one,
+        ground.socket(4, DGRAM, family) as other,
+        ground.socket(0, DGRAM, family) as hearing,
+    ):
         hearing.settimeout(2)
 
         def stream() -> None:

@@ -47,7 +47,10 @@ DGRAM = socket.SOCK_DGRAM
 REPLACEMENTS = 1000
 
 
-def test_a_thousand_replacements_lose_nothing_allowed_and_let_nothing_denied_through(ground: Ground) -> None:
+@pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
+def test_a_thousand_replacements_lose_nothing_allowed_and_let_nothing_denied_through(
+    ground: Ground, family: int
+) -> None:
     first = ground.built.nodes[0]
     # Pod 2 may all the time and pod 4 never; who else may changes, and the guard with that.
     parameters = [ground.parameters(first, isolate(0, [2, other])) for other in (6, 8)]
@@ -63,7 +66,7 @@ def test_a_thousand_replacements_lose_nothing_allowed_and_let_nothing_denied_thr
             for nth in range(REPLACEMENTS):
                 EBPF.apply([made[nth % 2]], host)
 
-    with streams(ground) as (sent, heard):
+    with streams(ground, family) as (sent, heard):
         ground.on(first, replace)
     assert sent[1] > REPLACEMENTS
     assert heard == [sent[0], 0]
