@@ -11,12 +11,14 @@ import subprocess
 import time
 from collections import Counter
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import cgroups, elf, programs, syscall
-from ansible_collections.podnet.fabric.plugins.module_utils.evidence import bpf
+from ansible_collections.podnet.fabric.plugins.module_utils.evidence import bpf, vips
+from ansible_collections.podnet.fabric.plugins.module_utils.evidence.traces import Traces
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_sockets
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_sockets import (
     HOOKS,
@@ -38,7 +40,6 @@ from tests.integration.services.offered import ADDRESSES, PODS, endpoints, servi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 MAPPED = Attempt("node", 6, "tcp", f"::ffff:{ADDRESSES[4]}", scene.PORT)
 EVERY = [to_service("node", 4), to_service("node", 6), MAPPED]
@@ -114,6 +115,20 @@ def test_a_process_is_told_the_peer_that_it_has_asked_for(declarer: Declarer, cl
         with clients.open(pod) as connection:
             assert clients.ask([connection])[0].backend == "one"
             assert connection.getpeername()[:2] == (pod.address, pod.port)
+
+
+def test_what_is_known_of_addresses_tells_of_sockets(declarer: Declarer) -> None:
+    def evidence() -> str:
+        asked = vips.read([f"{ADDRESSES[4]}:{scene.PORT}/{protocol}" for protocol in ("tcp", "udp")])
+        tcp, udp = vips.ask(asked, Traces(), Path("/"), [])
+        assert "sockets" not in udp["evidence"][0]
+        (text,) = tcp["evidence"]
+        return str(text)
+
+    declare(declarer)
+    assert declarer.node.run(evidence).endswith("for the node's own sockets, too")
+    declare(declarer, connect=False)
+    assert "sockets" not in declarer.node.run(evidence)
 
 
 def test_the_rest_is_left_to_nftables(declarer: Declarer, clients: Clients) -> None:
