@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 INET4_CONNECT, INET6_CONNECT = numbers.CGROUP_INET4_CONNECT, numbers.CGROUP_INET6_CONNECT
 INET4_GETPEERNAME, INET6_GETPEERNAME = numbers.CGROUP_INET4_GETPEERNAME, numbers.CGROUP_INET6_GETPEERNAME
 
+_ALLOW_MULTI = 2  # BPF_F_ALLOW_MULTI, as every link has it
 _LINK_CGROUP = 3  # enum bpf_link_type
 _LINK_INFO = struct.Struct("=IIIIQI")
 
@@ -42,8 +43,8 @@ def link_info(handle: Handle) -> LinkInfo | None:
     return LinkInfo(program, group, hook) if sort == _LINK_CGROUP else None
 
 
-def has(folder: Path, hook: int) -> bool:
-    """Whether the kernel has this hook of control groups."""
+def takes(folder: Path, hook: int) -> bool:
+    """Whether the kernel has this hook of a control group, and nobody has it for himself."""
     # Group, hook, two flags, no room for ids; pointers to flags and links, revision.
     query = struct.pack("=IIIIQIIQQQQ", 0, hook, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     with _opened(folder) as group:
@@ -52,7 +53,8 @@ def has(folder: Path, hook: int) -> bool:
             syscall.call_with(numbers.PROG_QUERY, held, f"ask for the programs of control group {folder}")
         except BpfError:
             return False
-    return True
+    (flags,), (count,) = (struct.unpack_from("=I", held.raw, offset) for offset in (12, 24))
+    return not count or bool(flags & _ALLOW_MULTI)
 
 
 def _opened(folder: Path) -> Handle:

@@ -57,7 +57,7 @@ def root() -> Path | None:
         inside, target = before.split()[3:5]
         if (inside, after.split()[0]) == ("/", "cgroup2"):
             folder = Path(target)
-            return folder if folder.is_dir() and all(cgroups.has(folder, hook) for hook in HOOKS.values()) else None
+            return folder if folder.is_dir() and all(cgroups.takes(folder, hook) for hook in HOOKS.values()) else None
     return None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import time
 from collections import Counter
@@ -175,6 +176,27 @@ def test_two_nodes_below_one_root_and_programs_of_others(declarer: Declarer, cli
         told = cgroups.link_info(pin)
         assert told
         assert told.group
+
+
+def test_a_place_that_somebody_has_for_himself_is_none(declarer: Declarer) -> None:
+    assert not declare(declarer, check=True).notes
+    root, hook = service_sockets.root(), cgroups.INET4_CONNECT
+    assert root
+    group = root / f"podnet-test-{os.getpid()}"
+    group.mkdir()
+    try:
+        assert cgroups.takes(group, hook)
+        descriptor = os.open(group, os.O_RDONLY)
+        with (
+            syscall.Handle(descriptor),
+            programs.load("foreign", NOTHING_DONE, {}, b"GPL", programs.CGROUP_SOCK_ADDR, hook) as program,
+        ):
+            # BPF_PROG_ATTACH, without flags.
+            syscall.call(8, struct.pack("=IIII", descriptor, program.descriptor, hook, 0), "attach")
+        assert not cgroups.takes(group, hook)
+        assert cgroups.takes(group, cgroups.INET6_CONNECT)
+    finally:
+        group.rmdir()
 
 
 @contextmanager
