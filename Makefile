@@ -111,6 +111,7 @@ bench: ready ## The measurements that the documentation quotes
 	python benchmarks/switching.py
 	python benchmarks/policy.py
 	python benchmarks/services.py
+	python benchmarks/services_connect.py
 	python benchmarks/ledger.py
 	python benchmarks/attach.py
 

@@ -47,6 +47,9 @@ BESIDE_POLICIES: Mapping[str, Mapping[str, Any]] = {
     BYPASSING: {"backend": EBPF, "bypass": True},
 }
 """The same where as many rules of policies by eBPF stand beside it."""
+CONNECT = "ebpf+connect"
+AT_SOCKETS: Mapping[str, Mapping[str, Any]] = {CONNECT: {"backend": EBPF, "connect": True}}
+"""The same for what the node itself asks for (services_connect.py)."""
 MOST = {"sets-nft": 10_000}
 """With 50,000 services iptables-nft-restore takes longer than the minute that the module gives a tool."""
 
@@ -91,7 +94,8 @@ def parameters(how: str, count: int, changed: int | None = None) -> dict[str, An
         for number in range(count)
     ]
     where = {"node": "here", "pods": [PODS], "blocks": [BLOCK], "ranges": [RANGE]}
-    return {**where, **{**OURS, **BESIDE_POLICIES}[how], "services": services, "slices": [], "endpoints": endpoints}
+    chosen = {**OURS, **BESIDE_POLICIES, **AT_SOCKETS}[how]
+    return {**where, **chosen, "services": services, "slices": [], "endpoints": endpoints}
 
 
 def build(number: int, how: str, count: int) -> Ground:
@@ -108,7 +112,7 @@ def build(number: int, how: str, count: int) -> Ground:
         ),
         {"client": (HERE, "10.244.1.1"), "pod": (ELSEWHERE, "10.244.2.1")},
     )
-    if how in OURS or how in BESIDE_POLICIES:
+    if how in OURS or how in BESIDE_POLICIES or how in AT_SOCKETS:
         return Ground(network, policy_ground.on_node(network.netns("node"), lambda: _declare(how, count)))
     if how in RESTORE:
         network.inside("node", RESTORE[how], stdin=chains(count))

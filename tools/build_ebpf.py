@@ -19,7 +19,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "ebpf"
 MODULES = ROOT / "plugins" / "module_utils" / "packetfilter"
-OBJECTS = {"policy.c": "ebpf_object.py", "service.c": "service_ebpf_object.py"}
+OBJECTS = {
+    "policy.c": "ebpf_object.py",
+    "service.c": "service_ebpf_object.py",
+    "connect.c": "connect_ebpf_object.py",
+}
 """Which source becomes which module."""
 # Debian 12's. Another one makes another object out of the same source.
 COMPILER = "clang version 14.0.6"

@@ -149,6 +149,18 @@ options:
       clients that come back. Beyond that those go that have had no packet for the longest time.
     type: int
     default: 131072
+  connect:
+    description:
+      - Whether TCP connections of the node's own processes, those in its network namespace, get a backend's address as
+        they connect, by programs at the root of control groups of version 2, which stand beside those of others.
+        Netfilter has nothing to translate then, and rules of the operator for what the node sends see the backend's
+        address. A process is told the address that it has asked for, as long as it is among the last 65,536 of its
+        node. Connections that stand are as they were.
+      - It goes with O(backend=ebpf) and O(programs=true), for the services that their programs know, but for such with
+        C(sessionAffinity). The rest is left to what does without.
+      - Where nothing is mounted that takes such programs, the node goes without, and a warning says so.
+    type: bool
+    default: false
   state:
     description: V(present) declares and applies, V(absent) takes back what was declared.
     type: str
@@ -256,6 +268,7 @@ def main() -> None:
             "bypass": {"type": "bool", "default": False},
             "bridge": {"type": "str", "default": "podnet0"},
             "flows": {"type": "int", "default": 131072},
+            "connect": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,

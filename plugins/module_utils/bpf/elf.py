@@ -20,6 +20,7 @@ _SHT_REL = 9
 _EM_BPF = 247
 _R_BPF_64_64 = 1
 _INSTRUCTION = 16  # one that takes a map's descriptor is of twice the size
+_KINDS = ("tc", "cgroup")  # of programs; their names come behind a slash
 _MAP = struct.Struct("<IIIII")  # struct map in ebpf/kernel.h
 
 
@@ -77,10 +78,11 @@ def _read(image: bytes) -> Object:
     }
     programs: dict[str, Program] = {}
     for nth, section in enumerate(sections):
-        if section.name.startswith("tc/"):
+        kind, slash, name = section.name.partition("/")
+        if slash and kind in _KINDS:
             wanted = [each for each in sections if each.type == _SHT_REL and each.target == nth]
-            programs[section.name[3:]] = Program(section.content, tuple(_references(wanted, symbols, maps)))
-            if any(offset + _INSTRUCTION > len(section.content) for offset, _name in programs[section.name[3:]].maps):
+            programs[name] = Program(section.content, tuple(_references(wanted, symbols, maps)))
+            if any(offset + _INSTRUCTION > len(section.content) for offset, _map in programs[name].maps):
                 raise ValueError("a reference behind the end of its program")
     licences = [section.content for section in sections if section.name == "license"]
     return Object(programs, maps, licences[0].rstrip(b"\0"))

@@ -31,6 +31,8 @@ LINK_DETACH = 34
 
 # enum bpf_attach_type
 TCX_INGRESS, TCX_EGRESS = 46, 47
+CGROUP_INET4_CONNECT, CGROUP_INET6_CONNECT = 10, 11
+CGROUP_INET4_GETPEERNAME, CGROUP_INET6_GETPEERNAME = 29, 30
 
 BEFORE = 8  # BPF_F_BEFORE: without a relative, the first of all
 AFTER = 16  # BPF_F_AFTER: without a relative, the last of all

@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Programs at tcx: loaded, attached by links, exchanged in place (linux/bpf.h, Linux 6.6)."""
+"""Programs: loaded, attached to tcx by links, exchanged in place (linux/bpf.h, Linux 6.6)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TCX_INGRESS, TCX_EGRESS = numbers.TCX_INGRESS, numbers.TCX_EGRESS
 
-_SCHED_CLS = 3  # enum bpf_prog_type
+SCHED_CLS, CGROUP_SOCK_ADDR = 3, 18  # enum bpf_prog_type
 _PSEUDO_MAP_FD = 1
 _BY_ID = 32  # BPF_F_ID: the relative is a program's id
 _LINK_TCX = 11  # enum bpf_link_type
@@ -45,10 +45,13 @@ class LinkInfo(NamedTuple):
     hook: int
 
 
-def load(name: str, program: Program, maps: Mapping[str, Handle], licence: bytes) -> Handle:
-    """Load a program for tc, with its maps.
+def load(
+    name: str, program: Program, maps: Mapping[str, Handle], licence: bytes, sort: int = SCHED_CLS, hook: int = 0
+) -> Handle:
+    """Load a program with its maps, for tc unless another sort is given.
 
     :param name: at most 15 letters, digits and underscores
+    :param hook: where it will be attached, for a sort that is verified for that
     :raises BpfError: refused; the end of the verifier's log is in it
     """
     instructions = bytearray(program.instructions)
@@ -60,8 +63,8 @@ def load(name: str, program: Program, maps: Mapping[str, Handle], licence: bytes
 
     def attempt(level: int) -> Handle:
         attributes = struct.pack(
-            "=IIQQIIQII16s", _SCHED_CLS, len(instructions) // 8, pointer(code), pointer(permission),
-            level, _LOG if level else 0, pointer(log) if level else 0, 0, 0, name.encode(),
+            "=IIQQIIQII16sII", sort, len(instructions) // 8, pointer(code), pointer(permission),
+            level, _LOG if level else 0, pointer(log) if level else 0, 0, 0, name.encode(), 0, hook,
         )  # fmt: skip
         return Handle(syscall.call(numbers.PROG_LOAD, attributes, f"load program {name}"))
 

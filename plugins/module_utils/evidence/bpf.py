@@ -1,13 +1,15 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of the BPF programs that are attached to network devices by tcx (Linux 6.6)."""
+"""Names of the BPF programs that are attached to network devices by tcx (Linux 6.6), and of ours at control groups."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs
+from ansible_collections.podnet.fabric.plugins.module_utils.bpf import cgroups, programs, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import entries
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_sockets import SOCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +22,20 @@ def attached(indexes: Iterable[int]) -> list[tuple[int, str]]:
         for hook in (programs.TCX_INGRESS, programs.TCX_EGRESS):
             found += [(index, name) for name in _names(index, hook) if name]
     return found
+
+
+def at_sockets() -> list[str]:
+    """The names of our programs that the node's own sockets meet as they connect."""
+    found = []
+    try:
+        for pin in entries(SOCKETS):
+            with syscall.pinned(str(pin)) as link:
+                told = cgroups.link_info(link)
+            if told and told.group:
+                found.append(_name(told.program))
+    except (BpfError, OSError):  # they have gone, or are none of the user's business
+        return []
+    return [name for name in found if name]
 
 
 def _names(index: int, hook: int) -> list[str]:

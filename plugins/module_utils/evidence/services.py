@@ -58,7 +58,7 @@ def _ipvs(traces: Traces) -> list[str]:
         if device.name in _SERVICE_DEVICES
     ]
     if traces.virtual_services:
-        texts.append(f"{traces.virtual_services} virtual services in /proc/net/ip_vs")
+        texts.append(f"programs {', '.join(traces.sockets)} of podnet.fabric at the node's own sockets")
     return texts
 
 
@@ -95,4 +95,6 @@ def _our_programs(traces: Traces) -> list[str]:
     for program, what in texts.items():
         number = sum(name == program for _device, name in traces.programs)
         found += [f"programs {program} of podnet.fabric at {number} interfaces by tcx{what}"] * bool(number)
+    if traces.sockets:
+        found.append(f"programs {', '.join(traces.sockets)} of podnet.fabric at the node's own sockets")
     return found

@@ -81,6 +81,7 @@ class Traces(NamedTuple):
     conflists: tuple[Conflist, ...] = ()
     pins: frozenset[str] = frozenset()  # paths below /sys/fs/bpf
     programs: tuple[tuple[str, str], ...] = ()  # device and name of BPF programs attached by tcx
+    sockets: tuple[str, ...] = ()  # names of ours at the root of control groups
     unknown: tuple[str, ...] = ()  # what could not be looked at, and why
 
 
@@ -108,6 +109,7 @@ def gather(host: Host, root: Path = ROOT) -> Traces:
         conflists=tuple(_conflists(root / _CONFLISTS)),
         pins=frozenset(_pins(root / "sys/fs/bpf")),
         programs=tuple((looked_at[at], name) for at, name in bpf.attached(looked_at)),
+        sockets=tuple(bpf.at_sockets()),
         unknown=tuple(unknown),
     )
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED
+from ansible_collections.podnet.fabric.plugins.module_utils.evidence import bpf
 from ansible_collections.podnet.fabric.plugins.module_utils.evidence.services import NONE, OURS
 from ansible_collections.podnet.fabric.plugins.module_utils.evidence.traces import output
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import AHEAD
@@ -137,10 +138,15 @@ def _told(vip: Vip, entries: Sequence[Entry]) -> dict[str, Any]:
 
 def _our_programs(root: Path) -> Iterator[Entry]:
     """Elements of the maps that our programs ask (facilities/service_pins.py)."""
+    at_sockets = bool(bpf.at_sockets())
     for pin in sorted((root / "sys/fs/bpf/podnet/service").glob(f"*/{service_ebpf.FRONTENDS}")):
-        for key in _elements(pin, service_ebpf.FRONTEND_KEY.size):
+        for key, value in _elements(pin, service_ebpf.FRONTEND_KEY.size).items():
             packed, port, protocol, ipv6 = service_ebpf.FRONTEND_KEY.unpack(key)
-            yield _of_map(pin, root, "podnet.fabric", packed if ipv6 else packed[:4], port, protocol)
+            found = _of_map(pin, root, "podnet.fabric", packed if ipv6 else packed[:4], port, protocol)
+            _list, _count, affinity = service_ebpf.FRONTEND.unpack(value)
+            if at_sockets and found.protocol == "tcp" and not affinity:
+                found = found._replace(text=f"{found.text}, for the node's own sockets, too")
+            yield found
 
 
 def _foreign_maps(root: Path) -> Iterator[Entry]:
@@ -167,13 +173,13 @@ def _of_map(pin: Path, root: Path, owner: str, packed: bytes, port: int, protoco
     return Entry("ebpf", owner, address, port or None, name, f"{_shown(address, port, name)} in BPF map {where}")
 
 
-def _elements(pin: Path, size: int) -> list[bytes]:
+def _elements(pin: Path, size: int) -> dict[bytes, bytes]:
     try:
         with syscall.pinned(str(pin)) as handle:
             # Of another version of its maker.
-            return list(maps.elements(handle)) if maps.shape_of(handle).key_size == size else []
+            return maps.elements(handle) if maps.shape_of(handle).key_size == size else {}
     except (BpfError, OSError):  # it has gone, or is no map
-        return []
+        return {}
 
 
 def _ipvs() -> Iterator[Entry]:

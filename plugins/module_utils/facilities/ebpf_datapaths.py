@@ -47,6 +47,7 @@ class DatapathFacility:
     deletes_first = False
     datapath: type[Any]
     table: type[Any]
+    attachments: tuple[type[Any], ...] = (Attachment,)
     last: tuple[type[Any], ...] = ()
     """What is put into a datapath after it is before all interfaces."""
 
@@ -59,7 +60,7 @@ class DatapathFacility:
 
     def apply(self, operations: Sequence[Operation], host: Host) -> None:
         """The programs before what they go by, that before the interfaces; backwards where things go."""
-        upward = (self.datapath, self.table, Attachment, *self.last)
+        upward = (self.datapath, self.table, *self.attachments, *self.last)
         going = operations[0].verb == DELETE
         failures = []
         for sort in reversed(upward) if going else upward:

@@ -8,7 +8,11 @@ import hashlib
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs, syscall
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_hooks, service_tables
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
+    service_hooks,
+    service_sockets,
+    service_tables,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_sealed import CHANGES, WRITES
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import (
@@ -20,7 +24,8 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_p
     folders,
     passes,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_bypass
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_sockets import SOCKETS, SocketHook
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import connect_ebpf_object, service_bypass
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import FRONTENDS, Elements
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf_object import OBJECT
 
@@ -67,12 +72,17 @@ class Bypass(NamedTuple):
     ways: Sequence[str]
 
 
-Object = Union[Datapath, ServiceTable, Attachment, Passage]
+Object = Union[Datapath, ServiceTable, Attachment, SocketHook, Passage]
 Objects = dict[tuple[str, ...], Any]
 
 
-def wanted(elements: Elements, ports: list[str], flows: int, host: Host, bypass: Bypass | None) -> Objects:
-    """The objects that put services before interfaces."""
+def wanted(
+    elements: Elements, ports: list[str], flows: int, host: Host, bypass: Bypass | None, connect: bool = False
+) -> Objects:
+    """The objects that put services before interfaces.
+
+    :param connect: before the node's own sockets, too
+    """
     made = _datapath(flows, _room(max(len(each) for each in elements.values())), bypass is not None)
     found: list[Object] = [made, ServiceTable(made.name, elements)]
     at = [(device, hook) for device in ports for hook in service_hooks.AT_PODS]
@@ -80,6 +90,8 @@ def wanted(elements: Elements, ports: list[str], flows: int, host: Host, bypass:
         found.append(passage(made.name, bypass.elements, host))
         at += [*((way, "arrives") for way in bypass.ways), *((device, "forwards") for device in ports)]
     found += [service_hooks.wish(device, hook, made.name, host) for device, hook in at]
+    if connect:
+        found += [SocketHook(hook, made.name) for hook in service_sockets.HOOKS]
     return {key_of(obj): obj for obj in found}
 
 
@@ -94,6 +106,8 @@ def key_of(obj: Object) -> tuple[str, ...]:
         return ("datapath", obj.name)
     if isinstance(obj, ServiceTable):
         return ("table", obj.datapath)
+    if isinstance(obj, SocketHook):
+        return ("sockets", obj.hook)
     if isinstance(obj, Passage):
         return ("passage", obj.datapath)
     return ("attachment", obj.device or f"none ({obj.pin})", obj.hook)
@@ -101,7 +115,7 @@ def key_of(obj: Object) -> tuple[str, ...]:
 
 def observe(host: Host) -> Objects:
     """All that is pinned, by key. A datapath that somebody has damaged is none that is wanted."""
-    if not FOLDER.is_dir():
+    if not (FOLDER.is_dir() or SOCKETS.is_dir()):
         return {}
     found: list[Object] = []
     known: dict[int, str] = {}
@@ -120,15 +134,18 @@ def observe(host: Host) -> Objects:
             elements = {name: _elements(folder / name) for name in service_bypass.MAPS}
             if any(elements.values()):
                 found.append(passage(folder.name, elements, host))
-        for hook in (*PROGRAMS, *(PASSING if bypass else ())):
-            with syscall.pinned(str(folder / hook)) as handle:
+        pins = [folder / hook for hook in (*PROGRAMS, *(PASSING if bypass else ()))]
+        for pin in (*pins, *service_sockets.programs_of(folder.name)):
+            with syscall.pinned(str(pin)) as handle:
                 known[programs.program_info(handle).id] = folder.name
     found += service_hooks.observe(known, host)
+    found += service_sockets.observe(known)
     return {key_of(obj): obj for obj in found}
 
 
 def _datapath(flows: int, room: int, bypass: bool) -> Datapath:
-    digest = hashlib.sha256(OBJECT + f"{flows} {room}{' bypass' * bypass}".encode()).hexdigest()[:12]
+    shape = f"{flows} {room}{' bypass' * bypass}".encode()
+    digest = hashlib.sha256(OBJECT + connect_ebpf_object.OBJECT + shape).hexdigest()[:12]
     return Datapath(digest, flows, room, bypass)
 
 

@@ -16,6 +16,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
     ebpf_datapaths,
     ebpf_sealed,
     service_hooks,
+    service_sockets,
     service_tables,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment
@@ -42,6 +43,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_p
     TRANSLATIONS,
     datapaths,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_sockets import SOCKETS, SocketHook
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_bypass
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_ebpf as renderer
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf_object import OBJECT
@@ -66,6 +68,7 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
     folder = FOLDER
     datapath = Datapath
     table = ServiceTable
+    attachments = (Attachment, SocketHook)
     last = (Passage,)
 
     def describe(self, obj: Any) -> dict[str, Any]:
@@ -76,6 +79,8 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
             return {"passage": f"past the host by {obj.datapath}", "elements": "; ".join(obj.lines)}
         if isinstance(obj, ServiceTable):
             return {"table": f"table of {obj.datapath}", "elements": "; ".join(renderer.describe(obj.elements))}
+        if isinstance(obj, SocketHook):
+            return {"sockets": f"{obj.hook} of the node's own sockets", "datapath": obj.datapath}
         where = obj.device or f"no interface (link {obj.pin})"
         return {"attachment": f"{obj.hook} at {where}", "datapath": obj.datapath}
 
@@ -89,15 +94,20 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
             _let_pass(after, before and before.elements)
         elif isinstance(after, Attachment):
             service_hooks.attach(after, host)
+        elif isinstance(after, SocketHook):
+            service_sockets.attach(after)
         elif isinstance(before, Datapath):
             ebpf_datapaths.remove(FOLDER / before.name)
         elif isinstance(before, Passage):
             _let_pass(Passage(before.datapath, {name: {} for name in service_bypass.MAPS}, ()), before.elements)
         elif isinstance(before, Attachment):
             service_hooks.detach(before)
+        elif isinstance(before, SocketHook):
+            service_sockets.detach(before)
 
     def clear_away(self, host: Host) -> None:
         ebpf_datapaths.remove(FOLDER / MAKING)
+        remove_empty(SOCKETS)
         if not datapaths():
             ebpf_sealed.forget(FOLDER / MAKING)
             remove_empty(FOLDER / LINKS)

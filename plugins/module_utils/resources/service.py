@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED, DeclarationError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_datapaths, service_ebpf
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
+    service_datapaths,
+    service_ebpf,
+    service_sockets,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, observe_datagrams
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_ebpf import SERVICE_EBPF
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection, declared_network
@@ -55,7 +59,17 @@ _UNTRANSLATED = (
     "service: this kernel has no tcx, so policies by eBPF see the address of a service that a pod connects to, not the "
     "backend's; Linux 6.6 has it, and policies by another packet filter do not need it"
 )
-DEFAULTS: dict[str, Any] = {"programs": False, "bypass": False, "bridge": "podnet0", "flows": 131072}
+_NO_SOCKETS = (
+    "service: connect: there are no control groups of version 2 here that take programs, so {} sends on what the "
+    "node's own processes connect to"
+)
+DEFAULTS: dict[str, Any] = {
+    "programs": False,
+    "bypass": False,
+    "connect": False,
+    "bridge": "podnet0",
+    "flows": 131072,
+}
 
 
 class ServiceKind:
@@ -160,13 +174,17 @@ class ServiceKind:
             found = ports(item["bridge"], host)
             rest = service_backends.packet_filter(item["backend"])
             notes = [] if found else [f"service: nothing is on a bridge {item['bridge']}, so {rest} does it all"]
+            connect = bool(item.get("connect"))
+            if connect and service_sockets.root() is None:
+                connect = False
+                notes.append(_NO_SOCKETS.format(rest))
             bypass = None
             if passes_by(item):
                 ways = service_bypass.ways(declared, item["bridge"], host)
                 elements = service_bypass.render(declared, ways, item["bridge"], host)
                 bypass = service_datapaths.Bypass(elements, ways)
             elements = self._elements(declared, bypass is not None)
-            objects = service_datapaths.wanted(elements, found, item["flows"], host, bypass)
+            objects = service_datapaths.wanted(elements, found, item["flows"], host, bypass, connect)
             return service_ebpf.part(objects, host)._replace(notes=notes)
         return service_ebpf.part({}, host)
 

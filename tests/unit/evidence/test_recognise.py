@@ -62,6 +62,9 @@ def test_our_services_are_told_and_policies_are_none() -> None:
     assert before.implementation == "ebpf"
     assert before.evidence == ("programs podnet_requests of podnet.fabric at 1 interfaces by tcx",)
     assert before.also == ("nftables: chains service-* of podnet.fabric in nft table inet podnet",)
+    sockets = services.recognise(Traces(programs=(("veth1", "podnet_requests"),), sockets=("podnet_connect4",)))
+    where = "programs podnet_connect4 of podnet.fabric at the node's own sockets"
+    assert (sockets.implementation, sockets.evidence) == ("ebpf", (*before.evidence, where))
     past = services.recognise(Traces(programs=tuple(("veth1", f"podnet_{each}") for each in ("requests", "forwards"))))
     what = "which send what goes between pods past the host"
     assert past.evidence == (
