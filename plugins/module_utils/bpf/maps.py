@@ -7,6 +7,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,7 +31,9 @@ MOST = 1 << 24
 _BATCH = 4096
 _NAME = 15  # BPF_OBJ_NAME_LEN without the final zero
 _BATCH_ATTRIBUTES = struct.Struct("=QQQQIIQQ")
-_COUNT = struct.Struct("=I")
+_COUNT, _COUNT_AT = struct.Struct("=I"), 32
+PATIENCE, PAUSE = 100, 0.001
+"""How often, and after how many seconds, what the kernel has no memory for at once is tried again."""
 _INFO = struct.Struct("=IIIIII16s")
 # What says that a kernel has no batches for this sort of map.
 _NO_BATCHES = {errno.EINVAL, errno.EOPNOTSUPP, 524}  # 524 is the kernel's own ENOTSUPP
@@ -74,7 +77,15 @@ def by_id(number: int) -> Handle:
 def put(handle: Handle, key: bytes, value: bytes) -> None:
     """Set one element."""
     keys, values = buffer(key), buffer(value)
-    _element(numbers.MAP_UPDATE_ELEM, handle, pointer(keys), pointer(values), "set an element of a map")
+    for tries in range(PATIENCE + 1):
+        try:
+            _element(numbers.MAP_UPDATE_ELEM, handle, pointer(keys), pointer(values), "set an element of a map")
+        except BpfError as error:
+            if error.errno != errno.ENOMEM or tries == PATIENCE:
+                raise
+            time.sleep(PAUSE)
+        else:
+            return
 
 
 def get(handle: Handle, key: bytes, size: int) -> bytes | None:
@@ -97,20 +108,30 @@ def delete(handle: Handle, key: bytes) -> None:
 
 def fill(handle: Handle, elements: Columns) -> None:
     """Set many elements."""
-    for first in range(0, len(elements), _BATCH):
+    first = tries = 0
+    while first < len(elements):
         count = min(_BATCH, len(elements) - first)
         keys, values = (
             buffer(row[first * size : (first + count) * size])
             for row, size in ((elements.keys_row, elements.key_size), (elements.values_row, elements.value_size))
         )
-        attributes = _BATCH_ATTRIBUTES.pack(0, 0, pointer(keys), pointer(values), count, handle.descriptor, 0, 0)
+        attributes = buffer(
+            _BATCH_ATTRIBUTES.pack(0, 0, pointer(keys), pointer(values), count, handle.descriptor, 0, 0)
+        )
         try:
-            syscall.call(numbers.MAP_UPDATE_BATCH, attributes, f"set {count} elements of a map")
+            syscall.call_with(numbers.MAP_UPDATE_BATCH, attributes, f"set {count} elements of a map")
         except BpfError as error:
-            if error.errno not in _NO_BATCHES:
+            if error.errno == errno.ENOMEM and tries < PATIENCE:
+                # What a map may take at once is found by the kernel a little later.
+                (count,) = _COUNT.unpack_from(attributes.raw, _COUNT_AT)
+                tries = 0 if count else tries + 1
+                time.sleep(PAUSE)
+            elif error.errno in _NO_BATCHES:
+                for key, value in elements.pairs(first, first + count):
+                    put(handle, key, value)
+            else:
                 raise
-            for key, value in elements.pairs(first, first + count):
-                put(handle, key, value)
+        first += count
 
 
 def remove(handle: Handle, keys: Iterable[bytes]) -> None:
@@ -182,7 +203,7 @@ def _batches(handle: Handle, shape: Shape) -> Iterator[tuple[bytes, bytes]]:
             if error.errno != errno.ENOENT:
                 raise
             ended = True
-        (count,) = _COUNT.unpack_from(attributes.raw, 32)
+        (count,) = _COUNT.unpack_from(attributes.raw, _COUNT_AT)
         count = min(count, _BATCH)
         yield keys.raw[: count * shape.key_size], values.raw[: count * shape.value_size]
         position, following = following, position

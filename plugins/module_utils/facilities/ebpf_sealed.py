@@ -13,8 +13,10 @@ is none.
 
 from __future__ import annotations
 
+import errno
 import json
 import struct
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -119,7 +121,14 @@ def write(folder: Path, changes: Sequence[bytes]) -> None:
     """Have the program of a datapath carry out changes, in their order; the first that cannot be is an error."""
     with syscall.pinned(str(folder / WRITES)) as program:
         for first in range(0, len(changes), MOST):
-            failed = programs.run(program, HEADER + b"".join(changes[first : first + MOST]))
+            some = HEADER + b"".join(changes[first : first + MOST])
+            failed = programs.run(program, some)
+            for _again in range(maps.PATIENCE):
+                if failed != errno.ENOMEM:
+                    break
+                # Only what is put takes memory, and may be put once more; what goes comes behind it.
+                time.sleep(maps.PAUSE)
+                failed = programs.run(program, some)
             if failed:
                 raise BpfError(failed, "change the elements of a map")
 
