@@ -2,8 +2,9 @@
  * Copyright (c) 2026, the podnet.fabric authors
  *
  * Services for the node's own processes, as they connect: the socket gets a backend's address, so that no packet of the
- * connection is translated, and its process is told the one that it has asked for. That is for TCP; what these leave, nftables translates as ever: services that clients come
- * back to, whose address a socket may not have yet, and all that is not in the maps. `make ebpf` builds connect.o.
+ * connection is translated, and its process is told the one that it has asked for. That is for TCP; what these leave,
+ * nftables translates as ever: services that clients come back to, whose address a socket may not have yet, and all that
+ * is not in the maps. `make ebpf` builds connect.o.
  */
 #include "frontends.h"
 #include "kernel.h"
