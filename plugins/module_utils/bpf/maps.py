@@ -161,7 +161,10 @@ def freeze(handle: Handle) -> None:
 
 def is_frozen(handle: Handle) -> bool:
     """Whether no process can write to a map."""
-    told = Path(f"/proc/thread-self/fdinfo/{handle.descriptor}").read_text(encoding="ascii")
+    try:
+        told = Path(f"/proc/thread-self/fdinfo/{handle.descriptor}").read_text(encoding="ascii")
+    except OSError as error:
+        raise BpfError(error.errno or errno.EIO, "read what is told of a map") from error
     return "\nfrozen:\t1" in told
 
 

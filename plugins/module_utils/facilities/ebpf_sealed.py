@@ -54,16 +54,20 @@ _noted: dict[Path, Noted] = {}
 
 
 def at(folder: Path, tables: Iterable[Handle]) -> At | None:
-    """Where the maps of a datapath are by now; None where nobody counts.
+    """Where the maps of a datapath are by now; None where nobody counts, or the start of the machine is not told.
 
     :param folder: that of the datapath
     """
     if not (folder / CHANGES).exists():  # of an earlier version, or damaged
         return None
+    try:
+        boot = _BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
     with syscall.pinned(str(folder / CHANGES)) as counter:
         count = int.from_bytes(maps.get(counter, bytes(4), _COUNT) or b"", "little")
         numbers = [maps.id_of(each) for each in (counter, *tables)]
-    return [_BOOT.read_text(encoding="ascii").strip(), *numbers, count]
+    return [boot, *numbers, count]
 
 
 def known(folder: Path, now: At | None) -> Mapping[str, Columns] | None:

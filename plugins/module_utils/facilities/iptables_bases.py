@@ -34,8 +34,6 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _FAMILIES = {4: nf_tables.IPV4, 6: nf_tables.IPV6}
 _TABLE = ""
 """What stands for the table itself among the chains."""
-# Somebody uses it, or it is not there.
-_LEFT = {errno.EBUSY, errno.ENOENT}
 
 
 def note(family: int, tables: Iterable[str]) -> None:
@@ -82,13 +80,22 @@ def _clear() -> None:
             if any(name.startswith(OURS) for name in chains):
                 left[where] = names
                 continue
-            gone = [nf_tables.delete_chain(family, table, name) for name in names if chains.get(name) == 0]
-            gone += [nf_tables.delete_table(family, table)] if _TABLE in names else []
-            for message in gone:
+            gone = {name: nf_tables.delete_chain(family, table, name) for name in names if chains.get(name) == 0}
+            if _TABLE in names:
+                gone[_TABLE] = nf_tables.delete_table(family, table)
+            for name, message in gone.items():
                 for error in nf_tables.transact(nl, [message]):
-                    if error.errno not in _LEFT:
+                    if error.errno != errno.EBUSY and (
+                        error.errno != errno.ENOENT or _is_there(nl, family, table, name)
+                    ):
                         raise error
         _write(nl, left)
+
+
+def _is_there(nl: Netlink, family: int, table: str, name: str) -> bool:
+    if name == _TABLE:
+        return nf_tables.has_table(nl, family, table)
+    return name in nf_tables.chain_uses(nl, family, table)
 
 
 def _read(nl: Netlink) -> dict[str, Any]:
