@@ -58,7 +58,7 @@ def _ipvs(traces: Traces) -> list[str]:
         if device.name in _SERVICE_DEVICES
     ]
     if traces.virtual_services:
-        texts.append(f"programs {', '.join(traces.sockets)} of podnet.fabric at the node's own sockets")
+        texts.append(f"{traces.virtual_services} virtual services in /proc/net/ip_vs")
     return texts
 
 

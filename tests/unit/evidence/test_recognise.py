@@ -37,6 +37,7 @@ def test_ipvs_wins_over_the_chain_that_it_keeps_and_iptables_over_none() -> None
     per_service = Chain("nft", "ip", "nat", "KUBE-SVC-X")
     by_ipvs = services.recognise(Traces(virtual_services=2, chains=frozenset({entry})))
     assert (by_ipvs.implementation, by_ipvs.also) == ("ipvs", ())
+    assert by_ipvs.evidence == ("2 virtual services in /proc/net/ip_vs",)
     both = services.recognise(Traces(virtual_services=2, chains=frozenset({entry, per_service})))
     assert both.implementation == "ipvs"
     assert both.also[0].startswith("iptables: chain KUBE-SERVICES in ip nat (iptables-nft)")
