@@ -89,23 +89,29 @@ INLINE int answer_passes(struct translation *found, const struct plain *packet)
 	return 1;
 }
 
+/* A connection that is not translated, from what either end sends. */
+INLINE struct past *past_of(const struct flow_key *key, int *reply)
+{
+	struct past *flow = map_lookup(&past, key);
+	struct flow_key other;
+
+	*reply = !flow;
+	if (flow)
+		return flow;
+	turn(&other, key);
+	other.hook = 0;
+	return map_lookup(&past, &other);
+}
+
 /* The same without a translation. */
 INLINE int goes_on(const struct plain *packet, u64 now)
 {
-	struct past *flow = map_lookup(&past, &packet->key);
-	struct flow_key other;
-	int reply = !flow;
+	int reply;
+	struct past *flow = past_of(&packet->key, &reply);
 	u64 expires;
 	u32 state;
 
-	if (reply) {
-		turn(&other, &packet->key);
-		other.hook = 0;
-		flow = map_lookup(&past, &other);
-		if (!flow)
-			return 0;
-	}
-	if (flow->expires <= now)
+	if (!flow || flow->expires <= now)
 		return 0;
 	state = flow->state;
 	if (reply ? packet->flags & TCP_SYN && state & (STANDS | RESET | FIN_THERE | FIN_BACK) : !(state & REPLIED)) {
@@ -126,14 +132,23 @@ INLINE int goes_on(const struct plain *packet, u64 now)
 	return 1;
 }
 
+/* Whether a packet goes past that neither begins a connection nor is a request to a service. */
+INLINE int continues(const struct plain *packet, u64 now)
+{
+	struct translation *found = of_answer(&packet->key, now);
+
+	return found ? answer_passes(found, packet) : packet->key.protocol == TCP && goes_on(packet, now);
+}
+
 /* Whether an ICMP error is about a packet of a flow that goes past. */
 INLINE int is_about_past(struct __sk_buff *skb, const struct flow_key *key, u64 now)
 {
 	u32 icmp = ETH_HEADER + (key->ipv6 ? sizeof(struct ipv6) : sizeof(struct ipv4));
 	struct packet header = {.offset = icmp}, inner = {.offset = icmp + 8};
-	struct flow_key unused = {.ipv6 = key->ipv6, .protocol = key->protocol}, about = {}, other;
+	struct flow_key unused = {.ipv6 = key->ipv6, .protocol = key->protocol}, about = {};
 	struct translation *found;
 	struct past *flow;
+	int reply;
 
 	if (read_icmp(skb, &header, &unused) || header.role != FAILS)
 		return 0;
@@ -146,12 +161,7 @@ INLINE int is_about_past(struct __sk_buff *skb, const struct flow_key *key, u64 
 		found = of_answer(&about, now);
 	if (found)
 		return found->state & PASSED;
-	flow = map_lookup(&past, &about);
-	if (!flow) {
-		turn(&other, &about);
-		other.hook = 0;
-		flow = map_lookup(&past, &other);
-	}
+	flow = past_of(&about, &reply);
 	return flow && flow->expires > now;
 }
 
@@ -240,7 +250,7 @@ INLINE int came_right(struct __sk_buff *skb, const struct flow_key *key, u32 bri
 
 SECTION("tc/forwards") int forwards(struct __sk_buff *skb)
 {
-	struct translation *found, *other;
+	struct translation *found;
 	struct plain packet = {};
 	struct route route = {};
 	struct way *home;
@@ -263,10 +273,8 @@ SECTION("tc/forwards") int forwards(struct __sk_buff *skb)
 	} else if (found) {
 		if (!request_passes(found, &packet))
 			return PASS;
-	} else {
-		other = of_answer(&packet.key, now);
-		if (other ? !answer_passes(other, &packet) : packet.key.protocol != TCP || !goes_on(&packet, now))
-			return PASS;
+	} else if (!continues(&packet, now)) {
+		return PASS;
 	}
 	if (!find_route(skb, &packet, home->device, &route))
 		return PASS;
@@ -281,7 +289,6 @@ SECTION("tc/forwards") int forwards(struct __sk_buff *skb)
 SECTION("tc/arrives") int arrives(struct __sk_buff *skb)
 {
 	struct plain packet = {};
-	struct translation *found;
 	struct route route = {};
 	struct way *home;
 	u32 first = 0;
@@ -301,10 +308,8 @@ SECTION("tc/arrives") int arrives(struct __sk_buff *skb)
 	} else if (packet.begins) {
 		if (!may_begin(0, &packet, ELSEWHERE, now) || !came_right(skb, &packet.key, home->device))
 			return PASS;
-	} else {
-		found = of_answer(&packet.key, now);
-		if (found ? !answer_passes(found, &packet) : packet.key.protocol != TCP || !goes_on(&packet, now))
-			return PASS;
+	} else if (!continues(&packet, now)) {
+		return PASS;
 	}
 	if (!find_route(skb, &packet, skb->ifindex, &route) || route.device != home->device)
 		return PASS;

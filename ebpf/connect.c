@@ -13,7 +13,6 @@
 #define SOCK_STREAM 1
 #define MAPPED __builtin_bswap32(0xffff) /* ::ffff:a.b.c.d (RFC 4291) */
 #define GO_ON 1
-#define TRIES 8
 
 /* The beginning of the kernel's struct of this name. Addresses and ports are as in a packet. */
 struct bpf_sock_addr {
@@ -59,21 +58,13 @@ INLINE int is_ours(struct bpf_sock_addr *ctx)
 /* A backend of the service that a socket connects to, any of them; anything else than 0 says that there is none. */
 INLINE int choose(const struct flow_key *key, struct backend *to)
 {
-	/* When its list is gone by now, the frontend has another one. */
 	for (int each = 0; each < TRIES; each++) {
 		struct frontend *frontend = frontend_of(key);
-		struct slot_key wanted = {};
 		struct backend *slot;
-		u32 count;
 
 		if (!frontend || frontend->affinity)
 			return -1;
-		count = frontend->count;
-		if (!count)
-			return -1;
-		wanted.list = frontend->list;
-		wanted.place = prandom() % count;
-		slot = map_lookup(&slots, &wanted);
+		slot = any_of(frontend);
 		if (slot) {
 			__builtin_memcpy(to, slot, sizeof(*to));
 			return 0;

@@ -73,6 +73,21 @@ INLINE int is_member(u64 list, const u32 *address, u16 port)
 	return map_lookup(&members, &wanted) != 0;
 }
 
+/* How often a list may be gone by the time that its frontend has led there: the frontend has another one then. */
+#define TRIES 8
+
+/* Any of a frontend's backends; 0 where it has none, or its list is gone. */
+INLINE struct backend *any_of(const struct frontend *frontend)
+{
+	struct slot_key wanted = {.list = frontend->list};
+	u32 count = frontend->count;
+
+	if (!count)
+		return 0;
+	wanted.place = prandom() % count;
+	return map_lookup(&slots, &wanted);
+}
+
 INLINE struct frontend *frontend_of(const struct flow_key *key)
 {
 	struct frontend_key wanted = {.port = key->dport, .protocol = key->protocol, .ipv6 = key->ipv6};

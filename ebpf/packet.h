@@ -76,20 +76,31 @@ struct packet {
 	u8 question; /* a SYN or an ICMP question: never an answer */
 };
 
+/* The headers of IP, in the order of the network. */
+struct ipv4 {
+	u8 version;
+	u8 tos;
+	u16 length;
+	u16 id;
+	u16 fragment;
+	u8 ttl;
+	u8 protocol;
+	u16 checksum;
+	u32 src;
+	u32 dst;
+};
+struct ipv6 {
+	u8 flow[4];
+	u16 length;
+	u8 next;
+	u8 hops;
+	u32 src[4];
+	u32 dst[4];
+};
+
 INLINE int read_ipv4(struct __sk_buff *skb, struct packet *packet, struct flow_key *key)
 {
-	struct {
-		u8 version;
-		u8 tos;
-		u16 length;
-		u16 id;
-		u16 fragment;
-		u8 ttl;
-		u8 protocol;
-		u16 checksum;
-		u32 src;
-		u32 dst;
-	} header;
+	struct ipv4 header;
 
 	if (skb_load_bytes(skb, packet->offset, &header, sizeof(header)))
 		return -1;
@@ -110,15 +121,7 @@ INLINE int read_ipv4(struct __sk_buff *skb, struct packet *packet, struct flow_k
 
 INLINE int read_ipv6(struct __sk_buff *skb, struct packet *packet, struct flow_key *key)
 {
-	struct {
-		u8 version;
-		u8 label[3];
-		u16 length;
-		u8 next;
-		u8 hops;
-		u32 src[4];
-		u32 dst[4];
-	} header;
+	struct ipv6 header;
 	struct {
 		u8 next;
 		u8 length;
@@ -128,7 +131,7 @@ INLINE int read_ipv6(struct __sk_buff *skb, struct packet *packet, struct flow_k
 
 	if (skb_load_bytes(skb, packet->offset, &header, sizeof(header)))
 		return -1;
-	if (header.version >> 4 != 6)
+	if (header.flow[0] >> 4 != 6)
 		return -1;
 	__builtin_memcpy(key->src, header.src, sizeof(header.src));
 	__builtin_memcpy(key->dst, header.dst, sizeof(header.dst));

@@ -23,26 +23,6 @@ struct plain {
 	u16 mac[3]; /* whom the frame is for */
 };
 
-struct ipv4 {
-	u8 version;
-	u8 tos;
-	u16 length;
-	u16 id;
-	u16 fragment;
-	u8 ttl;
-	u8 protocol;
-	u16 checksum;
-	u32 src;
-	u32 dst;
-};
-struct ipv6 {
-	u8 flow[4];
-	u16 length;
-	u8 next;
-	u8 hops;
-	u32 src[4];
-	u32 dst[4];
-};
 struct tcp {
 	u16 ports[2];
 	u32 numbers[2];

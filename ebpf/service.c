@@ -17,8 +17,6 @@
 #include "translations.h"
 #include "writing.h"
 
-#define TRIES 8
-
 /* A packet down to its ports; anything else than 0 says that it is none of ours. */
 INLINE int read(struct __sk_buff *skb, struct packet *packet, struct flow_key *key)
 {
@@ -97,9 +95,8 @@ INLINE int move(struct __sk_buff *skb, const struct packet *packet, const struct
 INLINE int choose(const struct flow_key *key, const struct frontend *frontend, struct backend *to, u64 now)
 {
 	struct client_key who = {.frontend = {.port = key->dport, .protocol = key->protocol, .ipv6 = key->ipv6}};
-	struct slot_key wanted = {.list = frontend->list};
 	struct client *known, fresh = {.when = now};
-	u32 count = frontend->count, affinity = frontend->affinity;
+	u32 affinity = frontend->affinity;
 	struct backend *slot;
 
 	if (affinity) {
@@ -108,16 +105,13 @@ INLINE int choose(const struct flow_key *key, const struct frontend *frontend, s
 		known = map_lookup(&clients, &who);
 		if (known && now - known->when < affinity * SECONDS) {
 			__builtin_memcpy(to, &known->backend, sizeof(*to));
-			if (is_member(wanted.list, to->address, to->port)) {
+			if (is_member(frontend->list, to->address, to->port)) {
 				known->when = now;
 				return 0;
 			}
 		}
 	}
-	if (!count)
-		return -1;
-	wanted.place = prandom() % count;
-	slot = map_lookup(&slots, &wanted);
+	slot = any_of(frontend);
 	if (!slot)
 		return -1;
 	__builtin_memcpy(to, slot, sizeof(*to));

@@ -168,6 +168,11 @@ def write_bytes_atomically(path: Path, content: Iterable[bytes], mode: int, last
         os.close(directory)
 
 
+def boot_id() -> str:
+    """What tells this start of the machine from all others (random(4))."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
 def temporary(path: Path) -> Path:
     """Where a file is written before it takes its place."""
     # The same name at every attempt: a run that was killed leaves one file, which the next one takes over.

@@ -101,7 +101,7 @@ class EbpfFacility(ebpf_datapaths.DatapathFacility):
         ebpf_datapaths.remove(FOLDER / MAKING)
         ebpf_hooks.forget_gone(host, everything=not datapaths())
         if not datapaths():
-            ebpf_sealed.forget(FOLDER / MAKING)
+            ebpf_sealed.forget(FOLDER)
             for folders in ((FOLDER / LINKS,), (FOLDER / CLSACT,), (FOLDER, OURS)):
                 remove_empty(*folders)
 

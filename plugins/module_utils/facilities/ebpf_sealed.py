@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf.columns import Columns
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, write_bytes_atomically
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, boot_id, write_bytes_atomically
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import NAME
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ CHANGE = struct.Struct("=II32s24s")
 MOST = 54
 HEADER = bytes(16)
 _COUNT = 8
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 At = list[Any]
 """The start of the machine, the numbers of maps, and the count."""
@@ -61,7 +60,7 @@ def at(folder: Path, tables: Iterable[Handle]) -> At | None:
     if not (folder / CHANGES).exists():  # of an earlier version, or damaged
         return None
     try:
-        boot = _BOOT.read_text(encoding="ascii").strip()
+        boot = boot_id()
     except OSError:
         return None
     with syscall.pinned(str(folder / CHANGES)) as counter:
@@ -74,7 +73,7 @@ def known(folder: Path, now: At | None) -> Mapping[str, Columns] | None:
     """The elements by map, where nothing has changed since they were noted down."""
     if now is None:
         return None
-    path = _path(folder)
+    path = _path(folder.parent)
     if path not in _noted or _noted[path][0] != now:
         with suppress(OSError, ValueError, KeyError, TypeError):
             _noted[path] = _read(path)
@@ -89,13 +88,13 @@ def unlearn() -> None:
 
 def note(folder: Path, stands: Mapping[str, tuple[Handle, Columns]]) -> None:
     """Note down what stands in which map, as long as nobody but the program can change it."""
-    path = _path(folder)
+    path = _path(folder.parent)
     handles = [handle for handle, _elements in stands.values()]
     now = at(folder, handles)
     # Nothing thaws a map that was noted down.
     same = now is not None and path in _noted and _noted[path][0][:-1] == now[:-1]
     if now is None or not (same or all(map(maps.is_frozen, handles))):
-        forget(folder)
+        forget(folder.parent)
         return
     elements = {name: each for name, (_handle, each) in stands.items()}
     told = [[name, len(each), each.key_size, each.value_size] for name, each in elements.items()]
@@ -107,11 +106,14 @@ def note(folder: Path, stands: Mapping[str, tuple[Handle, Columns]]) -> None:
         _noted[path] = (now, elements)
 
 
-def forget(folder: Path) -> None:
-    """What was noted down stands no more."""
-    _noted.pop(_path(folder), None)
+def forget(sort: Path) -> None:
+    """What was noted down stands no more.
+
+    :param sort: the folder of datapaths of a sort
+    """
+    _noted.pop(_path(sort), None)
     with suppress(OSError):
-        _path(folder).unlink()
+        _path(sort).unlink()
 
 
 def counter(shapes: Mapping[str, maps.Shape]) -> Handle:
@@ -160,6 +162,6 @@ def _read(path: Path) -> Noted:
     return then, found
 
 
-def _path(folder: Path) -> Path:
+def _path(sort: Path) -> Path:
     """A note for each sort of datapath: of policies, of services."""
-    return RUN / f"ebpf-{folder.parent.name}-seen"
+    return RUN / f"ebpf-{sort.name}-seen"

@@ -109,7 +109,7 @@ def _in_place(folder: Path, outer: Handle, counter: Handle, steps: ebpf_change.S
         if all(maps.get(inner, key, renderer.VALUE.size) == value for key, value in expected.items()):
             ebpf_sealed.note(folder, {TABLE: (inner, elements)})
         else:
-            ebpf_sealed.forget(folder)
+            ebpf_sealed.forget(FOLDER)
     return True
 
 

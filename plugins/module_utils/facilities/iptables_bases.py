@@ -13,10 +13,9 @@ from __future__ import annotations
 import errno
 import json
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, write_atomically
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, boot_id, write_atomically
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError, in_words
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import BUILT_IN
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import OURS
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 
 NOTE = RUN / "iptables-made.json"
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
 # Of a family as tools know it: that of netfilter (enum nfproto).
 _FAMILIES = {4: nf_tables.IPV4, 6: nf_tables.IPV6}
 _TABLE = ""
@@ -115,4 +113,4 @@ def _write(nl: Netlink, made: dict[str, Any]) -> None:
 
 
 def _at(nl: Netlink) -> list[Any]:
-    return [_BOOT.read_text(encoding="ascii").strip(), nl.namespace()]
+    return [boot_id(), nl.namespace()]

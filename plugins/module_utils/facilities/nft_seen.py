@@ -15,17 +15,15 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, write_bytes_atomically
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, boot_id, write_bytes_atomically
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_packed import Elements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NOTE = RUN / "nft-seen.json"
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def known(namespace: int, generation: int, expected: Mapping[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
@@ -38,7 +36,7 @@ def known(namespace: int, generation: int, expected: Mapping[tuple[str, str], An
         return {}
     try:
         note = json.loads(NOTE.read_text(encoding="utf-8"))
-        if note["at"] != [_boot(), namespace, generation]:
+        if note["at"] != [boot_id(), namespace, generation]:
             return {}
         seen = dict(note["seen"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -63,7 +61,7 @@ def note(
         if not seen:
             NOTE.unlink()
             return
-        told = json.dumps({"at": [_boot(), namespace, generation], "seen": seen})
+        told = json.dumps({"at": [boot_id(), namespace, generation], "seen": seen})
         write_bytes_atomically(NOTE, (told.encode(),), 0o600, lasting=False)
 
 
@@ -75,7 +73,3 @@ def digest(obj: Any) -> str:
     if not elements.digest:
         elements.digest = hashlib.blake2b(b"".join(elements.told), digest_size=16).hexdigest()
     return f"{elements.digest} {len(elements)} {tuple(obj._replace(elements=None))}"
-
-
-def _boot() -> str:
-    return _BOOT.read_text(encoding="ascii").strip()

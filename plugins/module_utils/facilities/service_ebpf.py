@@ -109,7 +109,7 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
         ebpf_datapaths.remove(FOLDER / MAKING)
         remove_empty(SOCKETS)
         if not datapaths():
-            ebpf_sealed.forget(FOLDER / MAKING)
+            ebpf_sealed.forget(FOLDER)
             remove_empty(FOLDER / LINKS)
             remove_empty(FOLDER, OURS)
 

@@ -61,7 +61,7 @@ def put(datapath: str, before: Elements | None, after: Elements) -> None:
         if _took(tables, steps):
             ebpf_sealed.note(folder, {name: (handle, after[name]) for name, handle in tables.items()})
         else:
-            ebpf_sealed.forget(folder)
+            ebpf_sealed.forget(FOLDER)
 
 
 def _open(datapath: str, opened: ExitStack) -> dict[str, Handle]:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import boot_id
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
 from ansible_collections.podnet.fabric.plugins.module_utils.lab import cgroup, filesystem, registry
 from ansible_collections.podnet.fabric.plugins.module_utils.lab import namespaces as ns
@@ -114,7 +115,7 @@ def make(run_dir: Path, name: str, hostname: str) -> Record:
         trouble = "" if line.endswith("\n") else line or "the new process died"
         if not trouble:
             pid = int(line)
-            record = Record(name, pid, registry.start_time(pid) or 0, registry.boot_id(), ready=False)
+            record = Record(name, pid, registry.start_time(pid) or 0, boot_id(), ready=False)
             registry.write(run_dir, record)
             os.write(go_write, b"+")
             trouble = _read_line(report_read)

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import boot_id
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,11 +33,6 @@ class Record(NamedTuple):
     started: int
     boot: str
     ready: bool
-
-
-def boot_id() -> str:
-    """Name this boot of the machine (random(4))."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def start_time(pid: int) -> int | None:

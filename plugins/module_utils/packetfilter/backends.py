@@ -90,14 +90,6 @@ class Enforced:
             self._made[key] = make()
         return self._made[key]
 
-    def joined(self, render: Callable[..., Any], more: Any) -> Any:
-        """What a renderer makes of it, and something that is mostly the same as last time behind it."""
-        known, joined = self._made.get(type(more), (None, None))
-        if joined is None or known != more:
-            joined = self.rendered(render) + more
-            self._made[type(more)] = (more, joined)
-        return joined
-
 
 class Backend(NamedTuple):
     """``target`` says what is and, where something shall be enforced, what should be; ``left``, at little cost and
@@ -148,7 +140,8 @@ def _ebpf(wanted: Enforced | None, host: Host) -> Target:
     notes = []
     if bridge not in host.links:
         notes.append(f"policy: there is no bridge {bridge}, so nothing is enforced; run again when there is")
-    elements = wanted.joined(ebpf_renderer.render, ebpf_renderer.render_senders(wanted.senders, host.index))
+    origin = ebpf_renderer.render_senders(wanted.senders, host.index)
+    elements = wanted.once(origin, lambda: wanted.rendered(ebpf_renderer.render) + origin)
     return ebpf.part(ebpf.wanted(elements, ports(bridge, host), flows, fragments, host), host)._replace(notes=notes)
 
 

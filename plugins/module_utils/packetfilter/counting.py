@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _RULE = re.compile(r"\[(\d+):(\d+)\] -A (\S+) ")
 _COMMENT = re.compile(r' --comment "?(podnet:[0-9a-f]{12})"?(?: |$)')
-_ELEMENT = re.compile(r"add \S+ (\S+) packets (\d+) bytes (\d+)")
+_ELEMENT = re.compile(r"add (\S+) (\S+) packets (\d+) bytes (\d+)")
 # struct count_key and struct count of ebpf/policy.c
 _KEY, _COUNT = struct.Struct("=Q16sII"), struct.Struct("=QQ")
 # struct flow_key there; ports are in the order of the network.
@@ -150,7 +150,8 @@ def _read_nftables() -> Read:
 def _by_iptables(found: Counted, flavour: str, compiled: Compiled, guarded: Sequence[Endpoint]) -> None:
     called = iptables_sets.names(ipsets.names())
     for family in PROGRAMS:
-        read = _read_iptables(flavour, family)
+        refusing = {each: iptables.refused(called, each, family) for each in compiled.guards}
+        read = {**_read_iptables(flavour, family), **_read_sets(refusing.values())}
         drawings = [iptables.Drawing(flavour, family, Rendering({}, {}, {}), None, each) for each in (None, called)]
         for guard in compiled.guards.values():
             chain = iptables.CHAINS + guard.identity
@@ -158,15 +159,16 @@ def _by_iptables(found: Counted, flavour: str, compiled: Compiled, guarded: Sequ
             for text, policies in dict(reversed(rules)).items():
                 _add(found.allowed, (policies, guard.direction), read.get((chain, digest(text))))
         for direction, before in compiled.before.items():
-            refused = _read_sets({iptables.refused(called, identity, family) for identity in before.values()})
             for endpoint in guarded:
                 identity = before.get((endpoint.namespace, endpoint.name))
-                for address in endpoint.addresses.get(family, ()) if identity else ():
+                if identity is None:
+                    continue
+                for address in endpoint.addresses.get(family, ()):
                     prefix = next(prefixes(family, ((address, address),)))
                     chain = f"{iptables.CHAINS}{identity}{iptables.DENIED}"
                     whose = (f"{endpoint.namespace}/{endpoint.name}", direction)
                     _add(found.denied, whose, read.get((chain, digest(iptables.denies(direction, prefix)))))
-                    _add(found.denied, whose, refused.get(prefix.partition("/")[0]))
+                    _add(found.denied, whose, read.get((refusing[identity], prefix.partition("/")[0])))
 
 
 def _read_iptables(flavour: str, family: int) -> Read:
@@ -182,9 +184,8 @@ def _read_iptables(flavour: str, family: int) -> Read:
     return found
 
 
-def _read_sets(names: Iterable[str]) -> dict[str, Count]:
+def _read_sets(names: Iterable[str]) -> Read:
     """What elements of sets have counted, as far as there are such sets."""
-    found: dict[str, Count] = {}
     there = set(ipsets.names()).intersection(names)
     if not there:
         return {}
@@ -192,10 +193,8 @@ def _read_sets(names: Iterable[str]) -> dict[str, Count]:
         saved = run(["ipset", "-"], stdin="".join(f"save {name}\n" for name in sorted(there)))
     except ToolError as error:
         raise PodnetError(f"the IP sets cannot be read: {error}") from error
-    for element in map(_ELEMENT.search, saved.splitlines()):
-        if element:
-            found[element[1]] = Count(int(element[2]), int(element[3]))
-    return found
+    elements = filter(None, map(_ELEMENT.search, saved.splitlines()))
+    return {(each[1], each[2]): Count(int(each[3]), int(each[4])) for each in elements}
 
 
 def _by_ebpf(found: Counted, compiled: Compiled, guarded: Sequence[Endpoint]) -> None:

@@ -23,6 +23,8 @@ from tests.conformance import drawn
 from tests.conformance.examples import in_turn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pytest
 
     from tests.conformance import naive
@@ -41,9 +43,7 @@ def test_random_pods_are_what_a_reconcile_makes_of_them(monkeypatch: pytest.Monk
     @in_turn(EXAMPLES)
     @given(drawn.clusters(("n0", "n1")))
     def attach(cluster: naive.Cluster) -> None:
-        for new in [each for each in cluster.endpoints if each["node"] == "n0"]:
-            pod = {**new, "ports": []}
-            others = [each for each in cluster.endpoints if each is not new]
+        for pod, others in _pods(cluster):
             known, before, after = _enforced(cluster, others, pod, {"backend": "ebpf"})
             told = table.elements(known, _attached(pod))
             if told is None or known is None:
@@ -75,9 +75,7 @@ def test_random_pods_come_to_the_sets_that_a_reconcile_brings_them_to(netns: Nam
     @in_turn(EXAMPLES)
     @given(drawn.clusters(("n0", "n1")))
     def attach(cluster: naive.Cluster) -> None:
-        for new in [each for each in cluster.endpoints if each["node"] == "n0"]:
-            pod = {**new, "ports": []}
-            others = [each for each in cluster.endpoints if each is not new]
+        for pod, others in _pods(cluster):
             backend = {"backend": "iptables", "iptables_flavour": "nft"}
             known, before, after = _enforced(cluster, others, pod, backend)
             told = table.elements(known, _attached(pod))
@@ -105,6 +103,13 @@ def test_random_pods_come_to_the_sets_that_a_reconcile_brings_them_to(netns: Nam
 
     attach()
     assert min(seen.values()) > EXAMPLES // 10, seen
+
+
+def _pods(cluster: naive.Cluster) -> Iterator[tuple[dict[str, Any], list[Any]]]:
+    """Each pod of the node without names of ports, and all that are there without it."""
+    for new in cluster.endpoints:
+        if new["node"] == "n0":
+            yield {**new, "ports": []}, [each for each in cluster.endpoints if each is not new]
 
 
 def _enforced(

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 import socket
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf impo
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import GENERATION, TABLE, datapaths
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from tests.integration.policy.conftest import apply
-from tests.integration.policy.killed import killed_after
+from tests.integration.policy.killed import status_of
 from tests.integration.policy.streams import streams
 
 if TYPE_CHECKING:
@@ -148,16 +147,11 @@ def test_a_change_that_is_killed_anywhere_leaves_no_verdict_behind(ground: Groun
             declare(ground, 2, 4)
             assert arrives(four, server)
 
-            def attempt(calls: int = calls) -> int:
-                child = os.fork()
-                if child == 0:  # the same thread, on the same node
-                    killed_after(calls)
-                    with Host() as host:
-                        EBPF.apply([operation], host)
-                    os._exit(0)
-                return os.waitpid(child, 0)[1]
+            def change() -> None:
+                with Host() as host:
+                    EBPF.apply([operation], host)
 
-            status = ground.on(first, attempt)
+            status = ground.on(first, lambda calls=calls: status_of(calls, change))
             # While it is not completed, by what stands; then by what is declared, which may stand already.
             reached += arrives(four, server)
             declare(ground, 2)

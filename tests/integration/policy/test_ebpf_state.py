@@ -33,7 +33,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf
 from tests.integration.evidence.programs import attached_by_tcx, pin_map
 from tests.integration.policy.conftest import apply, isolate
-from tests.integration.policy.killed import killed_after
+from tests.integration.policy.killed import status_of
 from tests.integration.policy.node_thread import NodeThread
 from tests.integration.policy.streams import streams
 
@@ -106,12 +106,7 @@ def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(
 
     def attempt() -> int:
         apply(None if former is None else ground.parameters(first, isolate(0, [4]), **former), folder)
-        child = os.fork()
-        if child == 0:  # the same thread, on the same node
-            killed_after(calls)
-            apply(parameters, folder)
-            os._exit(0)
-        status = os.waitpid(child, 0)[1]
+        status = status_of(calls, lambda: apply(parameters, folder))
         apply(parameters, folder)
         assert not apply(parameters, folder).changed
         assert not (FOLDER / MAKING).exists()

@@ -23,7 +23,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import policy
 from tests.conformance import service_cases as scene
-from tests.integration.policy.killed import killed_after
+from tests.integration.policy.killed import status_of
 from tests.integration.services.beside import counted, foreign_chain, meet, tunnel
 from tests.integration.services.clients import Attempt, Clients
 from tests.integration.services.ground import netns
@@ -164,15 +164,7 @@ def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(
     def attempt(calls: int) -> int:
         offer(bypass=not comes)
 
-        def run() -> int:
-            child = os.fork()
-            if child == 0:  # the same thread, on the same node
-                killed_after(calls)
-                offer(bypass=comes, here=True)
-                os._exit(0)
-            return os.waitpid(child, 0)[1]
-
-        status = declarer.node.run(run)
+        status = declarer.node.run(lambda: status_of(calls, lambda: offer(bypass=comes, here=True)))
         # Whatever is half done, nobody goes astray.
         asked = [to_service("pod", family, protocol) for family in ADDRESSES for protocol in PROTOCOLS]
         assert {each.verdict for each in clients.attempt(asked)} == {"forward"}

@@ -26,7 +26,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_e
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import FRONTENDS, MAPS
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
 from tests.conformance import service_cases as scene
-from tests.integration.policy.killed import killed_after
+from tests.integration.policy.killed import status_of
 from tests.integration.services.clients import Attempt, Clients
 from tests.integration.services.ground import netns
 from tests.integration.services.offered import ADDRESSES, PODS, endpoints, service, to_service
@@ -258,15 +258,10 @@ def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(declarer: Declar
     def attempt(calls: int) -> int:
         declarer.declare([service()], endpoints=endpoints("one"), flows=1024)
 
-        def run() -> int:
-            child = os.fork()
-            if child == 0:  # the same thread, on the same node
-                killed_after(calls)
-                declarer.declare([service(2)], endpoints=endpoints("two"), flows=2048, here=True)
-                os._exit(0)
-            return os.waitpid(child, 0)[1]
+        def work() -> None:
+            declarer.declare([service(2)], endpoints=endpoints("two"), flows=2048, here=True)
 
-        status = declarer.node.run(run)
+        status = declarer.node.run(lambda: status_of(calls, work))
         declarer.declare([service(2)], endpoints=endpoints("two"), flows=2048)
         assert not declarer.declare([service(2)], endpoints=endpoints("two"), flows=2048).changed
 

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import boot_id
 from ansible_collections.podnet.fabric.plugins.module_utils.lab import registry
 from ansible_collections.podnet.fabric.plugins.module_utils.lab.registry import Record
 
 
 def _own_record() -> Record:
     pid = os.getpid()
-    return Record("node1", pid, registry.start_time(pid) or 0, registry.boot_id(), ready=True)
+    return Record("node1", pid, registry.start_time(pid) or 0, boot_id(), ready=True)
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.bpf.columns import C
 
 KEYS = st.integers(0, 2999).map(lambda number: number.to_bytes(4, "big"))
 CHANGES = st.dictionaries(KEYS, st.none() | st.binary(min_size=2, max_size=2), max_size=5)
+Changes = dict[bytes, bytes | None]
 STANDING = {number.to_bytes(4, "big"): b"ab" for number in range(0, 3000, 2)}
 
 
@@ -19,7 +20,7 @@ def columns(elements: dict[bytes, bytes]) -> Columns:
 
 
 @given(CHANGES, CHANGES, st.booleans())
-def test_one_becomes_the_other_by_the_difference(one: dict, other: dict, turned: bool) -> None:  # type: ignore[type-arg]
+def test_one_becomes_the_other_by_the_difference(one: Changes, other: Changes, turned: bool) -> None:
     tables = []
     for changes in (one, other):
         changed = {**STANDING, **changes}
@@ -36,7 +37,7 @@ def test_one_becomes_the_other_by_the_difference(one: dict, other: dict, turned:
 
 
 @given(KEYS, CHANGES)
-def test_one_key_is_found_as_among_all(key: bytes, changes: dict) -> None:  # type: ignore[type-arg]
+def test_one_key_is_found_as_among_all(key: bytes, changes: Changes) -> None:
     table = {each: value for each, value in {**STANDING, **changes}.items() if value is not None}
     found = columns(table)
     assert found.get(key) == table.get(key)
