@@ -88,6 +88,11 @@ class Speaker(Node):
         """The BIRDs of this node, ours or not."""
         return [pid for pid in _birds() if _namespace(pid) == _namespace(self.pid)]
 
+    def connections(self) -> set[tuple[str, str]]:
+        """The established connections of TCP: the local address with its port, and the peer's address."""
+        ends = [line.split()[-2:] for line in self.run("ss", "-Htn", "state", "established").splitlines()]
+        return {(local, peer.rpartition(":")[0].strip("[]")) for local, peer in ends}
+
     def reaches(self, other: Speaker) -> None:
         """Send to the first address of each of the other's blocks, which it has on lo."""
         for block in other.blocks:

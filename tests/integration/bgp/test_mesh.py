@@ -78,14 +78,15 @@ def test_check_mode_tells_and_changes_nothing(nodes: list[Speaker]) -> None:
 def test_a_peer_more_leaves_the_other_sessions_as_they_are(nodes: list[Speaker]) -> None:
     one, two, three = nodes
     _mesh([one, two])
-    since = {session["name"]: session["since"] for session in one.info()["sessions"]}
+    before = one.connections()
     said = one.bgp(nodes)
     assert said["operations"] == {"files": {"replace": 1}, "instances": {"replace": 1}}
     two.bgp(nodes)
     three.bgp(nodes)
-    seen = one.info(wait=30, required=True)["sessions"]
-    assert {session["name"]: session["since"] for session in seen if session["peer"] == "node2"} == since
-    assert len(seen) == 4
+    assert len(one.info(wait=30, required=True)["sessions"]) == 4
+    # By their ports: BIRD works out anew, for each answer, since when a session is, and may be a millisecond off.
+    kept = before & one.connections()
+    assert {peer for _local, peer in kept} == {"192.0.2.2", "2001:db8::2"}
 
 
 def test_a_killed_bird_loses_no_route_here_nor_there(nodes: list[Speaker]) -> None:
