@@ -35,11 +35,12 @@ description:
     arrives before the first is dropped. Frames with a VLAN tag are dropped, and so is
     what pods send to broadcast, multicast and link-local addresses of each other, but for ICMPv6 and IGMP.
   - With O(antispoofing) a pod sends from its own addresses only, whether policies select it or not. With
-    O(backend=nftables) that is in the table C(bridge podnet), which sees what comes out of a port of the bridge.
+    O(backend=nftables) and O(backend=iptables) that is in nftables' table C(bridge podnet), which sees what comes out
+    of a port of the bridge.
 extends_documentation_fragment:
   - podnet.fabric.attributes
 requirements:
-  - nftables 0.9.7 or newer, for O(backend=nftables)
+  - nftables 0.9.7 or newer, for O(backend=nftables), and for O(antispoofing) with O(backend=iptables)
   - iptables 1.6.2 or newer and ipset, for O(backend=iptables)
   - Linux 5.11 or newer and a BPF file system on C(/sys/fs/bpf), for O(backend=ebpf); tcx from Linux 6.6 on, clsact
     before
@@ -71,8 +72,7 @@ options:
     description:
       - Whether what comes out of a pod is dropped where its source is not an address of this pod. IPv6 addresses are
         asked for from C(::), and the link-local address that belongs to the pod's MAC address is its own as well.
-      - With O(backend=nftables) and O(backend=ebpf) the sender of ARP and the target of a neighbour advertisement
-        count, too, and frames with a VLAN tag are dropped. O(backend=iptables) sees neither of them.
+      - The sender of ARP and the target of a neighbour advertisement count, too, and frames with a VLAN tag are dropped.
       - It concerns interfaces on O(bridge) of which an endpoint says that they are its own. What comes out of others is
         left alone.
     type: bool

@@ -97,18 +97,17 @@ def _quickly(whom: record.Attached) -> bool:
     table.put_aside()
     record.write(whom)
     try:
-        if table.of_ipsets(known):
-            from ansible_collections.podnet.fabric.plugins.module_utils.attach import ipsets
-
-            ipsets.add(told)
-        elif programs is None:
-            from ansible_collections.podnet.fabric.plugins.module_utils.attach import elements
-
-            elements.add(whom, told, bridge)
-        else:
+        if programs is not None:
             from ansible_collections.podnet.fabric.plugins.module_utils.attach import datapath
 
             datapath.add(whom, told, programs, bridge)
+        else:
+            from ansible_collections.podnet.fabric.plugins.module_utils.attach import elements, ipsets
+
+            if told and table.of_ipsets(known):
+                ipsets.add(told)
+                told = []
+            elements.add(whom, told, bridge)
     except (OSError, ValueError, AttributeError):
         # The packet filter is not as the table says, or has nothing of this sort yet; the table stays aside.
         return False

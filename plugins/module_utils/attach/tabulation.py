@@ -42,8 +42,6 @@ def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any] | N
     if backend == EBPF_NAME and not programs.has_tcx():
         return None
     form = _form(backend, enforced)
-    if form is None and item.get("antispoofing"):
-        return None
     policies = sorted(map(documents.read, item["policies"]), key=_name)
     guards = {**enforced.compiled.prepared, **enforced.compiled.guards}
     gone = record.gone()

@@ -6,6 +6,9 @@ Each says what it has in its charge on the node and what it should have; of one 
 that was chosen before is found by what it has left, not by what somebody remembers: a run may have been killed, or a
 declaration lost. Of one that has left nothing, and whose tools need not be there, no more than that is found out.
 
+Which addresses pods may send from is for all but eBPF the table ``bridge podnet``: IP sets cannot ask out of which port
+of a bridge a packet came, and iptables sees nothing of ARP.
+
 The facilities of all come in the order in which they are set up, and go in the reverse: what takes over is in force
 before anything of what it takes over from goes. While both are, a packet passes where both let it.
 """
@@ -50,6 +53,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Fac
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import Objects
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.denials import Log
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import Sender
@@ -105,20 +109,14 @@ FACILITIES: tuple[Facility, ...] = (NFTABLES, NFTABLES_BRIDGE, IPSETS, IPTABLES,
 
 def _nftables(wanted: Enforced | None, _host: Host) -> Target:
     desired = wanted.rendered(nftables.render, wanted.log) if wanted else {}
-    origin = nftables_senders.render(wanted.senders, wanted.expecting) if wanted else {}
-    return merged(
-        [
-            part(lambda key: key[1].startswith(nftables.PREFIX), desired),
-            part(lambda key: key[1].startswith(nftables_senders.PREFIX), origin, NFTABLES_BRIDGE),
-        ]
-    )
+    return part(lambda key: key[1].startswith(nftables.PREFIX), desired)
 
 
 def _iptables(flavour: str, wanted: Enforced | None, _host: Host) -> Target:
     sets, rules = ipsets.observe(iptables_sets.SETS), iptables_objects.observe(flavour, iptables.CHAINS)
     desired = Rendering({}, {}, {})
     if wanted and not wanted.compiled.prepared:
-        desired = iptables.render(flavour, wanted.compiled, wanted.guarded, wanted.senders, wanted.log)
+        desired = iptables.render(flavour, wanted.compiled, wanted.guarded, wanted.log)
     elif wanted:
         desired = iptables_sets.fitting(partial(in_roles, flavour, wanted), sets, rules)
     current: State = {IPSETS.name: sets, IPTABLES.name: rules}
@@ -127,7 +125,7 @@ def _iptables(flavour: str, wanted: Enforced | None, _host: Host) -> Target:
 
 def in_roles(flavour: str, wanted: Enforced, called: iptables_sets.Names) -> Rendering:
     """A rendering for iptables that pods come to one by one."""
-    what = (wanted.compiled, wanted.guarded, wanted.senders, wanted.log, called)
+    what = (wanted.compiled, wanted.guarded, wanted.log, called)
     made: Rendering = wanted.once((flavour, called), lambda: iptables.render(flavour, *what))
     return made
 
@@ -145,11 +143,19 @@ def _ebpf(wanted: Enforced | None, host: Host) -> Target:
     return ebpf.part(ebpf.wanted(elements, ports(bridge, host), flows, fragments, host), host)._replace(notes=notes)
 
 
-# The other table holds nothing but what is said of senders.
-_LEFT_NFTABLES = partial(left_nftables, (TABLE, nftables.PREFIX), (BRIDGE_TABLE, ""))
+def _origin(wanted: Mapping[str, Enforced]) -> Target:
+    found: Objects = {}
+    for name, each in wanted.items():
+        if name != EBPF_NAME:
+            found.update(nftables_senders.render(each.senders, each.expecting))
+    # The table holds nothing else; where it is neither wanted nor there, nothing of nftables is needed.
+    if not found and not left_nftables((BRIDGE_TABLE, "")):
+        return Target({}, {})
+    return part(lambda key: key[1].startswith(nftables_senders.PREFIX), found, NFTABLES_BRIDGE)
+
 
 BACKENDS: Mapping[str, Backend] = {
-    DEFAULT: Backend(_nftables, _LEFT_NFTABLES),
+    DEFAULT: Backend(_nftables, partial(left_nftables, (TABLE, nftables.PREFIX))),
     **{
         f"iptables-{flavour}": Backend(
             partial(_iptables, flavour), partial(left_iptables, flavour, iptables_sets.SETS, iptables.CHAINS)
@@ -168,4 +174,4 @@ def target(wanted: Mapping[str, Enforced], former: Iterable[str], host: Host) ->
     :raises DeclarationError: there is no such backend
     """
     used = taking_part({name: backend.left for name, backend in BACKENDS.items()}, {*wanted, *former})
-    return merged(BACKENDS[name].target(wanted.get(name), host) for name in used)
+    return merged([*(BACKENDS[name].target(wanted.get(name), host) for name in used), _origin(wanted)])

@@ -13,12 +13,10 @@ iptables_sets.py. There, guards stand ready for such pods, and nothing in a rule
 
 What passes is returned to the chain that led here, so the node's other rules have their say, as they would with
 nftables. Chains see what packetfilter/nftables.py's see: FORWARD, and INPUT for what a pod sends to its own node.
-Before all that comes whether a packet's source belongs to the pod behind the port of the bridge that it came out of.
 """
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables import IPTABLES
@@ -31,10 +29,9 @@ from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import 
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables_words import Rendering
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS, MAX_PORT
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import BITS, prefixes
-from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import LINK_LOCAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ipsets import IpSet
     from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptables_sets import Names
@@ -47,7 +44,6 @@ if TYPE_CHECKING:
     )
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.denials import Log
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
-    from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders import Sender
 
 CHAINS = "PODNET-POLICY-"
 DENIED = "-D"
@@ -67,8 +63,6 @@ MIDDLE = "-p tcp -m tcp ! --syn "
 NEIGHBOURS = tuple(
     f"-p ipv6-icmp -m icmp6 --icmpv6-type {number} -j RETURN" for number in (133, 134, 135, 136, 130, 131, 132, 143)
 )
-# What has no address yet: is this one free, where are routers, who listens to what, as in nftables_senders.py.
-UNSPECIFIED = (135, 133, 131, 143)
 
 Members = dict[str, frozenset[str]]
 """Guarded addresses by the identity of their guard."""
@@ -78,7 +72,6 @@ def render(
     flavour: str,
     compiled: Compiled,
     guarded: Iterable[Endpoint],
-    senders: Sequence[Sender] = (),
     log: Log | None = None,
     called: Names | None = None,
 ) -> Rendering:
@@ -91,7 +84,7 @@ def render(
     for family in BITS:
         drawing = Drawing(flavour, family, found, log, called)
         own = {whom: of_whom.get(family, ()) for whom, of_whom in addresses.items()}
-        drawing.guards(compiled, own, drawing.origin(senders))
+        drawing.guards(compiled, own)
     return found
 
 
@@ -107,13 +100,10 @@ class Drawing:
         self._log = log
         self._called = called
 
-    def guards(
-        self, compiled: Compiled, addresses: Mapping[tuple[str, str], tuple[int, ...]], origin: Sequence[str]
-    ) -> None:
+    def guards(self, compiled: Compiled, addresses: Mapping[tuple[str, str], tuple[int, ...]]) -> None:
         """Chains and sets of what stands before pods.
 
         :param addresses: of the pods of the node
-        :param origin: rules that come before all that
         """
         looks: dict[str, list[str]] = {INGRESS: [], EGRESS: []}
         turned: list[str] = []
@@ -125,15 +115,15 @@ class Drawing:
             if direction == INGRESS:
                 receivers = self._to(members, ENDS[INGRESS][1], f"{direction} receivers")
                 turned.append(f"{MIDDLE}{receivers}-j DROP")
-            looks[direction].append(self._lead("-j", members, direction, CHAINS + direction.upper()))
+            looks[direction].append(self._lead("-j", members, direction))
             for identity, counting in self._counting(members, direction).items():
                 denying.append(({**compiled.prepared, **compiled.guards}[identity], counting))
         # Whoever comes to sets is guarded before it is anybody's peer.
         for guard, counting in denying:
             self._guard(guard, counting)
         for chain, rules in (("FORWARD", [*turned, *looks[EGRESS], *looks[INGRESS]]), ("INPUT", looks[EGRESS])):
-            if rules or origin:
-                self._chain(CHAINS + chain, [*origin, STANDING, *(NEIGHBOURS if self._family == 6 else ()), *rules])
+            if rules:
+                self._chain(CHAINS + chain, [STANDING, *(NEIGHBOURS if self._family == 6 else ()), *rules])
                 jump = IptablesJump(self._flavour, self._family, chain, CHAINS + chain)
                 self._found.rules[key(jump)] = jump
 
@@ -164,58 +154,24 @@ class Drawing:
             found[identity] = [f"{refusing}-j DROP"]
         return found
 
-    def origin(self, senders: Sequence[Sender]) -> list[str]:
-        """The rule that leads to where a packet's source is compared with the port of the bridge that it came out of.
-
-        A source leads to the ports behind which it belongs, in as many steps as for guards. What comes out of another
-        port is dropped if somebody knows that port; so only what is spoofed is compared with all of them.
-        """
-        if not senders:
-            return []
-        ports = CHAINS + "PORTS"
-        behind: dict[int, tuple[str, ...]] = {}
-        for sender in senders:
-            for address in sender.addresses[self._family]:
-                behind[address] = (*behind.get(address, ()), sender.interface)
-        members: dict[str, frozenset[str]] = {}
-        for interfaces in sorted(set(behind.values())):
-            identity = hashlib.sha256(" ".join(interfaces).encode()).hexdigest()[:12]
-            own = tuple((address, address) for address in sorted(behind) if behind[address] == interfaces)
-            members[identity] = frozenset(prefixes(self._family, own))
-            self._chain(CHAINS + identity, [*(f"{_out_of(each)}-j RETURN" for each in interfaces), f"-g {ports}"])
-        rules = []
-        if self._family == 6:
-            rules = [f"-s :: -p ipv6-icmp -m icmp6 --icmpv6-type {number} -j RETURN" for number in UNSPECIFIED]
-            unsure = (sender.interface for sender in senders if sender.any_link_local)
-            rules += [f"-s {LINK_LOCAL} {_out_of(interface)}-j RETURN" for interface in unsure]
-        if members:
-            rules.append(self._lead("-g", members, EGRESS, CHAINS + "SENDER", tree=CHAINS + "SENDER"))
-        self._chain(CHAINS + "SENDERS", [*rules, f"-g {ports}"])
-        self._chain(ports, [f"{_out_of(sender.interface)}-j DROP" for sender in senders])
-        return [f"-m physdev --physdev-is-in -j {CHAINS}SENDERS"]
-
-    def _lead(self, verb: str, members: Members, direction: str, name: str, depth: int = 0, tree: str = "") -> str:
+    def _lead(self, verb: str, members: Members, direction: str, digits: str = "") -> str:
         """A rule that leads packets of some guards' addresses on, and the chains to which it leads.
 
         Only the first rule is a jump; those below are gotos (-g), so a packet that a guard returns is back there.
+
+        :param digits: that all of the guards begin with, and are told by so far
         """
-        chain = name if len(members) > 1 else CHAINS + next(iter(members))
-        match = self._to(members, ENDS[direction][0], f"{direction} {chain}")
+        tree = CHAINS + direction.upper()
+        chain = f"{tree}-{digits}" if digits else tree
         if len(members) == 1:
-            return f"{match}{verb} {chain}"
-        tree = tree or CHAINS + direction.upper()
-        below: dict[str, Members] = {}
-        for identity, own in members.items():
-            digits = identity if len(members) <= WIDTH else identity[: depth + 1]
-            below.setdefault(digits, {})[identity] = own
-        self._chain(
-            name,
-            [
-                self._lead("-g", inside, direction, f"{tree}-{digits}", depth + 1, tree)
-                for digits, inside in sorted(below.items())
-            ],
-        )
-        return f"{match}{verb} {name}"
+            chain = CHAINS + next(iter(members))
+        else:
+            below: dict[str, Members] = {}
+            for identity, own in members.items():
+                some = identity if len(members) <= WIDTH else identity[: len(digits) + 1]
+                below.setdefault(some, {})[identity] = own
+            self._chain(chain, [self._lead("-g", inside, direction, some) for some, inside in sorted(below.items())])
+        return f"{self._to(members, ENDS[direction][0], f'{direction} {chain}')}{verb} {chain}"
 
     def _guard(self, guard: Guard, counting: Iterable[str]) -> None:
         # What is denied is counted by its pod; only packets that are denied pass that chain.
@@ -296,10 +252,6 @@ def _logs(log: Log, direction: str) -> str:
     if log.group is not None:
         target = f"NFLOG --nflog-group {log.group} --nflog-prefix {prefix}"
     return f"-m limit --limit {log.rate} --limit-burst {log.burst} -j {target}"
-
-
-def _out_of(interface: str) -> str:
-    return f"-m physdev --physdev-in {interface} "
 
 
 def _matches(ports: Ports) -> Iterator[str]:

@@ -15,7 +15,6 @@ from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address impo
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports, unseen
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import (
-    DEFAULT,
     EBPF_NAME,
     chosen,
     has_programs,
@@ -130,9 +129,7 @@ def enforced(item: Mapping[str, Any], host: Host, known: bool = True) -> backend
     # A declaration of an earlier version says nothing of it.
     guarding = ports(item["bridge"], host) if item.get("antispoofing") else ()
     compiled = compile_policies(policies, world, guarded)
-    # Of a pod by iptables, where it may send from is rules.
-    by_elements = item["backend"] in (DEFAULT, EBPF_NAME) or not item.get("antispoofing")
-    if item.get("attach") and by_elements:
+    if item.get("attach"):
         compiled = compiled._replace(prepared=prepared(policies, world))
     expecting = bool(compiled.prepared) and bool(item.get("antispoofing"))
     return backends.Enforced(

@@ -168,14 +168,17 @@ def test_add_fails_closed_and_del_never_fails(guarded: Guarded) -> None:
 
 
 @contextlib.contextmanager
-def without_nft(node: Node) -> Iterator[None]:
+def without_tools(node: Node) -> Iterator[None]:
     """Whatever reconciles fails."""
-    node.run("mount", "--bind", "/bin/false", "/usr/sbin/nft")
+    tools = [f"/usr/sbin/{name}" for name in ("nft", "ipset", "xtables-nft-multi", "xtables-legacy-multi")]
+    for tool in tools:
+        node.run("mount", "--bind", "/bin/false", tool)
     yield
-    node.run("umount", "/usr/sbin/nft")
+    for tool in tools:
+        node.run("umount", tool)
 
 
-@pytest.mark.parametrize("guarded", ["nftables"], indirect=True)
+@pytest.mark.parametrize("guarded", ["nftables", "iptables-nft", "iptables-legacy"], indirect=True)
 def test_a_pod_that_policies_select_is_some_elements(guarded: Guarded) -> None:
     node, runtime = guarded.node, guarded.runtime
     # No pod is there yet. Whoever has "tier: front" may be reached by a block and by pods that nobody has seen.
@@ -199,8 +202,10 @@ def test_a_pod_that_policies_select_is_some_elements(guarded: Guarded) -> None:
     declare()
     empty = guarded.state()
     kinds = {"db": DB, "web": WEB, "far": {"app": "far"}, "both": {"app": "db", "tier": "front"}}
-    with without_nft(node):
+    with without_tools(node):
         results = {name: runtime.add(name, labels) for name, labels in kinds.items()}
+        # Whom no policy selects sends from its own addresses, too.
+        runtime.add("stranger", OTHER, namespace="elsewhere")
         # Such a combination nobody has thought of, and the names of its ports are the pod's own.
         for name, labels in (("odd", {**kinds["both"], "third": "yes"}), ("stated", {"tier": "named"})):
             with pytest.raises(PluginFailed):
@@ -229,9 +234,10 @@ def test_a_pod_that_policies_select_is_some_elements(guarded: Guarded) -> None:
     assert not declare()["changed"]
     assert guarded.state() == before
     # Now declared pods come back, and go.
+    runtime.delete("stranger", namespace="elsewhere")
     for name, result in results.items():
         runtime.delete(name, result)
-    with without_nft(node):
+    with without_tools(node):
         again = runtime.add("both", kinds["both"])
     assert guarded.differences() == []
     runtime.delete("both", again)
@@ -256,7 +262,7 @@ def test_a_ping_that_began_before_the_policies_came_is_judged(guarded: Guarded) 
     try:
         # The pod has its addresses, and its kernel answers.
         assert all(ping.is_answered() for ping in pings.values())
-        with without_nft(node):
+        with without_tools(node):
             runtime.run("ADD", plugin, "db", result, DB)
         assert {key[0] for key, ping in pings.items() if ping.is_answered()} == {"web"}
     finally:
