@@ -72,7 +72,7 @@ options:
     description:
       - Whether what comes out of a pod is dropped where its source is not an address of this pod. IPv6 addresses are
         asked for from C(::), and the link-local address that belongs to the pod's MAC address is its own as well.
-      - The sender of ARP and the target of a neighbour advertisement count, too, and frames with a VLAN tag are dropped.
+      - The sender of ARP and the target of a neighbour advertisement count, too. Frames with a VLAN tag are dropped.
       - It concerns interfaces on O(bridge) of which an endpoint says that they are its own. What comes out of others is
         left alone.
     type: bool
