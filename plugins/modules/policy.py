@@ -198,7 +198,7 @@ RETURN = r"""
 before:
   description: >-
     What was in the charge of this module on the node, facility (C(nftables), C(nftables_bridge), C(ipsets),
-    C(iptables), C(flows)) to a list of objects.
+    C(iptables), C(ebpf), C(flows), C(ebpf_flows)) to a list of objects.
   returned: success
   type: dict
   sample:

@@ -25,6 +25,8 @@ LPM_TRIE = 11
 ARRAY_OF_MAPS = 12
 NO_PREALLOC = 1  # BPF_F_NO_PREALLOC, which a trie must have
 
+_EXIST = 2  # BPF_EXIST
+
 MOST = 1 << 24
 """Entries that a map of ours may have: two gigabytes of flows."""
 
@@ -86,6 +88,13 @@ def put(handle: Handle, key: bytes, value: bytes) -> None:
             time.sleep(PAUSE)
         else:
             return
+
+
+def replace(handle: Handle, key: bytes, value: bytes) -> None:
+    """Set one element that is there; one that is not is an error."""
+    keys, values = buffer(key), buffer(value)
+    doing = "replace an element of a map"
+    _element(numbers.MAP_UPDATE_ELEM, handle, pointer(keys), pointer(values), doing, _EXIST)
 
 
 def get(handle: Handle, key: bytes, size: int) -> bytes | None:
@@ -230,5 +239,5 @@ def _one_by_one(handle: Handle, shape: Shape) -> Iterator[tuple[bytes, bytes]]:
         key = pointer(held)
 
 
-def _element(command: int, handle: Handle, key: int, value: int, doing: str) -> None:
-    syscall.call(command, struct.pack("=IIQQQ", handle.descriptor, 0, key, value, 0), doing)
+def _element(command: int, handle: Handle, key: int, value: int, doing: str, flags: int = 0) -> None:
+    syscall.call(command, struct.pack("=IIQQQ", handle.descriptor, 0, key, value, flags), doing)

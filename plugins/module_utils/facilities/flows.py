@@ -31,14 +31,14 @@ PROTOCOLS = {6: "tcp", IPPROTO_UDP: "udp", 132: "sctp"}
 
 
 class TrackedFlow(NamedTuple):
-    """A flow from its source to where it really goes, after NAT; addresses packed."""
+    """A flow from its source to where it really goes, after NAT; addresses packed. ``entry`` is where it is known."""
 
     source: bytes
     source_port: int
     destination: bytes
     destination_port: int
     protocol: str
-    entry: Entry
+    entry: Any
 
 
 def observe(addresses: Collection[bytes], unwanted: Callable[[TrackedFlow], bool]) -> dict[Hashable, TrackedFlow]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.command import ToolError, run
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError, taking_apart
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ipsets
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_flows, ipsets
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import COUNTS, DENIALS, datapaths
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_objects import TABLE as FILTER
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.iptables_tools import PROGRAMS, tool
@@ -47,8 +47,6 @@ _COMMENT = re.compile(r' --comment "?(podnet:[0-9a-f]{12})"?(?: |$)')
 _ELEMENT = re.compile(r"add (\S+) (\S+) packets (\d+) bytes (\d+)")
 # struct count_key and struct count of ebpf/policy.c
 _KEY, _COUNT = struct.Struct("=Q16sII"), struct.Struct("=QQ")
-# struct flow_key there; ports are in the order of the network.
-_FLOW = struct.Struct("=16s16sHHBBBx")
 _DIRECTIONS = {number: direction for direction, number in ebpf.HOOKS.items()}
 
 Read = dict[tuple[str, str], "Count"]
@@ -220,7 +218,7 @@ def last_denied() -> list[Denial]:
     now = time.monotonic_ns()
     found = []
     for key, value in _read_ebpf(DENIALS).items():
-        source, destination, sport, dport, protocol, ipv6, hook = _FLOW.unpack(key)
+        source, destination, sport, dport, protocol, ipv6, hook = ebpf_flows.KEY.unpack(key)
         packets, when = _COUNT.unpack(value)
         ends = [ipaddress.ip_address(each if ipv6 else each[:4]) for each in (source, destination)]
         name = ebpf.NAMES.get(protocol, str(protocol))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import service_pins
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS, TrackedFlow, observe
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf import EBPF
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_flows import REMEMBERED_FLOWS
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import FLOWS
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
-from ansible_collections.podnet.fabric.plugins.module_utils.netlink.address import dump_addresses
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports, unseen
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import (
@@ -20,9 +21,15 @@ from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice 
     has_programs,
     sees_nothing,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.policy import attached, denials, documents, endpoints
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import (
+    attached,
+    denials,
+    denied_flows,
+    documents,
+    endpoints,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
-from ansible_collections.podnet.fabric.plugins.module_utils.policy.evaluation import Flow, Judge
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.evaluation import Judge
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection import (
     inspect_namespaces,
     inspect_policies,
@@ -32,7 +39,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy.senders impor
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
@@ -59,7 +66,7 @@ class PolicyKind:
     # Before pods are attached: they come under their policies before their first packet.
     rank = 60
     # What the rules deny from now on is forgotten after they are there.
-    facilities: Sequence[Facility] = (*backends.FACILITIES, FLOWS)
+    facilities: Sequence[Facility] = (*backends.FACILITIES, FLOWS, REMEMBERED_FLOWS)
 
     def __init__(self) -> None:
         # A run asks twice, before and after its changes, with the same items.
@@ -95,19 +102,26 @@ class PolicyKind:
         self._compiled = [(item, self._enforced(item, host, item in former.values())) for item in items.values()]
         wanted = {item["backend"]: each for item, each in self._compiled}
         target = backends.target(wanted, [item["backend"] for item in former.values()], host)
-        # What eBPF denies it forgets by itself, and it stands where bridged packets pass.
-        judges = [
-            judge
-            for name, each in wanted.items()
-            if name != EBPF_NAME and (judge := Judge(each.compiled, each.guarded)).addresses
-        ]
-        current = {**target.current, "flows": _denied(judges, host) if judges else {}}
+        known = {name: Judge(each.compiled, each.guarded) for name, each in wanted.items()}
+        judging = {name: judge for name, judge in known.items() if judge.addresses}
+        # eBPF has its own flows, and stands where bridged packets pass.
+        by_programs = judging.pop(EBPF_NAME, None)
+        judges = list(judging.values())
+        ended = {
+            FLOWS.name: denied_flows.tracked(judges, host) if judges else {},
+            REMEMBERED_FLOWS.name: denied_flows.remembered(by_programs, _standing(target)) if by_programs else {},
+        }
         conflicts = [*target.conflicts, *_unseen(judges)]
         # The declaration may be large; whichever of the two comes to the other is refused.
         if wanted.keys() - {EBPF_NAME} and any(map(service_pins.passes, service_pins.folders())):
             conflicts += sees_nothing(items, host.declarations.read("service"))
         notes = [_UNTRANSLATED] if EBPF_NAME in wanted and _lacks_programs(host) else []
-        return Target(current, {**target.desired, "flows": {}}, conflicts, [*target.notes, *notes])
+        return Target(
+            {**target.current, **ended},
+            {**target.desired, **{name: {} for name in ended}},
+            conflicts,
+            [*target.notes, *notes],
+        )
 
     def in_force(self, item: Mapping[str, Any], host: Host) -> backends.Enforced:
         """What a declared item means by now: of a run, what that has put in force."""
@@ -137,22 +151,10 @@ def enforced(item: Mapping[str, Any], host: Host, known: bool = True) -> backend
     )
 
 
-def _denied(judges: Sequence[Judge], host: Host) -> dict[Hashable, TrackedFlow]:
-    """Flows that began before a policy which now denies them. What the node itself sends to its pods is not judged."""
-    own = {address.address for address in dump_addresses(host.netlink, host.names)}
-
-    def unwanted(tracked: TrackedFlow) -> bool:
-        source, destination = (int.from_bytes(end, "big") for end in (tracked.source, tracked.destination))
-        family = 4 if len(tracked.source) == 4 else 6
-        flow = Flow(family, source, destination, tracked.protocol, tracked.destination_port)
-        if source == destination:
-            return False
-        return not all(judge.may_leave(flow) and (tracked.source in own or judge.may_arrive(flow)) for judge in judges)
-
-    ends = {
-        address.to_bytes(4 if family == 4 else 16, "big") for judge in judges for family, address in judge.addresses
-    }
-    return observe(ends, unwanted)
+def _standing(target: Target) -> set[str]:
+    """The datapaths whose table is as it should be."""
+    current, desired = (state.get(EBPF.name, {}) for state in (target.current, target.desired))
+    return {key[1] for key, obj in current.items() if key[0] == "table" and desired.get(key) == obj}
 
 
 def _unseen(judges: Sequence[Judge]) -> list[str]:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_flows import REMEMBERED_FLOWS
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespace
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Result, line
 from tests.integration.policy.conftest import isolate
 from tests.integration.policy.talk import arrives, connected
 
@@ -59,8 +61,19 @@ def test_a_flow_that_a_new_policy_denies_is_cut_both_ways_until_it_is_allowed(
         with accepted:
             assert arrives(asking, accepted)
             assert arrives(one, other, other.getsockname())
+            told = [
+                f"{protocol} {ground.address(client, family)} sport {here.getsockname()[1]} "
+                f"to {ground.address(SERVER, family)} dport {there.getsockname()[1]}"
+                for protocol, here, there in (("tcp", asking, listening), ("udp", one, other))
+            ]
+            # A dry run says what would end, and changes nothing.
+            assert _ended(ground.declare(isolate(SERVER, [client, 4]))) == []
+            assert _ended(ground.declare(isolate(SERVER, [4]), check=True)) == told
+            assert arrives(asking, accepted)
+            assert arrives(one, other, other.getsockname())
             # Nothing stands in the way of what the server sends, but that it belongs to a flow that is denied.
-            ground.declare(isolate(SERVER, [4]))
+            assert _ended(ground.declare(isolate(SERVER, [4]))) == told
+            assert not any(done.changed for done in ground.declare(isolate(SERVER, [4])))
             assert not arrives(asking, accepted)
             assert not arrives(accepted, asking)
             assert not arrives(one, other, other.getsockname())
@@ -264,6 +277,16 @@ def test_addresses_that_are_nobodys_own_do_not_go_round_the_policy(ground: Groun
         assert arrives(asking, hearing, there)
         ground.declare(isolate(SERVER, []))
         assert not arrives(asking, hearing, there)
+
+
+def _ended(results: list[Result]) -> list[str]:
+    """The flows that runs end, or would end."""
+    return sorted(
+        line(REMEMBERED_FLOWS, operation.before)
+        for result in results
+        for operation in result.operations
+        if operation.facility == REMEMBERED_FLOWS.name
+    )
 
 
 def _ping(ground: Ground, place: int, to: int, family: int) -> bool:
