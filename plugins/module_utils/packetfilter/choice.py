@@ -25,7 +25,7 @@ def has_programs(item: Mapping[str, Any]) -> bool:
 def chosen(params: Mapping[str, Any], former: Mapping[str, Any] | None) -> str:
     """The name under which a backend is declared.
 
-    :param params: a module's ``backend`` and ``iptables_flavour``
+    :param params: a module's ``backend``, ``iptables_flavour`` and ``antispoofing``
     :param former: what was declared before
     :raises PodnetError: the node lacks its tools
     """
@@ -34,6 +34,11 @@ def chosen(params: Mapping[str, Any], former: Mapping[str, Any] | None) -> str:
         return name
     if shutil.which("ipset") is None:
         raise PodnetError("ipset is not installed on this node; install it, or set backend: nftables")
+    if params.get("antispoofing") and shutil.which("nft") is None:
+        raise PodnetError(
+            "nft is not installed on this node, and antispoofing takes it with iptables, too; install nftables, or set "
+            "antispoofing: false"
+        )
     flavour = params.get("iptables_flavour") or "auto"
     if flavour == "auto":
         had = str(former["backend"]).partition("-")[2] if former else ""

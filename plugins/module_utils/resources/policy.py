@@ -89,7 +89,7 @@ class PolicyKind:
             **settings,
             "log": log,
             "node": params["node"],
-            "backend": chosen(params, former),
+            "backend": chosen({**params, **settings}, former),
             "policies": params["policies"],
             "namespaces": {name: labels or {} for name, labels in namespaces.items()},
             "endpoints": sorted(

@@ -138,9 +138,12 @@ def test_the_tools_of_a_backend_that_was_never_used_need_not_be_there(
     iptables = [f"{program}-{verb}" for program in FAMILIES for verb in ("nft-save", "nft-restore")]
     with monkeypatch.context() as patch:
         patch.setenv("PATH", only(tmp_path / "iptables", "ipset", *iptables))
-        node.declare(KIND, "podnet", {**WORLD, "backend": "iptables", "iptables_flavour": "nft"})
+        by_iptables = {**WORLD, "backend": "iptables", "antispoofing": False}
+        node.declare(KIND, "podnet", {**by_iptables, "iptables_flavour": "nft"})
         with pytest.raises(PodnetError, match=r"ip6?tables-legacy-restore is not installed"):
-            node.declare(KIND, "podnet", {**WORLD, "backend": "iptables", "iptables_flavour": "legacy"})
+            node.declare(KIND, "podnet", {**by_iptables, "iptables_flavour": "legacy"})
+        with pytest.raises(PodnetError, match=r"nft is not installed.*set antispoofing: false"):
+            node.declare(KIND, "podnet", {**by_iptables, "iptables_flavour": "nft", "antispoofing": True})
     node.declare(KIND, "podnet", {**WORLD, "backend": "iptables", "iptables_flavour": "nft"})
     node.withdraw(KIND, "podnet")
     with monkeypatch.context() as patch:

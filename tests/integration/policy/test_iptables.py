@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def test_rules_and_sets_of_others_stay_and_nothing_of_ours_does(filtered: Filtered) -> None:
     before = filtered.rules(), filtered.sets()
     result = filtered.declare()
-    assert {each.facility for each in result.operations} == {"ipsets", "iptables"}
+    assert {each.facility for each in result.operations} == {"nftables_bridge", "ipsets", "iptables"}
     rules = filtered.rules()
     assert [line for line in rules if "PODNET-" not in line] == before[0]
     for chain in ("FORWARD", "INPUT"):
