@@ -18,17 +18,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import (
-    FLOWS,
-    FOLDER,
-    GENERATION,
-    datapaths,
-)
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import FLOWS, GENERATION, datapaths
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.flows import (
     PROTOCOLS,
     FlowFacility,
     TrackedFlow,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.ebpf import HOOKS
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import INGRESS
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import line
 
 if TYPE_CHECKING:
@@ -38,11 +35,11 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Operation
 
-KEY = struct.Struct("=16s16sHHBBBx")
-"""struct flow_key of ebpf/packet.h, ports in the order of the network."""
+# struct flow_key of ebpf/packet.h, ports in the order of the network.
+_KEY = struct.Struct("=16s16sHHBBBx")
 # struct flow of ebpf/flows.h: until when it is one (ns, CLOCK_MONOTONIC), the guard, what was seen, and the generation.
 _FLOW = struct.Struct("=QQII")
-_RECEIVES, _NODE, _DENIED = 1, 2, 0x20  # of packet.h, table.h and lifetime.h
+_NODE, _DENIED = 2, 0x20  # of table.h and lifetime.h
 
 
 class Remembered(NamedTuple):
@@ -71,8 +68,8 @@ def observe(
             # What a node sends to its own pods no policy is about.
             if expires <= now or guard == _NODE or state & _DENIED or generation == era:
                 continue
-            flow, hook = _read(Remembered(folder.name, key, value))
-            if (flow.source in addresses or flow.destination in addresses) and unwanted(flow, hook == _RECEIVES):
+            flow, hook = flow_of(key, Remembered(folder.name, key, value))
+            if (flow.source in addresses or flow.destination in addresses) and unwanted(flow, hook == HOOKS[INGRESS]):
                 found[folder.name, key] = flow
     return found
 
@@ -90,16 +87,17 @@ def _flows(folder: Path) -> Iterable[tuple[bytes, bytes]]:
     with syscall.pinned(str(folder / FLOWS)) as handle:
         shape = maps.shape_of(handle)
         # Those of another version are not asked.
-        if (shape.key_size, shape.value_size) != (KEY.size, _FLOW.size):
+        if (shape.key_size, shape.value_size) != (_KEY.size, _FLOW.size):
             return ()
         return maps.columns(handle).pairs()
 
 
-def _read(where: Remembered) -> tuple[TrackedFlow, int]:
-    source, destination, sport, dport, number, ipv6, hook = KEY.unpack(where.key)
+def flow_of(key: bytes, where: Remembered | None = None) -> tuple[TrackedFlow, int]:
+    """The flow that the programs call so, and the hook; of an ICMP question the ports are its id."""
+    source, destination, sport, dport, number, ipv6, hook = _KEY.unpack(key)
     size = 16 if ipv6 else 4
+    ports = [socket.ntohs(each) for each in (sport, dport)]
     protocol = PROTOCOLS.get(number, str(number))
-    ports = (socket.ntohs(sport), socket.ntohs(dport)) if number in PROTOCOLS else (0, 0)
     return TrackedFlow(source[:size], ports[0], destination[:size], ports[1], protocol, where), hook
 
 
@@ -110,18 +108,26 @@ class RememberedFlowFacility(FlowFacility):
 
     def apply(self, operations: Sequence[Operation], host: Host) -> None:
         failed = []
-        for operation in operations:
-            where: Remembered = operation.before.entry
-            expires, guard, state, generation = _FLOW.unpack(where.value)
-            try:
-                with syscall.pinned(str(FOLDER / where.datapath / FLOWS)) as handle:
-                    maps.replace(handle, where.key, _FLOW.pack(expires, guard, state | _DENIED, generation))
-            except BpfError as error:
-                # It has ended, or its datapath has gone.
-                if error.errno != errno.ENOENT:
-                    failed.append(f"{self.name}: delete {line(self, operation.before)}: {error}")
+        # Where a datapath has gone, so have its flows.
+        for folder in datapaths():
+            mine = [operation for operation in operations if operation.before.entry.datapath == folder.name]
+            failed += self._mark(folder, mine) if mine else []
         if failed:
             raise ApplyError(failed)
+
+    def _mark(self, folder: Path, operations: Sequence[Operation]) -> list[str]:
+        """Mark flows of a datapath; what went wrong."""
+        failed = []
+        with syscall.pinned(str(folder / FLOWS)) as handle:
+            for operation in operations:
+                where: Remembered = operation.before.entry
+                expires, guard, state, generation = _FLOW.unpack(where.value)
+                try:
+                    maps.replace(handle, where.key, _FLOW.pack(expires, guard, state | _DENIED, generation))
+                except BpfError as error:
+                    if error.errno != errno.ENOENT:  # it has ended
+                        failed.append(f"{self.name}: delete {line(self, operation.before)}: {error}")
+        return failed
 
 
 REMEMBERED_FLOWS = RememberedFlowFacility()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-import socket
 import struct
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -218,13 +217,11 @@ def last_denied() -> list[Denial]:
     now = time.monotonic_ns()
     found = []
     for key, value in _read_ebpf(DENIALS).items():
-        source, destination, sport, dport, protocol, ipv6, hook = ebpf_flows.KEY.unpack(key)
+        flow, hook = ebpf_flows.flow_of(key)
         packets, when = _COUNT.unpack(value)
-        ends = [ipaddress.ip_address(each if ipv6 else each[:4]) for each in (source, destination)]
-        name = ebpf.NAMES.get(protocol, str(protocol))
-        numbers = [socket.ntohs(each) for each in (sport, dport)]
-        ago = max(0.0, (now - when) / 1e9)
-        found.append(Denial(_DIRECTIONS[hook], name, str(ends[0]), numbers[0], str(ends[1]), numbers[1], packets, ago))
+        source, destination = (str(ipaddress.ip_address(each)) for each in (flow.source, flow.destination))
+        there = (flow.protocol, source, flow.source_port, destination, flow.destination_port)
+        found.append(Denial(_DIRECTIONS[hook], *there, packets, max(0.0, (now - when) / 1e9)))
     return sorted(found, key=lambda each: each.seconds_ago)
 
 
