@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What podnet-attach adds to ADD: alternately with it, with a plugin that does nothing, and without any.
+"""What podnet-attach adds to ADD, alternating with a plugin that does nothing.
 
     make bench      or      python benchmarks/attach.py [--rounds N] [--pods N] [BACKEND ...]
 
@@ -15,22 +15,23 @@ these ways:
     first       the same, for a pod that is the first one on the node under its set of policies
     unforeseen  the same, for a pod that a set of policies selects for which nothing was prepared
 
-It prints the medians, what podnet-attach adds to ADD, and the ratio to what the plugin that does nothing adds; the same
-in CPU time, which other work on the machine disturbs less.
+It prints the medians of what podnet-attach adds to ADD, and the ratio to what the plugin that does nothing adds; the
+same in CPU time, which other work on the machine disturbs less. Plugins are started from within the node, as by a
+runtime, one after the other, and a plugin's time is from its start to its end.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -46,6 +47,8 @@ BACKENDS: dict[str, dict[str, Any]] = {
     "ebpf": {"backend": "ebpf"},
 }
 NOTHING, NO_OP = "nothing", "no-op"
+PAUSE = 0.1
+"""Seconds in which the kernel takes a pod's namespace down, which delays whoever comes then."""
 LABELS = {
     "unselected": {"app": "other"},
     "member": {"app": "db", "tier": "web"},
@@ -66,6 +69,42 @@ result = make_scanner(Context)(sys.stdin.read(), 0)[0].get("prevResult")
 encode = make_encoder(None, None, encode_basestring_ascii, None, ": ", ", ", False, False, True)
 sys.stdout.write("".join(encode(result, 0)))
 """
+
+# Runs plugins, and tells their outputs and seconds, of time and of CPU.
+STARTER = """
+import json, os, resource, subprocess, sys, time
+
+def used():
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime
+
+for line in sys.stdin:
+    program, variables, given = json.loads(line)
+    before, begin = used(), time.perf_counter()
+    done = subprocess.run([program], env={**os.environ, **variables}, input=given, capture_output=True, text=True)
+    took = time.perf_counter() - begin
+    print(json.dumps([done.returncode, done.stdout, took, used() - before]), flush=True)
+"""
+
+
+class Starter(NamedTuple):
+    """Starts plugins on the node."""
+
+    runtime: Runtime
+    process: subprocess.Popen[str]
+
+    def run(self, command: str, plugin: dict[str, Any], way: str, result: Any) -> tuple[dict[str, Any], float, float]:
+        """A plugin's result, and its milliseconds, of time and of CPU."""
+        variables, given = self.runtime.request(command, plugin, f"bench-{way}", result, LABELS.get(way))
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        program = f"{self.runtime.bin_dir}/{plugin['type']}"
+        self.process.stdin.write(json.dumps([program, variables, json.dumps(given)]) + "\n")
+        self.process.stdin.flush()
+        status, told, took, used = json.loads(self.process.stdout.readline())
+        if status:
+            raise SystemExit(f"{plugin['type']}: {command}: {told}")
+        return json.loads(told or "{}"), took * 1e3, used * 1e3
 
 
 def policies() -> list[dict[str, Any]]:
@@ -98,28 +137,21 @@ def endpoints(count: int) -> list[dict[str, Any]]:
     return found
 
 
-def cpu() -> float:
-    """Seconds of CPU that the processes have used which have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def timed(runtime: Runtime, way: str, plugins: dict[str, dict[str, Any]]) -> tuple[float, float]:
-    """Milliseconds of ADD by all plugins of a way, and of CPU; detached again."""
-    name = f"bench-{way}"
-    runtime.node.run("ip", "netns", "add", name)
+def timed(starter: Starter, way: str, plugins: dict[str, dict[str, Any]]) -> tuple[float, float]:
+    """Milliseconds of ADD by the last plugin of a way, and of CPU; detached again."""
+    node = starter.runtime.node
+    node.run("ip", "netns", "add", f"bench-{way}")
     chain = [plugins["bridge"]]
     if way != NOTHING:
         chain.append(plugins[NO_OP if way == NO_OP else "podnet-attach"])
     result: dict[str, Any] | None = None
-    begin, used = time.perf_counter(), cpu()
     for plugin in chain:
-        result = runtime.run("ADD", plugin, name, result, LABELS.get(way))
-    took = ((time.perf_counter() - begin) * 1e3, (cpu() - used) * 1e3)
+        result, took, used = starter.run("ADD", plugin, way, result)
     for plugin in reversed(chain):
-        runtime.run("DEL", plugin, name, result)
-    runtime.node.run("ip", "netns", "delete", name)
-    return took
+        starter.run("DEL", plugin, way, result)
+    node.run("ip", "netns", "delete", f"bench-{way}")
+    time.sleep(PAUSE)
+    return took, used
 
 
 def measure(backend: str, rounds: int, pods: int) -> None:
@@ -145,24 +177,30 @@ def measure(backend: str, rounds: int, pods: int) -> None:
             runtime = Runtime(node, str(fakes.directory))
             node.run("ip", "netns", "add", "resident")
             runtime.attach("resident", {"app": "resident"})
-            ways = (NOTHING, NO_OP, *LABELS)
-            for way in ways:
-                timed(runtime, way, plugins)  # code is compiled once after each boot
+            ways = [NOTHING, NO_OP, *LABELS]
             took: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
-            for number in range(rounds):
-                for place in range(len(ways)):
-                    way = ways[(place + number) % len(ways)]
-                    took[way].append(timed(runtime, way, plugins))
+            in_turn = random.Random(20261127)
+            with subprocess.Popen(
+                [*node.enter, sys.executable, "-c", STARTER],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            ) as process:
+                starter = Starter(runtime, process)
+                for way in ways:
+                    timed(starter, way, plugins)  # code is compiled once after each boot
+                for _round in range(rounds):
+                    for way in in_turn.sample(ways, len(ways)):
+                        took[way].append(timed(starter, way, plugins))
+                process.communicate()
         finally:
             holder.kill()
     print(f"{backend}, {pods} pods elsewhere, {rounds} rounds; medians in ms")
     for place, what in enumerate(("time", "CPU")):
         medians = {way: statistics.median(each[place] for each in took[way]) for way in ways}
-        least = medians[NO_OP] - medians[NOTHING]
-        print(f"  {what}: bridge alone {medians[NOTHING]:.1f}")
+        print(f"  {what}: bridge itself {medians[NOTHING]:.1f}; what comes after it adds")
         for way in ways[1:]:
-            added = medians[way] - medians[NOTHING]
-            print(f"    {way:<10} {medians[way]:6.1f}, {added:6.1f} more, {added / least:5.2f} x the no-op plugin")
+            print(f"    {way:<10} {medians[way]:6.1f}, {medians[way] / medians[NO_OP]:5.2f} x the no-op plugin")
 
 
 def main() -> None:

@@ -203,7 +203,7 @@ def _attached(known: Mapping[str, Any] | None) -> Times:
     indexes = [socket.if_nametoindex("late")]
     datapath.put_elements(late, told, programs["ports"], indexes if bridge else ())
     done = time.perf_counter()
-    datapath.put_programs(datapath.POLICY, indexes)
+    datapath.put_programs(indexes)
     return {ATTACHED: done - begin, PROGRAMS: time.perf_counter() - done}
 
 

@@ -42,8 +42,8 @@ extends_documentation_fragment:
 requirements:
   - nftables 0.9.7 or newer, for O(backend=nftables), and for O(antispoofing) with O(backend=iptables)
   - iptables 1.6.2 or newer and ipset, for O(backend=iptables)
-  - Linux 5.11 or newer and a BPF file system on C(/sys/fs/bpf), for O(backend=ebpf); tcx from Linux 6.6 on, clsact
-    before
+  - Linux 5.11 or newer and a BPF file system on C(/sys/fs/bpf), for O(backend=ebpf); tcx from Linux 6.6 on, and
+    clsact
 options:
   name:
     description: A name for this declaration.

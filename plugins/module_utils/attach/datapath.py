@@ -3,7 +3,8 @@
 """What a new pod is to eBPF: elements of the table that stands, and programs before its interface, in this order.
 
 Elements, pins and places at the hooks are what packetfilter/ebpf.py, facilities/ebpf_tables.py, ebpf_sealed.py,
-ebpf_hooks.py and service_hooks.py make of the same pod, without their imports.
+ebpf_hooks.py and service_hooks.py make of the same pod, without their imports. The programs are filters: at tcx the
+kernel would wait for its readers after each of them.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import os
 from _socket import if_nametoindex
 from _struct import pack, unpack
 
-from ansible_collections.podnet.fabric.plugins.module_utils.attach import bpf, elements
-from ansible_collections.podnet.fabric.plugins.module_utils.bpf import numbers
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import bpf, elements, filters
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink import clsact_numbers as numbers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,15 +27,14 @@ if TYPE_CHECKING:
     Entry = tuple[bytes, int]
 
 POLICY, SERVICE = "/sys/fs/bpf/podnet/policy", "/sys/fs/bpf/podnet/service"
-OTHERS = ("links", "clsact", "making")
+OTHERS = ("links", "making")
 """What is beside the folders of datapaths."""
-FIRST, LAST = numbers.BEFORE, numbers.AFTER
 PROGRAMS = {
-    POLICY: (("sends", numbers.TCX_INGRESS, FIRST), ("receives", numbers.TCX_EGRESS, FIRST)),
+    POLICY: (("sends", numbers.INGRESS, numbers.JUDGES), ("receives", numbers.EGRESS, numbers.JUDGES)),
     SERVICE: (
-        ("replies", numbers.TCX_EGRESS, LAST),
-        ("requests", numbers.TCX_INGRESS, FIRST),
-        ("forwards", numbers.TCX_INGRESS, LAST),
+        ("replies", numbers.EGRESS, numbers.CONCLUDES),
+        ("requests", numbers.INGRESS, numbers.TRANSLATES),
+        ("forwards", numbers.INGRESS, numbers.CONCLUDES),
     ),
 }
 WITHOUT = ("forwards",)
@@ -63,8 +63,7 @@ def add(pod: Attached, told: Sequence[Element], programs: Mapping[str, Any], bri
     if not indexes or not pod.addresses:
         raise ValueError("what is to be judged at no interface is of another sort")
     put_elements(pod, told, programs["ports"], indexes if bridge is not None else ())
-    for where in (POLICY, SERVICE):
-        put_programs(where, indexes)
+    put_programs(indexes)
 
 
 def put_elements(
@@ -152,18 +151,21 @@ def _origins(pod: Attached, indexes: Sequence[int]) -> list[Entry]:
     return found
 
 
-def put_programs(where: str, indexes: Sequence[int]) -> None:
-    """Put the programs of a datapath, where there is one, before interfaces. The kernel takes its time at each."""
+def put_programs(indexes: Sequence[int]) -> None:
+    """Put the programs of the datapaths that there are before interfaces."""
+    made = [each for where in (POLICY, SERVICE) for each in _programs_of(where)]
+    for index in indexes:
+        filters.put(index, made)
+
+
+def _programs_of(where: str) -> list[tuple[str, int, int, int]]:
+    """The programs of a datapath, where there is one: names, hooks, priorities and descriptors."""
     folder = _datapath(where)
-    if folder is None:
-        return
-    os.makedirs(f"{where}/links", mode=0o700, exist_ok=True)
-    for name, hook, place in PROGRAMS[where]:
-        if name in WITHOUT and not os.path.exists(f"{folder}/{name}"):
-            continue
-        program = bpf.pinned(f"{folder}/{name}")
-        for index in indexes:
-            bpf.attach(program, index, hook, place, f"{where}/links/{index}-{name}")
+    return [
+        (name, hook, priority, bpf.pinned(f"{folder}/{name}"))
+        for name, hook, priority in (PROGRAMS[where] if folder else ())
+        if name not in WITHOUT or os.path.exists(f"{folder}/{name}")
+    ]
 
 
 def _datapath(where: str) -> str | None:

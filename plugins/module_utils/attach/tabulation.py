@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import record
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.table import stamp
-from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ipsets
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import (
     backends,
@@ -36,11 +35,9 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import Policy, Rule, Selector
 
 
-def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any] | None:
-    """The table for a declaration's item; None where every pod takes a reconcile."""
+def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any]:
+    """The table for a declaration's item."""
     backend = item["backend"]
-    if backend == EBPF_NAME and not programs.has_tcx():
-        return None
     form = _form(backend, enforced)
     policies = sorted(map(documents.read, item["policies"]), key=_name)
     guards = {**enforced.compiled.prepared, **enforced.compiled.guards}

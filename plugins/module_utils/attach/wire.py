@@ -53,6 +53,8 @@ def exchange(protocol: int, messages: Sequence[bytes], numbers: set[int]) -> Ite
     :raises OSError: it has refused one, or says nothing
     """
     waiting = set(numbers)
+    if not messages:
+        return
     opened = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, protocol)
     try:
         opened.settimeout(PATIENCE)

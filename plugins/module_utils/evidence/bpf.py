@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of the BPF programs that are attached to network devices by tcx (Linux 6.6), and of ours at control groups."""
+"""Names of the BPF programs at network devices, by tcx (Linux 6.6) or clsact, and of ours at control groups."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ from ansible_collections.podnet.fabric.plugins.module_utils.bpf import cgroups, 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import entries
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_sockets import SOCKETS
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink import traffic_control
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 
-def attached(indexes: Iterable[int]) -> list[tuple[int, str]]:
+HOOKS = (traffic_control.INGRESS, traffic_control.EGRESS)
+
+
+def attached(indexes: Iterable[int], nl: Netlink) -> list[tuple[int, str]]:
     """Interface index and name of each program on these interfaces; empty where the kernel or the user cannot tell."""
     found = []
+    with_clsact = traffic_control.clsact_devices(nl)
     for index in indexes:
+        for hook in HOOKS if index in with_clsact else ():
+            numbers = [each.program for each in traffic_control.dump_filters(nl, index, hook) if each.program]
+            found += [(index, name) for name in map(_name, numbers) if name]
         for hook in (programs.TCX_INGRESS, programs.TCX_EGRESS):
             found += [(index, name) for name in _names(index, hook) if name]
     return found

@@ -94,7 +94,7 @@ def _our_programs(traces: Traces) -> list[str]:
     found = []
     for program, what in texts.items():
         number = sum(name == program for _device, name in traces.programs)
-        found += [f"programs {program} of podnet.fabric at {number} interfaces by tcx{what}"] * bool(number)
+        found += [f"programs {program} of podnet.fabric at {number} interfaces{what}"] * bool(number)
     if traces.sockets:
         found.append(f"programs {', '.join(traces.sockets)} of podnet.fabric at the node's own sockets")
     return found

@@ -80,7 +80,7 @@ class Traces(NamedTuple):
     files: frozenset[str] = frozenset()
     conflists: tuple[Conflist, ...] = ()
     pins: frozenset[str] = frozenset()  # paths below /sys/fs/bpf
-    programs: tuple[tuple[str, str], ...] = ()  # device and name of BPF programs attached by tcx
+    programs: tuple[tuple[str, str], ...] = ()  # device and name of BPF programs at tcx and clsact
     sockets: tuple[str, ...] = ()  # names of ours at the root of control groups
     unknown: tuple[str, ...] = ()  # what could not be looked at, and why
 
@@ -108,7 +108,7 @@ def gather(host: Host, root: Path = ROOT) -> Traces:
         files=frozenset(file for file in _FILES if (root / file).exists()),
         conflists=tuple(_conflists(root / _CONFLISTS)),
         pins=frozenset(_pins(root / "sys/fs/bpf")),
-        programs=tuple((looked_at[at], name) for at, name in bpf.attached(looked_at)),
+        programs=tuple((looked_at[at], name) for at, name in bpf.attached(looked_at, host.netlink)),
         sockets=tuple(bpf.at_sockets()),
         unknown=tuple(unknown),
     )

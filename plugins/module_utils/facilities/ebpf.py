@@ -28,7 +28,6 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_obje
     observe,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import (
-    CLSACT,
     COUNTS,
     DENIALS,
     FLOWS,
@@ -38,7 +37,6 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins
     LINKS,
     MAKING,
     NAME,
-    OURS,
     TABLE,
     datapaths,
 )
@@ -58,7 +56,7 @@ def wanted(elements: Columns, ports: Iterable[str], flows: int, fragments: int, 
     """The objects that put a table before interfaces."""
     made = datapath(OBJECT, flows, fragments)
     found: list[Object] = [made, PolicyTable(made.name, elements)]
-    found += [ebpf_hooks.wish(device, hook, made.name, host) for device in ports for hook in HOOKS]
+    found += ebpf_hooks.wishes(((device, hook) for device in ports for hook in HOOKS), made.name, host)
     return {key_of(obj): obj for obj in found}
 
 
@@ -99,11 +97,10 @@ class EbpfFacility(ebpf_datapaths.DatapathFacility):
 
     def clear_away(self, host: Host) -> None:
         ebpf_datapaths.remove(FOLDER / MAKING)
-        ebpf_hooks.forget_gone(host, everything=not datapaths())
         if not datapaths():
             ebpf_sealed.forget(FOLDER)
-            for folders in ((FOLDER / LINKS,), (FOLDER / CLSACT,), (FOLDER, OURS)):
-                remove_empty(*folders)
+            remove_empty(FOLDER / LINKS)
+            remove_empty(FOLDER)
 
 
 def _make(made: Datapath) -> None:

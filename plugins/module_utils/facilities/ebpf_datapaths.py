@@ -15,11 +15,14 @@ from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, sys
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf.syscall import BpfError, Handle
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import remove_empty
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import ApplyError
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_filters
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import Attachment, forget_loose
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import (
     BPFFS,
+    FOLDERS,
     MAKING,
     NAME,
+    OURS,
     entries,
     is_bpffs,
 )
@@ -78,6 +81,9 @@ class DatapathFacility:
         forget_loose(self.folder)
         if going:
             self.clear_away(host)
+        # Those of the last of all kinds are left to others.
+        ebpf_filters.forget_gone(host, everything=not any(each.is_dir() for each in FOLDERS))
+        remove_empty(OURS)
 
     def describe(self, obj: Any) -> dict[str, Any]:
         """One object in words."""

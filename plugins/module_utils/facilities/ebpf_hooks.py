@@ -1,47 +1,45 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Our programs at the hooks of interfaces: by tcx and links that are pinned, before Linux 6.6 by clsact and filters.
+"""Our programs at the hooks of interfaces: by tcx and links that are pinned, else by clsact (ebpf_filters.py).
 
-A link's pin is called ``links/<index of the interface>-<hook>``. A filter of ours has our name, priority and handle.
-``clsact/<index>`` says that clsact on that interface is ours, and goes when no filter is at it any more.
+A link's pin is called ``links/<index of the interface>-<hook>``.
 """
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_filters
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_filters import Place
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import (
-    CLSACT,
     FOLDER,
     LINKS,
     NAME,
     entries,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.netlink import traffic_control
-from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.clsact_numbers import EGRESS, INGRESS, JUDGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
 # What the host gets from an interface the pod sends.
 HOOKS = {
-    "sends": (programs.TCX_INGRESS, traffic_control.INGRESS),
-    "receives": (programs.TCX_EGRESS, traffic_control.EGRESS),
+    "sends": Place(programs.TCX_INGRESS, INGRESS, JUDGES),
+    "receives": Place(programs.TCX_EGRESS, EGRESS, JUDGES),
 }
-PRIORITY = 1  # before all others, which might end the row
-HANDLE = 84  # as our routes' protocol
 TRANSLATING = NAME + "requests"
 PASSING = NAME + "forwards"
 """The programs of services at what a pod sends (service_hooks.py)."""
 
 
 class Attachment(NamedTuple):
-    """A program at a hook of an interface. Without a ``device`` it is the pin of a link that holds on to nothing."""
+    """A program at a hook of an interface: without a ``pin`` by a filter. Without a ``device`` it is the pin of a link
+    that holds on to nothing.
+    """
 
     device: str
     hook: str
@@ -49,9 +47,16 @@ class Attachment(NamedTuple):
     pin: str
 
 
-def wish(device: str, hook: str, datapath: str, host: Host) -> Attachment:
-    """An attachment as it will be read back."""
-    return Attachment(device, hook, datapath, f"{host.index[device]}-{hook}" if programs.has_tcx() else "")
+def wishes(at: Iterable[tuple[str, str]], datapath: str, host: Host) -> list[Attachment]:
+    """Attachments as they will be read back.
+
+    :param at: interfaces and hooks
+    """
+    filtered = ebpf_filters.chosen(host)
+    return [
+        Attachment(device, hook, datapath, "" if device in filtered else f"{host.index[device]}-{hook}")
+        for device, hook in at
+    ]
 
 
 def observe(known: Mapping[int, str], host: Host) -> Iterator[Attachment]:
@@ -59,13 +64,14 @@ def observe(known: Mapping[int, str], host: Host) -> Iterator[Attachment]:
 
     :param known: which datapath a program belongs to, by its id
     """
-    yield from links(FOLDER, known, host, lambda told, hook: "the wrong hook" if told.hook != HOOKS[hook][0] else "")
-    if not programs.has_tcx():
-        for index in sorted(traffic_control.clsact_devices(host.netlink) & host.names.keys()):
-            for hook in HOOKS:
-                for each in traffic_control.dump_filters(host.netlink, index, HOOKS[hook][1]):
-                    if _ours(each, hook):
-                        yield Attachment(host.names[index], hook, known.get(each.program, "none of ours"), "")
+    yield from links(FOLDER, known, host, lambda told, hook: "the wrong hook" if told.hook != HOOKS[hook].tcx else "")
+    yield from filters(HOOKS, known, host)
+
+
+def filters(places: Mapping[str, Place], known: Mapping[int, str], host: Host) -> Iterator[Attachment]:
+    """The attachments that are filters."""
+    for device, hook, program in ebpf_filters.observe(places, host):
+        yield Attachment(device, hook, known.get(program, "none of ours"), "")
 
 
 def links(
@@ -90,38 +96,20 @@ def links(
 
 def attach(wanted: Attachment, host: Host) -> None:
     """Put a program before an interface, in the place of the one that is there."""
-    index = host.index[wanted.device]
+    index, place = host.index[wanted.device], HOOKS[wanted.hook]
     with syscall.pinned(str(FOLDER / wanted.datapath / wanted.hook)) as program:
         if wanted.pin:
-            hook = HOOKS[wanted.hook][0]
-            link(FOLDER / LINKS / wanted.pin, program, index, hook, lambda: _place(index, hook))
-            return
-        if index not in traffic_control.clsact_devices(host.netlink):
-            (FOLDER / CLSACT / str(index)).mkdir(parents=True, exist_ok=True, mode=0o700)
-            _tell(host, traffic_control.add_clsact(index))
-        _tell(host, traffic_control.put_filter(_filter(index, wanted.hook), program.descriptor))
+            link(FOLDER / LINKS / wanted.pin, program, index, place.tcx, lambda: _place(index, place.tcx))
+        else:
+            ebpf_filters.attach(wanted.device, wanted.hook, place, program, host)
 
 
 def detach(gone: Attachment, host: Host) -> None:
     """Take a program away."""
     if gone.pin:
         unpin(FOLDER, gone)
-        return
-    index = host.index.get(gone.device)
-    if index is not None:
-        _tell(host, traffic_control.delete_filter(_filter(index, gone.hook)))
-        marker = FOLDER / CLSACT / str(index)
-        hooks = (traffic_control.INGRESS, traffic_control.EGRESS)
-        if marker.is_dir() and not any(traffic_control.dump_filters(host.netlink, index, each) for each in hooks):
-            _tell(host, traffic_control.delete_clsact(index))
-            marker.rmdir()
-
-
-def forget_gone(host: Host, everything: bool) -> None:
-    """Take away what says that clsact is ours, where the interface has gone, or where we leave it to others."""
-    for marker in entries(FOLDER / CLSACT):
-        if everything or int(marker.name) not in host.names:
-            marker.rmdir()
+    else:
+        ebpf_filters.detach(gone.device, gone.hook, HOOKS[gone.hook], host)
 
 
 def forget_loose(folder: Path) -> None:
@@ -179,17 +167,3 @@ def _place(index: int, hook: int) -> int:
             if programs.name_of(number) == TRANSLATING:
                 return number
     return programs.FIRST
-
-
-def _filter(index: int, hook: str) -> traffic_control.Filter:
-    return traffic_control.Filter(index, HOOKS[hook][1], PRIORITY, HANDLE, "bpf", NAME + hook, 0)
-
-
-def _ours(found: traffic_control.Filter, hook: str) -> bool:
-    return found._replace(program=0) == _filter(found.index, hook)
-
-
-def _tell(host: Host, message: bytes) -> None:
-    for _position, error in host.netlink.batch([message]):
-        if error.errno not in (errno.ENOENT, errno.ENODEV):
-            raise NetlinkError(error.errno or errno.EIO, error.extack)

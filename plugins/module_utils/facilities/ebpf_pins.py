@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where what is ours is pinned.
 
-/sys/fs/bpf/podnet/policy/
-    <datapath>/     a folder per version of the programs and sizes of the maps: sends, receives; table, flows, ...
-    links/, clsact/ what is before the interfaces (ebpf_hooks.py)
+/sys/fs/bpf/podnet/
+    policy/
+        <datapath>/     a folder per version of the programs and sizes of the maps: sends, receives; table, flows, ...
+        links/          links to the interfaces (ebpf_hooks.py)
+    clsact/             where clsact is ours (ebpf_filters.py)
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from pathlib import Path
 BPFFS = Path("/sys/fs/bpf")
 OURS = BPFFS / "podnet"
 FOLDER = OURS / "policy"
+FOLDERS = (FOLDER, OURS / "service")
+"""Of policies, and of services (service_pins.py)."""
 LINKS = "links"
 CLSACT = "clsact"
 MAKING = "making"
@@ -41,5 +45,5 @@ def datapaths() -> list[Path]:
     return [
         folder
         for folder in entries(FOLDER)
-        if folder.name not in (LINKS, CLSACT, MAKING) and all((folder / pin).exists() for pin in PINS)
+        if folder.name not in (LINKS, MAKING) and all((folder / pin).exists() for pin in PINS)
     ]

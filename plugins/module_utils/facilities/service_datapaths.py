@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs, syscall
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import (
+    ebpf_hooks,
     service_hooks,
     service_sockets,
     service_tables,
@@ -89,7 +90,7 @@ def wanted(
     if bypass is not None:
         found.append(passage(made.name, bypass.elements, host))
         at += [*((way, "arrives") for way in bypass.ways), *((device, "forwards") for device in ports)]
-    found += [service_hooks.wish(device, hook, made.name, host) for device, hook in at]
+    found += ebpf_hooks.wishes(at, made.name, host)
     if connect:
         found += [SocketHook(hook, made.name) for hook in service_sockets.HOOKS]
     return {key_of(obj): obj for obj in found}
@@ -110,7 +111,7 @@ def key_of(obj: Object) -> tuple[str, ...]:
         return ("sockets", obj.hook)
     if isinstance(obj, Passage):
         return ("passage", obj.datapath)
-    return ("attachment", obj.device or f"none ({obj.pin})", obj.hook)
+    return ("attachment", obj.device or f"none ({obj.pin})", obj.hook, *(() if obj.pin else ("clsact",)))
 
 
 def observe(host: Host) -> Objects:

@@ -24,7 +24,6 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins
     LINKS,
     MAKING,
     NAME,
-    OURS,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_datapaths import (
     Datapath,
@@ -101,7 +100,7 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
         elif isinstance(before, Passage):
             _let_pass(Passage(before.datapath, {name: {} for name in service_bypass.MAPS}, ()), before.elements)
         elif isinstance(before, Attachment):
-            service_hooks.detach(before)
+            service_hooks.detach(before, host)
         elif isinstance(before, SocketHook):
             service_sockets.detach(before)
 
@@ -111,7 +110,7 @@ class ServiceEbpfFacility(ebpf_datapaths.DatapathFacility):
         if not datapaths():
             ebpf_sealed.forget(FOLDER)
             remove_empty(FOLDER / LINKS)
-            remove_empty(FOLDER, OURS)
+            remove_empty(FOLDER)
 
 
 def _make(made: Datapath) -> None:

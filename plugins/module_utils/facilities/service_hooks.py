@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The programs of services at the interfaces of pods, by tcx and links that are pinned (Linux 6.6).
+"""The programs of services at the interfaces of pods, as those of policies (ebpf_hooks.py), but in Linux 6.6 and newer.
 
 A link's pin is called ``links/<index of the interface>-<program>``. Policies see backends: what comes out of a pod is
 sent on first of all and judged after that, what goes into it is judged before it gets the service's address. So
@@ -12,12 +12,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs, syscall
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_filters
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_filters import Place
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_hooks import (
     Attachment,
-    holding,
+    filters,
     link,
     links,
     unpin,
+    wishes,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import LINKS, NAME
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_pins import (
@@ -25,26 +28,32 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.service_p
     datapaths,
     passes,
 )
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.clsact_numbers import (
+    CONCLUDES,
+    EGRESS,
+    INGRESS,
+    TRANSLATES,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 
-# What the host gets from an interface the pod sends; and at which end of the row the program is. What nobody would turn
-# back is not sent on: replies come first, and go last.
-AT_PODS = {"replies": (programs.TCX_EGRESS, programs.LAST), "requests": (programs.TCX_INGRESS, programs.FIRST)}
+# What the host gets from an interface the pod sends. What nobody would turn back is not sent on: replies are the first
+# to come, and the last to go.
+AT_PODS = {
+    "replies": Place(programs.TCX_EGRESS, EGRESS, CONCLUDES),
+    "requests": Place(programs.TCX_INGRESS, INGRESS, TRANSLATES),
+}
 # Past the host goes what all others have let through: out of pods, and from the ways to other nodes.
 HOOKS = {
     **AT_PODS,
-    "arrives": (programs.TCX_INGRESS, programs.LAST),
-    "forwards": (programs.TCX_INGRESS, programs.LAST),
+    "arrives": Place(programs.TCX_INGRESS, INGRESS, CONCLUDES),
+    "forwards": Place(programs.TCX_INGRESS, INGRESS, CONCLUDES),
 }
-
-
-def wish(device: str, hook: str, datapath: str, host: Host) -> Attachment:
-    """An attachment as it will be read back."""
-    return Attachment(device, hook, datapath, f"{host.index[device]}-{hook}")
+ENDS = {TRANSLATES: programs.FIRST, CONCLUDES: programs.LAST}
+"""At which end of the row a program with a priority is."""
 
 
 def observe(known: Mapping[int, str], host: Host) -> Iterator[Attachment]:
@@ -54,34 +63,39 @@ def observe(known: Mapping[int, str], host: Host) -> Iterator[Attachment]:
     """
 
     def misfit(told: programs.LinkInfo, hook: str) -> str:
-        wrong = told.ifindex in host.names and (told.hook != HOOKS[hook][0] or _is_misplaced(told, hook))
+        wrong = told.ifindex in host.names and (told.hook != HOOKS[hook].tcx or _is_misplaced(told, hook))
         return "the wrong place" if wrong else ""
 
-    return links(FOLDER, known, host, misfit)
+    yield from links(FOLDER, known, host, misfit)
+    yield from filters(HOOKS, known, host)
 
 
 def attach(wanted: Attachment, host: Host) -> None:
     """Put a program before an interface, in the place of the one that is there."""
-    index, (hook, place) = host.index[wanted.device], HOOKS[wanted.hook]
+    index, place = host.index[wanted.device], HOOKS[wanted.hook]
     with syscall.pinned(str(FOLDER / wanted.datapath / wanted.hook)) as program:
-        pin = FOLDER / LINKS / wanted.pin
-        link(pin, program, index, hook, lambda: place, lambda told: not _is_misplaced(told, wanted.hook))
+        if not wanted.pin:
+            ebpf_filters.attach(wanted.device, wanted.hook, place, program, host)
+            return
+        end, stays = ENDS[place.priority], lambda told: not _is_misplaced(told, wanted.hook)
+        link(FOLDER / LINKS / wanted.pin, program, index, place.tcx, lambda: end, stays)
 
 
 def complete(devices: Iterable[str], host: Host) -> None:
     """Put the programs that stand on the node before those of these interfaces that have none yet."""
     for folder in datapaths()[:1]:
-        for device in devices:
-            for hook in (*AT_PODS, *(["forwards"] * passes(folder))):
-                wanted = wish(device, hook, folder.name, host)
-                pin = FOLDER / LINKS / wanted.pin
-                told = holding(pin) if pin.exists() else None
-                if not (told and told.ifindex):
-                    attach(wanted, host)
+        hooks = (*AT_PODS, *(["forwards"] * passes(folder)))
+        there = {(each.device, each.hook) for each in observe({}, host)}
+        at = [(device, hook) for device in devices for hook in hooks if (device, hook) not in there]
+        for wanted in wishes(at, folder.name, host):
+            attach(wanted, host)
 
 
-def detach(gone: Attachment) -> None:
+def detach(gone: Attachment, host: Host) -> None:
     """Take a program away."""
+    if not gone.pin:
+        ebpf_filters.detach(gone.device, gone.hook, HOOKS[gone.hook], host)
+        return
     if gone.device:
         with syscall.pinned(str(FOLDER / LINKS / gone.pin)) as link_of_it:
             programs.detach(link_of_it)
@@ -94,5 +108,5 @@ def _is_misplaced(told: programs.LinkInfo, hook: str) -> bool:
     if told.program not in there:
         return False
     place = there.index(told.program)
-    beyond = there[:place] if HOOKS[hook][1] == programs.FIRST else there[place + 1 :]
+    beyond = there[:place] if ENDS[HOOKS[hook].priority] == programs.FIRST else there[place + 1 :]
     return any(programs.name_of(each) in (f"{NAME}sends", f"{NAME}receives") for each in beyond)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink import clsact_numbers as numbers
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.attributes import (
     NLM_F_CREATE,
     NLM_F_REQUEST,
@@ -26,25 +27,10 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 
-INGRESS, EGRESS = 0xFFFFFFF2, 0xFFFFFFF3  # TC_H_CLSACT with TC_H_MIN_INGRESS, TC_H_MIN_EGRESS
+INGRESS, EGRESS = numbers.INGRESS, numbers.EGRESS
 
-_RTM_NEWQDISC = 36
-_RTM_DELQDISC = 37
-_RTM_GETQDISC = 38
-_RTM_NEWTFILTER = 44
-_RTM_DELTFILTER = 45
-_RTM_GETTFILTER = 46
-# struct tcmsg: family, (padding), interface, handle, parent, and of a filter its priority and protocol.
-_BODY = struct.Struct("=BxxxiIII")
-_CLSACT_HANDLE, _CLSACT_PARENT = 0xFFFF0000, 0xFFFFFFF1
+_BODY = struct.Struct(numbers.BODY)
 _ETH_P_ALL = struct.unpack("=H", struct.pack("!H", 3))[0]
-_TCA_KIND = 1
-_TCA_OPTIONS = 2
-_TCA_BPF_FD = 6
-_TCA_BPF_NAME = 7
-_TCA_BPF_FLAGS = 8
-_TCA_BPF_ID = 11
-_ACT_DIRECT = 1  # TCA_BPF_FLAG_ACT_DIRECT: what the program returns is the verdict
 
 
 class Filter(NamedTuple):
@@ -63,28 +49,30 @@ def clsact_devices(nl: Netlink) -> set[int]:
     """The interfaces, by index, that have clsact."""
     return {
         index
-        for index, _handle, parent, _info, kind, _options in _dump(nl, _RTM_GETQDISC, 0, 0)
-        if kind == "clsact" and parent == _CLSACT_PARENT
+        for index, _handle, parent, _info, kind, _options in _dump(nl, numbers.RTM_GETQDISC, 0, 0)
+        if kind == "clsact" and parent == numbers.CLSACT_PARENT
     }
 
 
 def add_clsact(index: int) -> bytes:
     """The message that gives an interface clsact; refused when it has it."""
-    body = _BODY.pack(0, index, _CLSACT_HANDLE, _CLSACT_PARENT, 0) + text(_TCA_KIND, "clsact")
-    return message(_RTM_NEWQDISC, VERBS["create"], body)
+    body = _BODY.pack(0, index, numbers.CLSACT_HANDLE, numbers.CLSACT_PARENT, 0) + text(numbers.TCA_KIND, "clsact")
+    return message(numbers.RTM_NEWQDISC, VERBS["create"], body)
 
 
 def delete_clsact(index: int) -> bytes:
     """The message that takes it away, with all filters at it."""
-    return message(_RTM_DELQDISC, NLM_F_REQUEST, _BODY.pack(0, index, _CLSACT_HANDLE, _CLSACT_PARENT, 0))
+    return message(
+        numbers.RTM_DELQDISC, NLM_F_REQUEST, _BODY.pack(0, index, numbers.CLSACT_HANDLE, numbers.CLSACT_PARENT, 0)
+    )
 
 
 def dump_filters(nl: Netlink, index: int, hook: int) -> list[Filter]:
     """The filters at a hook of an interface."""
     found = []
-    for _index, handle, _parent, info, kind, options in _dump(nl, _RTM_GETTFILTER, index, hook):
+    for _index, handle, _parent, info, kind, options in _dump(nl, numbers.RTM_GETTFILTER, index, hook):
         had = attributes(options) if kind == "bpf" else {}
-        name, program = text_of(had.get(_TCA_BPF_NAME)), number_of(had.get(_TCA_BPF_ID))
+        name, program = text_of(had.get(numbers.TCA_BPF_NAME)), number_of(had.get(numbers.TCA_BPF_ID))
         # A filter's priority is told once more without a handle, before those that have it.
         if handle or kind != "bpf":
             found.append(Filter(index, hook, info >> 16, handle, kind, name, program))
@@ -93,14 +81,18 @@ def dump_filters(nl: Netlink, index: int, hook: int) -> list[Filter]:
 
 def put_filter(wanted: Filter, descriptor: int) -> bytes:
     """The message that makes a BPF filter of a program, or puts the program into the one that is there."""
-    options = number(_TCA_BPF_FD, descriptor) + text(_TCA_BPF_NAME, wanted.name) + number(_TCA_BPF_FLAGS, _ACT_DIRECT)
-    body = _filter(wanted) + text(_TCA_KIND, "bpf") + attribute(_TCA_OPTIONS, options)
-    return message(_RTM_NEWTFILTER, NLM_F_REQUEST | NLM_F_CREATE, body)
+    options = (
+        number(numbers.TCA_BPF_FD, descriptor)
+        + text(numbers.TCA_BPF_NAME, wanted.name)
+        + number(numbers.TCA_BPF_FLAGS, numbers.ACT_DIRECT)
+    )
+    body = _filter(wanted) + text(numbers.TCA_KIND, "bpf") + attribute(numbers.TCA_OPTIONS, options)
+    return message(numbers.RTM_NEWTFILTER, NLM_F_REQUEST | NLM_F_CREATE, body)
 
 
 def delete_filter(gone: Filter) -> bytes:
     """The message that removes a filter."""
-    return message(_RTM_DELTFILTER, NLM_F_REQUEST, _filter(gone) + text(_TCA_KIND, gone.kind))
+    return message(numbers.RTM_DELTFILTER, NLM_F_REQUEST, _filter(gone) + text(numbers.TCA_KIND, gone.kind))
 
 
 def _filter(each: Filter) -> bytes:
@@ -114,4 +106,4 @@ def _dump(nl: Netlink, kind: int, index: int, parent: int) -> Iterator[tuple[int
         for offset in range(0, len(block.data), block.stride):
             _family, found, handle, above, info = _BODY.unpack_from(block.data, offset + 16)
             had = attributes(block.data, offset + 16 + _BODY.size, offset + block.length)
-            yield found, handle, above, info, text_of(had.get(_TCA_KIND)), had.get(_TCA_OPTIONS, b"")
+            yield found, handle, above, info, text_of(had.get(numbers.TCA_KIND)), had.get(numbers.TCA_OPTIONS, b"")

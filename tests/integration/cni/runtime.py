@@ -90,19 +90,7 @@ class Runtime(NamedTuple):
         **more: Any,
     ) -> subprocess.Popen[str]:
         """Start a plugin, with its configuration on its standard input."""
-        conf = {**plugin, "name": self.conflist()["name"], "cniVersion": self.conflist()["cniVersion"], **more}
-        if labels and "podnet.labels" in plugin.get("capabilities", ()):
-            conf["runtimeConfig"] = {"podnet.labels": labels}
-        if result is not None:
-            conf["prevResult"] = result
-        variables = {
-            "CNI_COMMAND": command,
-            "CNI_CONTAINERID": f"id-{name}",
-            "CNI_NETNS": f"/run/netns/{name}",
-            "CNI_IFNAME": "eth0",
-            "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name}",
-            "CNI_PATH": self.bin_dir,
-        }
+        variables, conf = self.request(command, plugin, name, result, labels, namespace, **more)
         argv = [*self.node.enter, "env", *(f"{key}={value}" for key, value in variables.items())]
         started = subprocess.Popen(
             [*argv, f"{self.bin_dir}/{plugin['type']}"],
@@ -116,3 +104,30 @@ class Runtime(NamedTuple):
         started.stdin.close()
         started.stdin = None
         return started
+
+    def request(
+        self,
+        command: str,
+        plugin: dict[str, Any],
+        name: str = "",
+        result: dict[str, Any] | None = None,
+        labels: dict[str, str] | None = None,
+        namespace: str = "default",
+        **more: Any,
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        """What a plugin is given: variables, and its configuration."""
+        known = self.conflist()
+        conf = {**plugin, "name": known["name"], "cniVersion": known["cniVersion"], **more}
+        if labels and "podnet.labels" in plugin.get("capabilities", ()):
+            conf["runtimeConfig"] = {"podnet.labels": labels}
+        if result is not None:
+            conf["prevResult"] = result
+        variables = {
+            "CNI_COMMAND": command,
+            "CNI_CONTAINERID": f"id-{name}",
+            "CNI_NETNS": f"/run/netns/{name}",
+            "CNI_IFNAME": "eth0",
+            "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name}",
+            "CNI_PATH": self.bin_dir,
+        }
+        return variables, conf

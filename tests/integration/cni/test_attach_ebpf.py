@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,8 +67,6 @@ made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 made.bind((sys.argv[1], 0))
 made.sendto(b"stolen", (sys.argv[2], 8484))
 """
-
-pytestmark = pytest.mark.skipif(not programs.has_tcx(), reason="without tcx (Linux 6.6) each new pod takes a reconcile")
 
 
 @pytest.fixture
@@ -158,6 +157,46 @@ def test_a_pod_of_a_known_sort_takes_no_reconcile(guarded: Guarded) -> None:
         assert guarded.differences() == []
     guarded.declare(policies=POLICIES)
     settled(guarded)
+
+
+@pytest.mark.skipif(not programs.has_tcx(), reason="before Linux 6.6 nothing comes before an ingress qdisc of others")
+@pytest.mark.parametrize("theirs", ["ingress", "clsact"])
+def test_programs_come_before_what_others_have_at_the_interface(guarded: Guarded, theirs: str) -> None:
+    node, runtime = guarded.node, guarded.runtime
+
+    def at_ports() -> list[tuple[str, str]]:
+        shown = json.loads(node.run("tc", "-j", "qdisc", "show"))
+        return sorted((each["dev"], each["kind"]) for each in shown if each["kind"] in {"ingress", "clsact"})
+
+    with reconciling(node, False):
+        results = {"db": runtime.add("db", DB)}
+    (ours,) = at_ports()
+    assert ours[1] == "clsact"
+    # What limits a pod's bandwidth has such a queueing discipline.
+    first, *others = runtime.conflist()["plugins"]
+    node.run("ip", "netns", "add", "web")
+    result = runtime.run("ADD", first, "web")
+    (port,) = set(node.ports()) - {ours[0]}
+    node.run("tc", "qdisc", "add", "dev", port, theirs)
+    # It would let everything in, and nobody else be asked.
+    accepting = "protocol all prio 1 u32 match u32 0 0 classid 1:1"
+    node.run("tc", "filter", "add", "dev", port, "ingress", *accepting.split())
+    with reconciling(node, True):
+        for plugin in others:
+            result = runtime.run("ADD", plugin, "web", result, {"tier": "front"})
+    results["web"] = result
+    settled(guarded)
+    assert at_ports() == sorted([ours, (port, theirs)])
+    with reconciling(node, False):
+        results["far"] = runtime.add("far", {"app": "far"})
+    hears(guarded, "web", results, {"far", "db"}, {"far"}, {"far"})
+    # Programs that stay where they are while others take their place.
+    guarded.declare(policies=POLICIES, flows=4096)
+    assert guarded.differences() == []
+    hears(guarded, "web", results, {"far", "db"}, {"far"}, {"far"})
+    node.module("policy", node="here", state="absent")
+    assert at_ports() == [(port, theirs)]
+    node.run("sh", "-c", "! test -e /sys/fs/bpf/podnet")
 
 
 def test_what_somebody_has_left_in_the_middle_is_put_right(guarded: Guarded) -> None:

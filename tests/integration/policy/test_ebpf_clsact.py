@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the podnet.fabric authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The eBPF backend where the kernel has no tcx: by clsact and filters, which this kernel has as well."""
+"""Policies by eBPF at clsact: where the kernel has no tcx, and where podnet-attach has put them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs
 from ansible_collections.podnet.fabric.plugins.module_utils.evidence.bpf import attached
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import FOLDER, OURS
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 from tests.conformance import cases, nodes, prober
 from tests.integration.policy.conftest import apply, isolate
 
@@ -62,7 +63,10 @@ def test_what_is_lost_is_told_and_mended(ground: Ground) -> None:
     def check() -> None:
         apply(parameters, ground.folder / first)
         assert not apply(parameters, ground.folder / first).changed
-        assert attached([socket.if_nametoindex("pod0")]) == []
+        with Netlink() as nl:
+            names = [name for _index, name in attached([socket.if_nametoindex("pod0")], nl)]
+        assert names == ["podnet_sends", "podnet_receives"]
+        assert programs.attached(socket.if_nametoindex("pod0"), programs.TCX_INGRESS) == ()
         _tc("filter", "delete", "dev", "pod0", "egress")
         lost = apply(parameters, ground.folder / first)
         assert [(each.verb, each.after.device, each.after.hook) for each in lost.operations] == [

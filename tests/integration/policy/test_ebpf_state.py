@@ -30,6 +30,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins
     is_bpffs,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import ebpf
 from tests.integration.evidence.programs import attached_by_tcx, pin_map
 from tests.integration.policy.conftest import apply, isolate
@@ -294,7 +295,8 @@ def _arrives(ground: Ground, place: int, to: int) -> bool:
 
 
 def _programs(device: str) -> list[tuple[int, str]]:
-    return attached([socket.if_nametoindex(device)])
+    with Netlink() as nl:
+        return attached([socket.if_nametoindex(device)], nl)
 
 
 def _ip(*words: str) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.conformance import service_cases as scene
-from tests.integration.services.ground import netns, node_says
+from tests.integration.services.ground import forget_ways, netns, node_says
 from tests.integration.services.offered import ADDRESSES, PODS
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def tunnel() -> Iterator[None]:
             for family, block in ((4, f"10.244.{far}.0/24"), (6, f"fd00:10:244:{far}::/64")):
                 _ip(node, f"-{family} route replace {block} via {scene.NODES[other][family]}")
             _ip(node, "link delete tun0")
+        forget_ways()
 
 
 def _ip(node: str, line: str) -> None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import filters
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import programs
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import OURS
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import bridged
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
 from tests.conformance import service_cases as scene
@@ -36,7 +38,9 @@ PROGRAMS: dict[str, dict[str, Any]] = {
 }
 # What pods say to each other goes past the host.
 BYPASS: dict[str, dict[str, Any]] = {"ebpf-bypass": {"backend": "ebpf", "bypass": True}}
-EVERY = {**BACKENDS, **PROGRAMS, **BYPASS}
+# At interfaces that podnet-attach has given clsact.
+FILTERS: dict[str, dict[str, Any]] = {"ebpf-filters": {"backend": "ebpf", "bypass": True}}
+EVERY = {**BACKENDS, **PROGRAMS, **BYPASS, **FILTERS}
 
 
 class Declarer:
@@ -113,13 +117,23 @@ def clients(_ground: NodeThread) -> Iterator[Clients]:
 @pytest.fixture(params=BACKENDS)
 def declarer(_ground: NodeThread, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Declarer]:
     """Leaves nothing on the node, which is proven after each test."""
-    if request.param in ("ebpf", *PROGRAMS, *BYPASS) and not programs.has_tcx():
+    if request.param in ("ebpf", *PROGRAMS, *BYPASS, *FILTERS) and not programs.has_tcx():
         pytest.skip("programs of services take Linux 6.6")
+    if request.param in FILTERS:
+        _ground.run(give_clsact)
     found = Declarer(tmp_path, request.param, _ground)
     yield found
     found.declare([])
     assert left() == []
+    assert "clsact" not in ground.node_says("tc", "qdisc", "show")
     assert not _ground.run(OURS.exists)
+
+
+def give_clsact() -> None:
+    """What an ADD leaves at the interfaces of pods, but for the filters."""
+    with Host() as host:
+        for device in bridged.ports("podnet0", host):
+            filters.put(host.index[device], [])
 
 
 def left() -> list[str]:

@@ -78,6 +78,12 @@ def node_says(*argv: str) -> str:
     return _run("ip", "netns", "exec", netns("a"), *argv)
 
 
+def forget_ways() -> None:
+    """Have pods and nodes forget how much fits through the ways that they know."""
+    for name in (*scene.POD_NODES, *scene.NODES):
+        _ip(name, ["-4 route flush cache", "-6 route flush cache"])
+
+
 def remove() -> None:
     """Remove the namespaces and all in them."""
     for name in (*scene.POD_NODES, *scene.NODES, OUTSIDE):

@@ -40,7 +40,7 @@ TCP_REPAIR = 19  # linux/tcp.h
 PASSING = ["arrives", *["forwards"] * 3]
 """The node's programs: at its way to the other node, and at its three pods."""
 
-pytestmark = pytest.mark.parametrize("declarer", ["ebpf-bypass"], indirect=True)
+pytestmark = pytest.mark.parametrize("declarer", ["ebpf-bypass", "ebpf-filters"], indirect=True)
 
 
 def attached(declarer: Declarer) -> list[str]:
@@ -48,7 +48,7 @@ def attached(declarer: Declarer) -> list[str]:
 
     def found() -> list[str]:
         with Host() as host:
-            names = [name for _index, name in evidence.attached(host.index.values())]
+            names = [name for _index, name in evidence.attached(host.index.values(), host.netlink)]
         return sorted(name.removeprefix(NAME) for name in names if name.removeprefix(NAME) in service_pins.PASSING)
 
     return declarer.node.run(found)

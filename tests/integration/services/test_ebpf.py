@@ -28,7 +28,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespa
 from tests.conformance import service_cases as scene
 from tests.integration.policy.killed import status_of
 from tests.integration.services.clients import Attempt, Clients
-from tests.integration.services.ground import netns
+from tests.integration.services.ground import forget_ways, netns
 from tests.integration.services.offered import ADDRESSES, PODS, endpoints, service, to_service
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def small_link() -> Iterator[None]:
         yield
     finally:
         subprocess.run([*argv, "1500"], check=True, timeout=60)
+        forget_ways()
 
 
 def elsewhere() -> dict[str, object]:

@@ -21,7 +21,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.probe import namespa
 from tests.conformance import service_cases as scene
 from tests.integration.services import sctp
 from tests.integration.services.conftest import EVERY
-from tests.integration.services.ground import netns
+from tests.integration.services.ground import forget_ways, netns
 from tests.integration.services.offered import ADDRESSES, PODS, endpoints, service
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def tunnel() -> Iterator[None]:
     finally:
         for node in scene.NODES:
             subprocess.run(["ip", "-n", netns(node), "link", "del", "vxlan0"], check=True, timeout=60)
+        forget_ways()
 
 
 def carried(node: str) -> int:

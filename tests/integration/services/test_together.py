@@ -42,6 +42,7 @@ TOGETHER = [
     ("ebpf", "iptables-nft"),
     ("ebpf", "ebpf"),
     ("ebpf-bypass", "ebpf"),
+    ("ebpf-filters", "ebpf"),
 ]
 
 

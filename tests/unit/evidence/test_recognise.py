@@ -61,7 +61,7 @@ def test_our_services_are_told_and_policies_are_none() -> None:
         Traces(chains=forward, programs=(("veth1", "podnet_requests"), ("veth1", "podnet_sends")))
     )
     assert before.implementation == "ebpf"
-    assert before.evidence == ("programs podnet_requests of podnet.fabric at 1 interfaces by tcx",)
+    assert before.evidence == ("programs podnet_requests of podnet.fabric at 1 interfaces",)
     assert before.also == ("nftables: chains service-* of podnet.fabric in nft table inet podnet",)
     sockets = services.recognise(Traces(programs=(("veth1", "podnet_requests"),), sockets=("podnet_connect4",)))
     where = "programs podnet_connect4 of podnet.fabric at the node's own sockets"
@@ -70,7 +70,7 @@ def test_our_services_are_told_and_policies_are_none() -> None:
     what = "which send what goes between pods past the host"
     assert past.evidence == (
         *before.evidence,
-        f"programs podnet_forwards of podnet.fabric at 1 interfaces by tcx, {what}",
+        f"programs podnet_forwards of podnet.fabric at 1 interfaces, {what}",
     )
 
 
