@@ -3,7 +3,8 @@
 """Guards for pods that are not there yet, so that the chained plugin podnet-attach only has to lead a new one there.
 
 Those are expected that some policies select as they do a pod of the cluster; then one with no more labels than a policy
-asks for, and one with no more than two policies of a namespace do. A pod of another sort takes a reconcile, once.
+asks for, and one with no more than two policies of a namespace do, or three, or four. A pod of another sort takes a
+reconcile, once.
 
 Which guards there are depends on the sorts of pods alone: that one more of a sort has come changes nothing.
 """
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
 MOST_GUARDS = 64
 MOST_PEERS = 16384
 """Pods and prefixes in the sets of all of them."""
-MOST_PAIRS = 1024
-"""Of policies that are thought of; most make no other guard than each of the two."""
+MOST_GROUPS = 1024
+"""Of two policies and more that are thought of; most make no other guard than each of them."""
+LARGEST = 4
 
 Governing = tuple[str, tuple[Policy, ...]]
 """A direction, and the policies that select a pod there."""
@@ -99,9 +101,11 @@ def _sorts(inside: Mapping[str, Sequence[Policy]], world: World) -> Iterator[lis
     )
     for own in inside.values():
         yield from (_governed(own, _least(policy)) for policy in own)
-    pairs = (pair for own in inside.values() for pair in combinations(own, 2))
-    for one, other in islice(pairs, MOST_PAIRS):
-        yield _governed(inside[one.namespace], {**_least(one), **_least(other)})
+    sizes = range(2, LARGEST + 1)
+    groups = (group for size in sizes for own in inside.values() for group in combinations(own, size))
+    for group in islice(groups, MOST_GROUPS):
+        labels = {key: value for policy in group for key, value in _least(policy).items()}
+        yield _governed(inside[group[0].namespace], labels)
 
 
 def _governed(own: Sequence[Policy], labels: Mapping[str, str]) -> list[Governing]:

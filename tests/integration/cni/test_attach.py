@@ -178,6 +178,10 @@ def without_tools(node: Node) -> Iterator[None]:
         node.run("umount", tool)
 
 
+MORE = ("third", "fourth", "fifth")
+"""Policies of their own that select a pod with such a label; of five rules stand ready for no pod."""
+
+
 @pytest.mark.parametrize("guarded", ["nftables", "iptables-nft", "iptables-legacy"], indirect=True)
 def test_a_pod_that_policies_select_is_some_elements(guarded: Guarded) -> None:
     node, runtime = guarded.node, guarded.runtime
@@ -191,7 +195,7 @@ def test_a_pod_that_policies_select_is_some_elements(guarded: Guarded) -> None:
         {"metadata": {"name": "isolated"}, "spec": {"podSelector": {}, "policyTypes": ["Ingress"]}},
         policy("front", {"tier": "front"}, peers),
         policy("named", {"tier": "named"}, peers[1:], ports=[{"port": "http"}]),
-        policy("third", {"third": "yes"}, peers[1:]),
+        *(policy(name, {name: "yes"}, peers[1:]) for name in MORE),
     ]
     stated = {"name": "stated", "node": "here", "addresses": [], "ports": [{"name": "http", "port": 80}]}
 
@@ -207,7 +211,7 @@ def test_a_pod_that_policies_select_is_some_elements(guarded: Guarded) -> None:
         # Whom no policy selects sends from its own addresses, too.
         runtime.add("stranger", OTHER, namespace="elsewhere")
         # Such a combination nobody has thought of, and the names of its ports are the pod's own.
-        for name, labels in (("odd", {**kinds["both"], "third": "yes"}), ("stated", {"tier": "named"})):
+        for name, labels in (("odd", {**kinds["both"], **dict.fromkeys(MORE, "yes")}), ("stated", {"tier": "named"})):
             with pytest.raises(PluginFailed):
                 runtime.add(name, labels)
     told = addresses(results["both"])

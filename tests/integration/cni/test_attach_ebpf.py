@@ -36,6 +36,7 @@ COLLECTIONS = Path(__file__).resolve().parents[3] / "collections"
 BLOCK = {"ipBlock": {"cidr": "10.244.3.0/24"}}
 FAR = {"podSelector": {"matchLabels": {"app": "far"}}}
 PORT = [{"port": 8484, "protocol": "UDP"}]
+MORE = ("third", "fourth", "fifth")
 POLICIES: list[dict[str, Any]] = [
     POLICY,
     # Ports that nobody else has: as long as there is no such peer, the kernel knows nothing of them.
@@ -52,7 +53,7 @@ POLICIES: list[dict[str, Any]] = [
             ],
         },
     },
-    policy("third", {"third": "yes"}, [FAR]),
+    *(policy(name, {name: "yes"}, [FAR]) for name in MORE),
     policy("named", {"tier": "named"}, [FAR], ports=[{"port": "http"}]),
 ]
 UNSETTLE = """
@@ -117,25 +118,28 @@ def test_a_pod_of_a_known_sort_takes_no_reconcile(guarded: Guarded) -> None:
         "both": {"app": "db", "tier": "front"},
         "same": {"tier": "same"},
         "mixed": {"tier": "mixed"},
+        "four": {"app": "db", "tier": "front", "third": "yes", "fourth": "yes"},
     }
+    odd = {**kinds["both"], **dict.fromkeys(MORE, "yes")}
     results = {}
     for name, labels in kinds.items():
         with reconciling(node, False):
             results[name] = runtime.add(name, labels)
     hears(guarded, "front", results, {"web", "far"}, {"far"}, {"far"})
     settled(guarded)
-    # Three policies of one pod nobody has foreseen; and ports of a block and of a rule about pods come together.
-    for name, labels in (("odd", {**kinds["both"], "third": "yes"}), ("mixing", {"app": "mixing"})):
+    # Five policies of one pod nobody has foreseen; and ports of a block and of a rule about pods come together.
+    for name, labels in (("odd", odd), ("mixing", {"app": "mixing"})):
         with reconciling(node, True):
             results[name] = runtime.add(name, labels)
     with reconciling(node, False):
-        results["odd2"] = runtime.add("odd2", {**kinds["both"], "third": "yes"})
+        results["odd2"] = runtime.add("odd2", odd)
     settled(guarded)
     everybody = {"db", "web", "far", "other", "mixing"}
     # The block is one of IPv4.
     heard = {
         "db": ({"web"}, {"web"}),
         "odd2": ({"web", "far"}, {"web", "far"}),
+        "four": ({"web", "far"}, {"web", "far"}),
         "same": (everybody, {"far"}),
         "mixed": ({"mixing"}, {"mixing"}),
     }

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import documents, preparation
@@ -31,6 +32,14 @@ def test_a_policy_stands_ready_with_all_that_select_its_pods_and_with_each_other
     some = [policy("all", {}), policy("db", {"app": "db"}), policy("web", {"app": "web"}), policy("x", {"x": "y"})]
     assert sorts(some) == {"all", "all db", "all web", "all x", "all db x", "all web x"}
     assert sorts([*some, policy("z", {"z": "y"})], endpoint(1, app="db", x="y", z="y", own="1")) >= {"all db x z"}
+
+
+def test_up_to_four_policies_stand_ready_together_as_long_as_there_is_room() -> None:
+    some = [policy(name, {name: "y"}) for name in "abcde"]
+    every = {" ".join(each) for size in range(1, 5) for each in combinations("abcde", size)}
+    assert sorts(some) == every
+    many = [policy(f"p{number:03}", {f"k{number}": "v"}) for number in range(60)]
+    assert {name.count(" ") for name in sorts(many)} == {0, 1}
 
 
 def test_who_comes_to_a_guard_that_is_prepared_finds_it() -> None:
