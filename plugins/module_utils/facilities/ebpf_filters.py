@@ -73,18 +73,32 @@ def detach(device: str, name: str, place: Place, host: Host) -> None:
         return
     _tell(host, traffic_control.delete_filter(_filter(index, name, place)))
     marker = MARKERS / str(index)
-    hooks = (traffic_control.INGRESS, traffic_control.EGRESS)
-    if marker.is_dir() and not any(traffic_control.dump_filters(host.netlink, index, each) for each in hooks):
+    if marker.is_dir() and _is_idle(index, host):
         _tell(host, traffic_control.delete_clsact(index))
         marker.rmdir()
 
 
 def forget_gone(host: Host, everything: bool = False) -> None:
-    """Take away what says that clsact is ours, where the interface has gone, or where we leave it to others."""
+    """Take away what says that clsact is ours, where the interface has gone.
+
+    :param everything: also where it has not, with a clsact that an ADD was killed behind; one with filters of others is
+        left to them
+    """
     for marker in entries(MARKERS):
-        if everything or int(marker.name) not in host.names:
-            marker.rmdir()
+        index = int(marker.name)
+        if index in host.names:
+            if not everything:
+                continue
+            if index in traffic_control.clsact_devices(host.netlink) and _is_idle(index, host):
+                _tell(host, traffic_control.delete_clsact(index))
+        marker.rmdir()
     remove_empty(MARKERS)
+
+
+def _is_idle(index: int, host: Host) -> bool:
+    """Whether no filter is at an interface, of whomever."""
+    hooks = (traffic_control.INGRESS, traffic_control.EGRESS)
+    return not any(traffic_control.dump_filters(host.netlink, index, each) for each in hooks)
 
 
 def _filter(index: int, name: str, place: Place) -> traffic_control.Filter:

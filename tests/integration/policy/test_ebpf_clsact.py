@@ -109,6 +109,28 @@ def test_what_others_have_at_the_interface_stays(ground: Ground) -> None:
     ground.on(first, check)
 
 
+def test_what_an_attaching_left_that_was_killed_goes_with_the_last(ground: Ground) -> None:
+    first = ground.built.nodes[0]
+    parameters = ground.parameters(first, isolate(0, [2]))
+
+    def check() -> None:
+        index = socket.if_nametoindex("pod0")
+        for devices in (("pod0",), ()):
+            apply(parameters, ground.folder / first)
+            # Neither of pod0's programs is a filter by now; of one interface the clsact has gone again.
+            for device in devices:
+                for hook in ("ingress", "egress"):
+                    _tc("filter", "delete", "dev", device, hook)
+            if not devices:
+                _tc("qdisc", "delete", "dev", "pod0", "clsact")
+            assert (OURS / "clsact" / str(index)).is_dir()
+            apply(None, ground.folder / first)
+            assert not OURS.exists()
+            assert _qdiscs("pod0") == []
+
+    ground.on(first, check)
+
+
 def _tc(*words: str) -> str:
     return subprocess.run(["tc", *words], check=True, capture_output=True, text=True).stdout
 
