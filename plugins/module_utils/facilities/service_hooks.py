@@ -77,8 +77,8 @@ def attach(wanted: Attachment, host: Host) -> None:
         if not wanted.pin:
             ebpf_filters.attach(wanted.device, wanted.hook, place, program, host)
             return
-        end, stays = ENDS[place.priority], lambda told: not _is_misplaced(told, wanted.hook)
-        link(FOLDER / LINKS / wanted.pin, program, index, place.tcx, lambda: end, stays)
+        pin, end = FOLDER / LINKS / wanted.pin, ENDS[place.priority]
+        link(pin, program, index, place.tcx, lambda: end, lambda told: not _is_misplaced(told, wanted.hook))
 
 
 def complete(devices: Iterable[str], host: Host) -> None:

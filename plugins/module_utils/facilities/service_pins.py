@@ -19,7 +19,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service
 if TYPE_CHECKING:
     from pathlib import Path
 
-_, FOLDER = FOLDERS
+FOLDER = FOLDERS[1]
 TRANSLATIONS, CLIENTS, PIECES = "translations", "clients", "pieces"
 PROGRAMS = ("requests", "replies")
 PASSING = ("forwards", "arrives")
