@@ -153,9 +153,12 @@ def _prefixes(prefixes: Sequence[str]) -> str:
     return ", ".join(f"{prefix}+" for prefix in prefixes)
 
 
+# An address may be away for a moment, as while systemd-networkd starts again: a session that begins anew just then, and
+# cannot bind, would never try again.
 _TEMPLATE = """\
 template bgp podnet {
   strict bind on;
+  free bind on;
   graceful restart on;
   hold time 90;
   connect delay time 1;

@@ -89,6 +89,27 @@ def test_a_peer_more_leaves_the_other_sessions_as_they_are(nodes: list[Speaker])
     assert {peer for _local, peer in kept} == {"192.0.2.2", "2001:db8::2"}
 
 
+def test_a_session_that_begins_while_its_address_is_away_comes_up_when_that_is_back(nodes: list[Speaker]) -> None:
+    one, two, _three = nodes
+    own = json.loads(one.run("ip", "-4", "-json", "address", "show", "to", one.local))
+    (device,) = (each["ifname"] for each in own if each.get("addr_info"))
+    one.run("ip", "address", "delete", f"{one.local}/24", "dev", device)
+
+    def appear() -> None:
+        # Hops away, as far as addresses tell: on the link BIRD waits for the interface by itself, most of the time.
+        one.run("ip", "address", "add", f"{one.local}/32", "dev", device)
+        one.run("ip", "route", "replace", "192.0.2.0/24", "dev", device)
+
+    appear()
+    _mesh([one, two], routed=True)
+    assert one.routes()["10.244.2.0/24"] == two.local
+    one.run("ip", "address", "delete", f"{one.local}/32", "dev", device)
+    one.run("birdc", "-s", SOCKET, "restart", "all")
+    assert eventually(lambda: "10.244.2.0/24" not in one.routes())
+    appear()
+    assert eventually(lambda: one.routes().get("10.244.2.0/24") == two.local)
+
+
 def test_a_killed_bird_loses_no_route_here_nor_there(nodes: list[Speaker]) -> None:
     one, two, _three = nodes
     _mesh(nodes)
