@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _NOW = 2  # RTLD_NOW
 
 
+# What a type checker knows of these is generic, and knows no None; Python is neither way.
 class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
     _type_ = "i"
 

@@ -17,15 +17,13 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 
-HOOKS = (traffic_control.INGRESS, traffic_control.EGRESS)
-
 
 def attached(indexes: Iterable[int], nl: Netlink) -> list[tuple[int, str]]:
     """Interface index and name of each program on these interfaces; empty where the kernel or the user cannot tell."""
     found = []
     with_clsact = traffic_control.clsact_devices(nl)
     for index in indexes:
-        for hook in HOOKS if index in with_clsact else ():
+        for hook in traffic_control.HOOKS if index in with_clsact else ():
             numbers = [each.program for each in traffic_control.dump_filters(nl, index, hook) if each.program]
             found += [(index, name) for name in map(_name, numbers) if name]
         for hook in (programs.TCX_INGRESS, programs.TCX_EGRESS):

@@ -43,18 +43,19 @@ def chosen(host: Host) -> set[str]:
     if not programs.has_tcx():
         return set(host.index)
     marked = {int(each.name) for each in entries(MARKERS)}
-    found = marked & traffic_control.clsact_devices(host.netlink) if marked else set()
-    return {host.names[index] for index in found & host.names.keys()}
+    found, names = marked & traffic_control.clsact_devices(host.netlink) if marked else set(), host.names
+    return {names[index] for index in found & names.keys()}
 
 
 def observe(places: Mapping[str, Place], host: Host) -> Iterator[tuple[str, str, int]]:
     """Interface, program by the name in ``places``, and the number that the kernel has given it, of each filter."""
-    for index in sorted(traffic_control.clsact_devices(host.netlink) & host.names.keys()):
+    names = host.names
+    for index in sorted(traffic_control.clsact_devices(host.netlink) & names.keys()):
         for hook in sorted({place.hook for place in places.values()}):
             for each in traffic_control.dump_filters(host.netlink, index, hook):
                 name = each.name.removeprefix(NAME)
                 if name in places and each._replace(program=0) == _filter(index, name, places[name]):
-                    yield host.names[index], name, each.program
+                    yield names[index], name, each.program
 
 
 def attach(device: str, name: str, place: Place, program: Handle, host: Host) -> None:
@@ -84,12 +85,14 @@ def forget_gone(host: Host, everything: bool = False) -> None:
     :param everything: also where it has not, with a clsact that an ADD was killed behind; one with filters of others is
         left to them
     """
+    names = host.names
+    standing = traffic_control.clsact_devices(host.netlink) if everything else set()
     for marker in entries(MARKERS):
         index = int(marker.name)
-        if index in host.names:
+        if index in names:
             if not everything:
                 continue
-            if index in traffic_control.clsact_devices(host.netlink) and _is_idle(index, host):
+            if index in standing and _is_idle(index, host):
                 _tell(host, traffic_control.delete_clsact(index))
         marker.rmdir()
     remove_empty(MARKERS)
@@ -97,8 +100,7 @@ def forget_gone(host: Host, everything: bool = False) -> None:
 
 def _is_idle(index: int, host: Host) -> bool:
     """Whether no filter is at an interface, of whomever."""
-    hooks = (traffic_control.INGRESS, traffic_control.EGRESS)
-    return not any(traffic_control.dump_filters(host.netlink, index, each) for each in hooks)
+    return not any(traffic_control.dump_filters(host.netlink, index, each) for each in traffic_control.HOOKS)
 
 
 def _filter(index: int, name: str, place: Place) -> traffic_control.Filter:

@@ -46,15 +46,19 @@ class Attachment(NamedTuple):
     datapath: str
     pin: str
 
+    def key(self) -> tuple[str, ...]:
+        """Under which name it is compared."""
+        return ("attachment", self.device or f"none ({self.pin})", self.hook, *(() if self.pin else ("clsact",)))
+
 
 def wishes(at: Iterable[tuple[str, str]], datapath: str, host: Host) -> list[Attachment]:
     """Attachments as they will be read back.
 
     :param at: interfaces and hooks
     """
-    filtered = ebpf_filters.chosen(host)
+    filtered, index = ebpf_filters.chosen(host), host.index
     return [
-        Attachment(device, hook, datapath, "" if device in filtered else f"{host.index[device]}-{hook}")
+        Attachment(device, hook, datapath, "" if device in filtered else f"{index[device]}-{hook}")
         for device, hook in at
     ]
 
@@ -84,11 +88,12 @@ def links(
 
     :param misfit: what is wrong about a link with the name of a hook, if anything is
     """
+    names = host.names
     for pin in entries(folder / LINKS):
         told = holding(pin)
         if known and told and not told.ifindex:
             continue
-        device = host.names.get(told.ifindex, "") if told else ""
+        device = names.get(told.ifindex, "") if told else ""
         hook = pin.name.rpartition("-")[2]
         held = known.get(told.program, "none of ours") if told else ""
         yield Attachment(device, hook, (told and misfit(told, hook)) or held, pin.name)

@@ -63,7 +63,7 @@ def key_of(obj: Object) -> tuple[str, ...]:
         return ("datapath", obj.name)
     if isinstance(obj, PolicyTable):
         return ("table", obj.datapath)
-    return ("attachment", obj.device or f"none ({obj.pin})", obj.hook, *(() if obj.pin else ("clsact",)))
+    return obj.key()
 
 
 def observe(host: Host) -> Objects:

@@ -16,7 +16,8 @@ from pathlib import Path
 BPFFS = Path("/sys/fs/bpf")
 OURS = BPFFS / "podnet"
 FOLDER = OURS / "policy"
-FOLDERS = (FOLDER, OURS / "service")
+SERVICES = OURS / "service"
+FOLDERS = (FOLDER, SERVICES)
 """Of policies, and of services (service_pins.py)."""
 LINKS = "links"
 CLSACT = "clsact"

@@ -111,7 +111,7 @@ def key_of(obj: Object) -> tuple[str, ...]:
         return ("sockets", obj.hook)
     if isinstance(obj, Passage):
         return ("passage", obj.datapath)
-    return ("attachment", obj.device or f"none ({obj.pin})", obj.hook, *(() if obj.pin else ("clsact",)))
+    return obj.key()
 
 
 def observe(host: Host) -> Objects:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import FOLDERS, LINKS, MAKING, entries
+from ansible_collections.podnet.fabric.plugins.module_utils.facilities.ebpf_pins import LINKS, MAKING, SERVICES, entries
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import service_bypass
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import MAPS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FOLDER = FOLDERS[1]
+FOLDER = SERVICES
 TRANSLATIONS, CLIENTS, PIECES = "translations", "clients", "pieces"
 PROGRAMS = ("requests", "replies")
 PASSING = ("forwards", "arrives")

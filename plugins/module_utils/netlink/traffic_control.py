@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
 
-INGRESS, EGRESS = numbers.INGRESS, numbers.EGRESS
+HOOKS = INGRESS, EGRESS = numbers.INGRESS, numbers.EGRESS
 
 _BODY = struct.Struct(numbers.BODY)
 _ETH_P_ALL = struct.unpack("=H", struct.pack("!H", 3))[0]

@@ -40,6 +40,7 @@ MOST_PEERS = 16384
 MOST_GROUPS = 1024
 """Of two policies and more that are thought of; most make no other guard than each of them."""
 LARGEST = 4
+"""Policies in a group: of five there are too many groups for there to be room."""
 
 Governing = tuple[str, tuple[Policy, ...]]
 """A direction, and the policies that select a pod there."""

@@ -61,36 +61,18 @@ class Runtime(NamedTuple):
             self.run("DEL", plugin, name, result, None, namespace)
         self.node.run("ip", "netns", "delete", name)
 
-    def run(
-        self,
-        command: str,
-        plugin: dict[str, Any],
-        name: str = "",
-        result: dict[str, Any] | None = None,
-        labels: dict[str, str] | None = None,
-        namespace: str = "default",
-        **more: Any,
-    ) -> dict[str, Any]:
-        """Run a plugin."""
-        started = self.start(command, plugin, name, result, labels, namespace, **more)
+    def run(self, command: str, plugin: dict[str, Any], *given: Any, **more: Any) -> dict[str, Any]:
+        """Run a plugin; it is given what ``request`` makes of the parameters."""
+        started = self.start(command, plugin, *given, **more)
         output, said = started.communicate(timeout=60)
         if started.returncode != 0:
             raise PluginFailed(plugin["type"], output, said)
         found: dict[str, Any] = json.loads(output) if output.strip() else {}
         return found
 
-    def start(
-        self,
-        command: str,
-        plugin: dict[str, Any],
-        name: str = "",
-        result: dict[str, Any] | None = None,
-        labels: dict[str, str] | None = None,
-        namespace: str = "default",
-        **more: Any,
-    ) -> subprocess.Popen[str]:
+    def start(self, command: str, plugin: dict[str, Any], *given: Any, **more: Any) -> subprocess.Popen[str]:
         """Start a plugin, with its configuration on its standard input."""
-        variables, conf = self.request(command, plugin, name, result, labels, namespace, **more)
+        variables, conf = self.request(command, plugin, *given, **more)
         argv = [*self.node.enter, "env", *(f"{key}={value}" for key, value in variables.items())]
         started = subprocess.Popen(
             [*argv, f"{self.bin_dir}/{plugin['type']}"],
