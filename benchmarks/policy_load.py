@@ -11,7 +11,8 @@ the bound is for: the difference to what stands, changing it, and looking up wha
 it is not known: nftables tells by a number that nobody else had a transaction meanwhile, and eBPF's tables are changed
 by nobody but a program that counts (ebpf/writing.h).
 
-The same bound is for one pod that podnet-attach puts under these policies, from its labels on: that looks at nothing
+The same bound is for one pod of another node that the module policy_endpoint is told of, from its parameters to its
+answer; and for one pod that podnet-attach puts under these policies, from its labels on: that looks at nothing
 but what the pod is about. Programs at its interface are no matter of rules; the kernel waits for all packets at each.
 """
 
@@ -33,13 +34,21 @@ from ansible_collections.podnet.fabric.benchmarks.dataplane import interval
 from ansible_collections.podnet.fabric.benchmarks.network import Network, run
 from ansible_collections.podnet.fabric.benchmarks.policy_ground import EBPF, NFTABLES, POD
 from ansible_collections.podnet.fabric.plugins.module_utils import reconcile as reconciling
-from ansible_collections.podnet.fabric.plugins.module_utils.attach import datapath, elements, table, tabulation
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import (
+    datapath,
+    elements,
+    enforcement,
+    table,
+    tabulation,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.record import Attached
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_sealed, nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import IP_TEXTS, Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends, ebpf, nftables
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import telling
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.endpoints import inspect_endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND, enforced
 
 if TYPE_CHECKING:
@@ -49,6 +58,7 @@ if TYPE_CHECKING:
 FULL = {NFTABLES: 1.0, EBPF: 0.25}
 ONE_MORE = {NFTABLES: 0.010, EBPF: 0.001}
 CHANGED, OBSERVED = "one endpoint more, the change", "with observing before and after"
+TOLD = "one endpoint told, all"
 ATTACHED, PROGRAMS = "one pod attached, elements", "and programs at its interface"
 _FIRST = int(ipaddress.ip_address("10.64.0.0"))
 
@@ -85,6 +95,7 @@ def report(count: int, times: int) -> bool:
             "all loaded, blocks": FULL[backend],
             "all loaded, pods": FULL[backend],
             CHANGED: ONE_MORE[backend],
+            TOLD: ONE_MORE[backend],
             ATTACHED: ONE_MORE[backend],
         }
         holds &= tell(runs, bounds)
@@ -122,6 +133,7 @@ def loads(backend: str, count: int) -> Times:
     more = [pods(backend, count + number) for number in (1, 2)]
     found["one endpoint more, all"] = timed(lambda: _reconcile(more[0], declarations))
     found.update(_packet_filter(more[1]))
+    found[TOLD] = _told(backend, count)
     return found
 
 
@@ -186,6 +198,24 @@ def _packet_filter(params: dict[str, Any]) -> Times:
     }
 
 
+def _told(backend: str, count: int) -> float:
+    """As the module policy_endpoint has it, with what is kept of it: on a node whose declaration is in its place."""
+    folders = "lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work"
+    run("mkdir", "-p", "/run/etc/upper", "/run/etc/work")
+    run("mount", "-t", "overlay", "overlay", "-o", folders, "/etc")
+    Path(f"{table.PATH}.aside").unlink(missing_ok=True)
+    _reconcile(pods(backend, count), Declarations())
+    enforcement.enforce()
+    (more,) = pods(backend, count + 1)["endpoints"][count + 1 :]
+    begin = time.perf_counter()
+    (inspected,) = inspect_endpoints(Inspection(), "endpoints", [more])
+    outcome = telling.tell([inspected], (), "here")
+    told = time.perf_counter() - begin
+    if not outcome.changed or outcome.reconciled:
+        raise SystemExit("one endpoint told is not some elements")
+    return told
+
+
 def _attached(known: Mapping[str, Any] | None) -> Times:
     """As attach/plugin.py has it, without the file that the table is in."""
     run("ip", "link", "add", "late", "type", "veth", "peer", "name", "eth1")
@@ -201,7 +231,7 @@ def _attached(known: Mapping[str, Any] | None) -> Times:
         elements.add(late, told, bridge)
         return {ATTACHED: time.perf_counter() - begin}
     indexes = [socket.if_nametoindex("late")]
-    datapath.put_elements(late, told, programs["ports"], indexes if bridge else ())
+    datapath.put_elements(told, programs["ports"], late, indexes if bridge else ())
     done = time.perf_counter()
     datapath.put_programs(indexes)
     return {ATTACHED: done - begin, PROGRAMS: time.perf_counter() - done}

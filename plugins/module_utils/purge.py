@@ -13,6 +13,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.errors import Confli
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_objects import NEXTHOPS, ROUTES
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import declared_network
 from ansible_collections.podnet.fabric.plugins.module_utils.kinds import KINDS
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import told
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import tunnel_filter
 
@@ -51,6 +52,7 @@ def purge(
         return [(kind, foretold(result, replaced)) for kind, _left_over, result in planned]
     done = [(kind, reconcile(kind, left, host, declarations)) for kind, left, result in planned if result.changed]
     if dataplanes is None:
+        told.forget_all()
         _remove_run()
     return done
 

@@ -218,11 +218,14 @@ operations:
     nftables: {create: 5}
 """
 
+from functools import partial
+
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podnet.fabric.plugins.module_utils.attach.enforcement import tabulate
+from ansible_collections.podnet.fabric.plugins.module_utils.attach.enforcement import declared_anew
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import told
 from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import run
-from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import PolicyKind
 
 
 def main() -> None:
@@ -248,7 +251,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params if module.params["state"] == "present" else None
-    run(module, KIND, module.params["name"], wanted, exclusive=True, afterwards=tabulate)
+    kind = PolicyKind(told.nobody)
+    run(module, kind, module.params["name"], wanted, exclusive=True, afterwards=partial(declared_anew, kind=kind))
 
 
 if __name__ == "__main__":

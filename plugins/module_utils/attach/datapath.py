@@ -62,17 +62,23 @@ def add(pod: Attached, told: Sequence[Element], programs: Mapping[str, Any], bri
     indexes = [if_nametoindex(name) for name in elements.ports(pod, programs["bridge"])]
     if not indexes or not pod.addresses:
         raise ValueError("what is to be judged at no interface is of another sort")
-    put_elements(pod, told, programs["ports"], indexes if bridge is not None else ())
+    put_elements(told, programs["ports"], pod, indexes if bridge is not None else ())
     put_programs(indexes)
 
 
 def put_elements(
-    pod: Attached, told: Sequence[Element], ports: Mapping[str, Sequence[str]], senders: Sequence[int]
+    told: Sequence[Element],
+    ports: Mapping[str, Sequence[str]],
+    pod: Attached | None = None,
+    senders: Sequence[int] = (),
 ) -> None:
     """Tell the programs of a pod.
 
     :param ports: the keys of each set of ports, which has no elements as long as no peer leads there
+    :param pod: where it is one of this node
     :param senders: its interfaces, where it sends from its own addresses only
+    :raises OSError: the kernel has refused, or what stands is not as it was left
+    :raises ValueError: that takes more than elements
     """
     folder = _datapath(POLICY)
     if folder is None:
@@ -82,9 +88,9 @@ def put_elements(
     generation = _number("=I", bpf.get(counter, SLOT, 4))
     if generation & 1:
         raise ValueError("whoever changed the table last did not come to an end")
-    needed, new = entries(inner, pod, told, ports)
+    needed, new = entries(inner, told, ports, pod)
     changes = [_change(PUT, each) for each in needed]
-    changes += [_change(ADD, each) for each in (*new, *_origins(pod, senders))]
+    changes += [_change(ADD, each) for each in (*new, *(_origins(pod, senders) if pod else ()))]
     bpf.put(counter, SLOT, pack("=I", generation + 1))
     for first in range(0, len(changes), MOST):
         failed = bpf.run(writer, HEADER + b"".join(changes[first : first + MOST]))
@@ -100,13 +106,13 @@ def _change(what: int, entry: Entry) -> bytes:
 
 
 def entries(
-    inner: int, pod: Attached, told: Sequence[Element], ports: Mapping[str, Sequence[str]]
+    inner: int, told: Sequence[Element], ports: Mapping[str, Sequence[str]], pod: Attached | None = None
 ) -> tuple[list[Entry], list[Entry]]:
     """What is to be in a table before a pod, if it is not yet, and what of the pod itself."""
     peers = _allowed(inner, told)
     numbered = {f"{value:x}" for _key, value in peers}
     needed = [(bytes.fromhex(key), EVERY) for number in numbered for key in ports.get(number, ())]
-    return needed, [*peers, *_ways(pod, told)]
+    return needed, [*peers, *(_ways(pod, told) if pod else ())]
 
 
 def _allowed(inner: int, told: Sequence[Element]) -> list[Entry]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import installed, record, table, tabulation
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
@@ -15,35 +15,36 @@ from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import packed_ip
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.bridged import ports
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import EBPF_NAME
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import known, told
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, Operation, reconcile
-from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND, PolicyKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
 
 
-def enforce() -> None:
-    """Reconcile the node's policies. The caller holds the node's lock.
+def enforce() -> bool:
+    """Reconcile the node's policies; whether anything on the node has changed. The caller holds the node's lock.
 
     :raises PodnetError:
     """
     declarations = Declarations()
     items = declarations.read(KIND.name)
     with Host() as host:
-        reconcile(KIND, items, host, declarations)
+        result = reconcile(KIND, items, host, declarations)
         for item in items.values():
             if item["backend"] == EBPF_NAME:
                 # Its policies are about backends, so that a new pod is to be sent on where they judge.
                 service_hooks.complete(ports(item["bridge"], host), host)
-        made = _tabulated(items, host)
+        _tabulate(items, KIND, host)
     declared = {(each["namespace"], each["name"]) for item in items.values() for each in item["endpoints"]}
     for whom, addresses in record.gone().items():
         if not addresses or whom not in declared:
             record.dig_up(*whom)
     record.tidy()
-    _put(made)
+    return bool(result.operations)
 
 
 def end_flows(addresses: Iterable[str]) -> None:
@@ -60,25 +61,29 @@ def end_flows(addresses: Iterable[str]) -> None:
             FLOWS.apply(operations, host)
 
 
-def tabulate(declarations: Declarations) -> None:
-    """Work the table out that the chained plugin goes by, where there is one and the policies are in force."""
+def declared_anew(declarations: Declarations, kind: PolicyKind = KIND) -> None:
+    """What follows when the policies are in force with all that is known of pods.
+
+    The declaration has that now, whatever was told before. The chained plugin, where there is one, gets its table.
+
+    :param kind: what has put them in force
+    """
+    told.forget_all()
     networks = declarations.read("cni_network")
     if any(map(installed.is_chained, networks.values())):
         with Host() as host:
-            _put(_tabulated(declarations.read(KIND.name), host))
+            _tabulate(declarations.read(kind.name), kind, host)
 
 
-def _tabulated(items: Items, host: Host) -> dict[str, Any] | None:
-    # Several items are there only when a run was killed.
-    made = [tabulation.tabulated(item, KIND.in_force(item, host)) for item in items.values()]
-    return made[0] if len(made) == 1 else None
-
-
-def _put(made: Mapping[str, Any] | None) -> None:
-    if made is not None:
-        table.write(made)
-    else:
+def _tabulate(items: Items, kind: PolicyKind, host: Host) -> None:
+    if len(items) != 1:
+        # Several are there only when a run was killed.
         table.put_aside()
+        return
+    (item,) = items.values()
+    made = tabulation.tabulated(item, kind.in_force(item, host))
+    known.write(item["endpoints"])
+    table.write(made)
 
 
 def problem() -> str:

@@ -20,7 +20,6 @@ import sys
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import pod, record, table, text
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.lock import Busy, NodeLock
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.pod import Fault
-from ansible_collections.podnet.fabric.plugins.module_utils.attach.record import DECLARED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def _add(conf: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     result = text.dumps(conf.get("prevResult")) + "\n"
     whom = pod.described(conf, environment)
     with NodeLock():
-        if not os.path.exists(DECLARED):
+        if not record.is_declared():
             record.write(whom)
         elif not _quickly(whom):
             _thoroughly(whom)
@@ -137,7 +136,7 @@ def _delete(environment: Mapping[str, str]) -> None:
         return
     try:
         with NodeLock():
-            if not os.path.exists(DECLARED):
+            if not record.is_declared():
                 _gone(container, ifname)
                 return
             nobody = _is_nobody(container, ifname)
@@ -171,7 +170,7 @@ def _gone(container: str, ifname: str) -> list[str]:
         try:
             whom = record.read(path)
             addresses += whom.addresses
-            if os.path.exists(DECLARED):
+            if record.is_declared():
                 record.bury(whom.namespace, whom.name, whom.addresses)
         except (record.Damaged, OSError):
             continue
@@ -200,14 +199,14 @@ def _collect(conf: Mapping[str, Any], environment: Mapping[str, str]) -> str:
             table.put_aside()
         for each in stale:
             _gone(each.container, each.ifname)
-        if stale and os.path.exists(DECLARED):
+        if stale and record.is_declared():
             _reconcile()
     return ""
 
 
 def _status(conf: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     """Whether an ADD would find what it needs."""
-    if os.path.exists(DECLARED):
+    if record.is_declared():
         from ansible_collections.podnet.fabric.plugins.module_utils.attach import enforcement
 
         problem = enforcement.problem()

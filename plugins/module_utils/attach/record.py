@@ -149,6 +149,11 @@ def forget(container: str, ifname: str) -> None:
     tidy()
 
 
+def is_declared() -> bool:
+    """Whether policies are declared on this node."""
+    return os.path.exists(DECLARED)
+
+
 def declaration_stamp() -> list[int]:
     """What tells a declaration of policies from any other: it is replaced as a whole. Zeros without one."""
     try:

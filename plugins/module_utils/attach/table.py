@@ -94,26 +94,63 @@ def elements(table: Mapping[str, Any] | None, pod: record.Attached) -> list[Elem
         return None
 
 
+def of_elsewhere(table: Mapping[str, Any] | None, pod: record.Attached) -> list[Element] | None:
+    """The elements of a pod of another node, which only policies of pods here know. None as of `elements`."""
+    try:
+        if table is None or _is_known(table, pod):
+            return None
+        # One of a new sort has guards made for others of its sort, which may come here.
+        ways = _ways(table, _governing(table, pod, pod.labels), pod.addresses)
+        found = None if ways is None else _as_peer(table, pod, pod.labels)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    return None if found is None else sorted(found)
+
+
 def _elements(table: Mapping[str, Any], pod: record.Attached) -> list[Element] | None:
-    whose = f"{pod.namespace}/{pod.name}"
-    stated = table["stated"].get(whose, {})
-    held = table["held"]
-    if whose in held.values() or any(address in held for address in pod.addresses) or record.rivals(pod):
+    if _is_known(table, pod):
         return None
     # The inventory may say whose an interface is, too.
     if any(each.get("name") in table["claimed"] for each in pod.wiring if not each.get("sandbox")):
         return None
+    stated = table["stated"].get(f"{pod.namespace}/{pod.name}", {})
     labels = {**pod.labels, **stated.get("labels", {})}
-    namespaces = {**table["namespaces"].get(pod.namespace, {}), NAMESPACE_NAME: pod.namespace}
-    governing: dict[str, list[str]] = {}
+    governing = _governing(table, pod, labels)
+    # The names of ports may make other guards.
+    ways = None if governing and stated.get("ports") else _ways(table, governing, pod.addresses)
+    as_peer = None if ways is None else _as_peer(table, pod, labels)
+    return None if ways is None or as_peer is None else sorted(ways | as_peer)
+
+
+def _is_known(table: Mapping[str, Any], pod: record.Attached) -> bool:
+    """Whether this node has, or had, a pod of that name, or with one of its addresses."""
+    held = table["held"]
+    of_name = f"{pod.namespace}/{pod.name}" in held.values()
+    return of_name or any(address in held for address in pod.addresses) or bool(record.rivals(pod))
+
+
+def _namespace(table: Mapping[str, Any], pod: record.Attached) -> dict[str, str]:
+    """The labels of a pod's namespace."""
+    return {**table["namespaces"].get(pod.namespace, {}), NAMESPACE_NAME: pod.namespace}
+
+
+def _governing(
+    table: Mapping[str, Any], pod: record.Attached, labels: Mapping[str, str]
+) -> Mapping[str, Sequence[str]]:
+    """The policies that select a pod, by direction."""
+    namespaces = _namespace(table, pod)
+    found: dict[str, list[str]] = {}
     for member, policy, directions in table["selecting"]:
         if _selects(member, pod.namespace, namespaces, labels):
             for direction in directions:
-                governing.setdefault(direction, []).append(policy)
-    # The names of ports may make other guards.
-    found = None if governing and stated.get("ports") else _ways(table, governing, pod.addresses)
-    if found is None:
-        return None
+                found.setdefault(direction, []).append(policy)
+    return found
+
+
+def _as_peer(table: Mapping[str, Any], pod: record.Attached, labels: Mapping[str, str]) -> set[Element] | None:
+    """What makes a pod a peer of those that policies govern here."""
+    namespaces = _namespace(table, pod)
+    found: set[Element] = set()
     for member, sets in table["peers"]:
         if _selects(member, pod.namespace, namespaces, labels):
             for address in pod.addresses:
@@ -121,7 +158,7 @@ def _elements(table: Mapping[str, Any], pod: record.Attached) -> list[Element] |
                 if name is None:
                     return None
                 found.add((name, address, ""))
-    return sorted(found)
+    return found
 
 
 def _ways(

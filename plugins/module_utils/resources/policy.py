@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
@@ -27,6 +27,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy import (
     denied_flows,
     documents,
     endpoints,
+    told,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import World, compile_policies
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.evaluation import Judge
@@ -68,7 +69,9 @@ class PolicyKind:
     # What the rules deny from now on is forgotten after they are there.
     facilities: Sequence[Facility] = (*backends.FACILITIES, FLOWS, REMEMBERED_FLOWS)
 
-    def __init__(self) -> None:
+    def __init__(self, since: Callable[[], told.Told] = told.read_all) -> None:
+        """:param since: what is known beyond the declaration; of who declares all anew, nothing."""
+        self._since = since
         # A run asks twice, before and after its changes, with the same items.
         self._compiled: list[tuple[Mapping[str, Any], backends.Enforced]] = []
 
@@ -93,7 +96,7 @@ class PolicyKind:
             "policies": params["policies"],
             "namespaces": {name: labels or {} for name, labels in namespaces.items()},
             "endpoints": sorted(
-                known + endpoints.of_others(former, params.get("asked"), known),
+                known + endpoints.of_others(_by_now(former), params.get("asked"), known),
                 key=lambda each: (each["namespace"], each["name"]),
             ),
         }
@@ -129,13 +132,18 @@ class PolicyKind:
 
     def _enforced(self, item: Mapping[str, Any], host: Host, known: bool) -> backends.Enforced:
         made = next((each for former, each in self._compiled if former is item), None)
-        return made or enforced(item, host, known)
+        return made or enforced(item, host, known, self._since())
 
 
-def enforced(item: Mapping[str, Any], host: Host, known: bool = True) -> backends.Enforced:
-    """What a declaration means on this node, for the pods that are there by now (see policy/attached.py)."""
+def enforced(
+    item: Mapping[str, Any], host: Host, known: bool = True, since: told.Told | None = None
+) -> backends.Enforced:
+    """What a declaration means on this node, for the pods that are there by now (see policy/attached.py).
+
+    :param since: what has been told of pods of other nodes since
+    """
     policies = [documents.read(document) for document in item["policies"]]
-    present = attached.present(item["endpoints"], item["node"], known)
+    present = attached.present(told.overlaid(item["endpoints"], since or {}), item["node"], known)
     everybody = [(entry["node"], endpoints.read(entry)) for entry in present]
     world = World(item["namespaces"], [endpoint for _node, endpoint in everybody])
     guarded = [endpoint for node, endpoint in everybody if node == item["node"]]
@@ -149,6 +157,11 @@ def enforced(item: Mapping[str, Any], host: Host, known: bool = True) -> backend
     return backends.Enforced(
         compiled, guarded, settings, senders(guarded, guarding), denials.read(item), expecting=expecting
     )
+
+
+def _by_now(former: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """A declaration with what has been told since, for the nodes that are not asked anew."""
+    return None if former is None else {**former, "endpoints": told.overlaid(former["endpoints"], told.read_all())}
 
 
 def _standing(target: Target) -> set[str]:

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where podnet-attach puts a pod under policies by itself, there is what a reconcile makes of it, or it says no.
 
-With random policies: of eBPF on the kernel's own tries, of iptables by the sets that there are to be.
+So it is where a node is told of a pod of another one. With random policies: of eBPF on the kernel's own tries, of
+iptables by the sets that there are to be.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ SEED = 20261126
 def test_random_pods_are_what_a_reconcile_makes_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     # No program is attached here, so any kernel will do.
     monkeypatch.setattr(programs, "has_tcx", lambda: True)
-    seen = {"elements": 0, "peers": 0, "reconcile": 0}
+    seen = {"elements": 0, "peers": 0, "elsewhere": 0, "reconcile": 0}
 
     @seed(SEED)
     @in_turn(EXAMPLES)
@@ -45,13 +46,13 @@ def test_random_pods_are_what_a_reconcile_makes_of_them(monkeypatch: pytest.Monk
     def attach(cluster: naive.Cluster) -> None:
         for pod, others in _pods(cluster):
             known, before, after = _enforced(cluster, others, pod, {"backend": "ebpf"})
-            told = table.elements(known, _attached(pod))
+            told = _told(known, pod)
             if told is None or known is None:
                 seen["reconcile"] += 1
                 continue
             with ebpf_tables.trie(before.rendered(ebpf.render)) as trie:
                 try:
-                    needed, found = datapath.entries(trie.descriptor, _attached(pod), told, known["programs"]["ports"])
+                    needed, found = datapath.entries(trie.descriptor, told, known["programs"]["ports"], _own(pod))
                 except ValueError:
                     seen["reconcile"] += 1
                     continue
@@ -59,7 +60,8 @@ def test_random_pods_are_what_a_reconcile_makes_of_them(monkeypatch: pytest.Monk
                 there = {**maps.elements(trie), **added}
                 assert ebpf.describe(there) == ebpf.describe(after.rendered(ebpf.render)), (cluster, pod)
             seen["elements"] += 1
-            seen["peers"] += any(name not in datapath.HOOKS for name, _address, _guard in told)
+            as_peer = any(name not in datapath.HOOKS for name, _address, _guard in told)
+            seen["peers" if _own(pod) else "elsewhere"] += as_peer
 
     attach()
     assert min(seen.values()) > EXAMPLES // 10, seen
@@ -69,7 +71,7 @@ def test_random_pods_come_to_the_sets_that_a_reconcile_brings_them_to(netns: Nam
     # One that stands, so that there are such.
     netns.run("ipset", "create", iptables_sets.names(()).name(4, "trial"), "hash:ip")
     called = iptables_sets.names(ipsets.names())
-    seen = {"elements": 0, "peers": 0, "reconcile": 0}
+    seen = {"elements": 0, "peers": 0, "elsewhere": 0, "reconcile": 0}
 
     @seed(SEED)
     @in_turn(EXAMPLES)
@@ -78,7 +80,7 @@ def test_random_pods_come_to_the_sets_that_a_reconcile_brings_them_to(netns: Nam
         for pod, others in _pods(cluster):
             backend = {"backend": "iptables", "iptables_flavour": "nft"}
             known, before, after = _enforced(cluster, others, pod, backend)
-            told = table.elements(known, _attached(pod))
+            told = _told(known, pod)
             if told is None:
                 seen["reconcile"] += 1
                 continue
@@ -99,17 +101,26 @@ def test_random_pods_come_to_the_sets_that_a_reconcile_brings_them_to(netns: Nam
                 assert found == other, (cluster, pod)
             seen["elements"] += 1
             leading = {name for way in has.ways.values() for name in way}
-            seen["peers"] += any(name not in leading for name, _address, _chain in told)
+            as_peer = any(name not in leading for name, _address, _chain in told)
+            seen["peers" if _own(pod) else "elsewhere"] += as_peer
 
     attach()
     assert min(seen.values()) > EXAMPLES // 10, seen
 
 
 def _pods(cluster: naive.Cluster) -> Iterator[tuple[dict[str, Any], list[Any]]]:
-    """Each pod of the node without names of ports, and all that are there without it."""
+    """Each pod without names of ports, and all that are there without it."""
     for new in cluster.endpoints:
-        if new["node"] == "n0":
-            yield {**new, "ports": []}, [each for each in cluster.endpoints if each is not new]
+        yield {**new, "ports": []}, [each for each in cluster.endpoints if each is not new]
+
+
+def _told(known: dict[str, Any] | None, pod: dict[str, Any]) -> list[Any] | None:
+    return (table.elements if _own(pod) else table.of_elsewhere)(known, _attached(pod))
+
+
+def _own(pod: dict[str, Any]) -> Attached | None:
+    """Where it is one of the node."""
+    return _attached(pod) if pod["node"] == "n0" else None
 
 
 def _enforced(

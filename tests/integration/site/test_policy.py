@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Network policies and services of an inventory, on a lab: who reaches whom, as pods come and documents change.
 
-node1: web   node2: db, side   node3: other   node4: late
+node1: web   node2: db, side   node3: other   node4: late, last
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ PODS = {
     "side": ("node2", "other"),
     "other": ("node3", "other"),
     "late": ("node4", "web"),
+    "last": ("node4", "web"),
 }
 # Every connection is taken, or those that wait fill the queue after some 64; and kept, to be one that stands.
 LISTEN = (
@@ -78,29 +79,28 @@ class Cluster:
         self.addresses: dict[str, list[str]] = {}
         self.listening: list[subprocess.Popen[bytes]] = []
 
-    def attach(self, name: str) -> None:
-        """Attach a pod, as an operator would."""
+    def attach(self, name: str, state: str = "present") -> None:
+        """Attach a pod, or detach it, as an operator would."""
         node, app = PODS[name]
         pods = [{"name": name, "namespace": "shop", "labels": {"app": app}, "netns": name}]
         command = ["ansible", node, "-i", "inventories/lab/hosts.yml", "-e", f"lab_prefix={self.site.prefix}", "-o"]
-        command += ["-m", "podnet.fabric.pod", "-a", json.dumps({"pods": pods})]
+        command += ["-m", "podnet.fabric.pod", "-a", json.dumps({"pods": pods, "state": state})]
         environment = {**os.environ, "ANSIBLE_CONFIG": str(TOP / "ansible.cfg")}
         done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=True, timeout=60)
         answer = json.loads(done.stdout.partition("=> ")[2])
-        self.addresses[name] = [text.partition("/")[0] for text in answer["pods"][0]["addresses"]]
+        if state == "present":
+            self.addresses[name] = [text.partition("/")[0] for text in answer["pods"][0]["addresses"]]
 
     def listen(self, name: str) -> None:
         """Let a pod take connections on both ports."""
-        argv = ["nsenter", "--target", str(self.site.process(PODS[name][0])), "--all", "--"]
-        argv += ["ip", "netns", "exec", name, "python3", "-c", LISTEN]
-        self.listening.append(subprocess.Popen(argv))
+        self.listen_on(PODS[name][0], "ip", "netns", "exec", name)
 
-    def listen_on(self, node: str) -> None:
+    def listen_on(self, node: str, *inside: str) -> None:
         """Let a node take connections on both ports."""
-        argv = ["nsenter", "--target", str(self.site.process(node)), "--all", "--", "python3", "-c", LISTEN]
+        argv = ["nsenter", "--target", str(self.site.process(node)), "--all", "--", *inside, "python3", "-c", LISTEN]
         self.listening.append(subprocess.Popen(argv))
         waiting = "until ss -Htln | grep -q :5433; do sleep 0.1; done"
-        self.site.inside(node, "timeout", "20", "sh", "-c", waiting)
+        self.site.inside(node, *inside, "timeout", "20", "sh", "-c", waiting)
 
     def reaches(self, source: str, name: str = "db", port: int = PORT) -> set[bool]:
         """Whether a pod, or a node by its name, reaches a pod over each family, or an address."""
@@ -179,6 +179,30 @@ def test_a_pod_that_comes_later_is_an_element_of_a_set(cluster: Cluster) -> None
     run = cluster.play([POLICY])
     assert run.results["Declare the policies", "node2"]["operations"] == {"nftables": {"replace": 2}}
     assert cluster.reaches("late") == {True}
+
+
+def test_nodes_are_told_of_a_pod_that_comes_later_and_goes(cluster: Cluster) -> None:
+    def tell(*arguments: str) -> Any:
+        run = cluster.site.play("policy_endpoints", "-e", json.dumps({"podnet_endpoints": STATED}), *arguments)
+        assert run.status == 0
+        return run
+
+    cluster.attach("last")
+    assert tell("--check", "--diff").changed() == {**dict.fromkeys(NODES, 1), "node4": 0}
+    assert cluster.reaches("last") == {False}
+    assert tell().changed() == {**dict.fromkeys(NODES, 1), "node4": 0}
+    assert cluster.reaches("last") == {True}
+    assert tell().changed() == dict.fromkeys(NODES, 0)
+    cluster.attach("last", state="absent")
+    # Its node has not been asked.
+    assert tell("--limit", "node1,node2").changed() == {"node1": 0, "node2": 0}
+    gone = tell("--diff")
+    assert gone.changed() == {**dict.fromkeys(NODES, 1), "node4": 0}
+    assert '-{"addresses":' in gone.output
+    # Nothing is left for who declares all anew.
+    assert cluster.play([POLICY]).changed() == dict.fromkeys(NODES, 0)
+    for node in NODES:
+        assert "told" not in cluster.site.inside(node, "ls", "/etc/podnet")
 
 
 def test_pods_of_nodes_that_are_not_asked_stay_known(cluster: Cluster) -> None:
