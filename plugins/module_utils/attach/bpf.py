@@ -31,6 +31,11 @@ class _Char(_ctypes._SimpleCData):  # type: ignore[type-arg]
     _type_ = "c"
 
 
+# Of one size: to make a type of each takes longer than most calls.
+_SIZE = 4096
+_Buffer = _Char * _SIZE
+
+
 class _Function(_ctypes.CFuncPtr):
     _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
     _restype_ = _Int
@@ -60,7 +65,7 @@ def get(descriptor: int, key: bytes, size: int) -> bytes | None:
         if error.errno == errno.ENOENT:
             return None
         raise
-    return bytes(values)
+    return bytes(values)[:size]
 
 
 def put(descriptor: int, key: bytes, value: bytes) -> None:
@@ -72,14 +77,17 @@ def run(program: int, packet: bytes) -> int:
     """What a program makes of a packet that nobody has sent."""
     content = _buffer(packet)
     # The kernel answers in what comes behind, too.
-    attributes = _buffer(pack("=IIIIQQ48x", program, 0, len(packet), 0, _ctypes.addressof(content), 0))
-    _call_with(numbers.PROG_TEST_RUN, attributes)
+    given = pack("=IIIIQQ48x", program, 0, len(packet), 0, _ctypes.addressof(content), 0)
+    attributes = _buffer(given)
+    _call_with(numbers.PROG_TEST_RUN, attributes, len(given))
     (found,) = unpack_from("=I", attributes, 4)
     return int(found)
 
 
 def _buffer(content: bytes) -> Any:
-    return (_Char * len(content)).from_buffer_copy(content)
+    if len(content) > _SIZE:
+        raise ValueError(f"{len(content)} bytes are more than a buffer holds")
+    return _Buffer.from_buffer_copy(content.ljust(_SIZE, b"\0"))
 
 
 def _element(
@@ -92,14 +100,14 @@ def _element(
 
 
 def _call(command: int, attributes: bytes) -> int:
-    return _call_with(command, _buffer(attributes))
+    return _call_with(command, _buffer(attributes), len(attributes))
 
 
-def _call_with(command: int, attributes: Any) -> int:
+def _call_with(command: int, attributes: Any, size: int) -> int:
     number = numbers.SYSCALL.get(os.uname().machine)
     if number is None:
         raise OSError(errno.ENOSYS, "bpf")
-    found: int = _SYSCALL(number, command, attributes, len(attributes))
+    found: int = _SYSCALL(number, command, attributes, size)
     if found < 0:
         code = _ctypes.get_errno()
         raise OSError(code, os.strerror(code))

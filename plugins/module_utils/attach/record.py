@@ -137,7 +137,7 @@ def is_alive(netns: str) -> bool:
 def write(pod: Attached) -> None:
     """Remember a pod; what was known of its interface is forgotten."""
     former = [path for path in of(pod.container, pod.ifname) if path != pod.path]
-    _put(pod.path, text.dumps({"version": VERSION, **pod.__dict__}))
+    put(pod.path, text.dumps({"version": VERSION, **pod.__dict__}))
     for path in former:
         _remove(path)
 
@@ -170,7 +170,7 @@ def bury(namespace: str, name: str, addresses: Sequence[str]) -> None:
     """
     known = gone().get((namespace, name), set())
     document = {"declaration": declaration_stamp(), "addresses": sorted(known.union(addresses))}
-    _put(_gone(namespace, name), text.dumps(document))
+    put(_gone(namespace, name), text.dumps(document))
 
 
 def gone() -> dict[tuple[str, str], set[str]]:
@@ -212,15 +212,29 @@ def _gone(namespace: str, name: str) -> str:
     return f"{GONE}/{namespace}@{name}"
 
 
-def _put(path: str, content: str) -> None:
-    # A file system of memory: what is renamed there is whole, and does not outlive a crash of the machine anyway.
+def put(path: str, content: str) -> None:
+    """Write a file. Readers see the old text or the new; after a crash of the machine it may be empty or not there.
+
+    :raises OSError:
+    """
     new = path + NEW
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    with open(
-        os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8"
-    ) as file:
-        file.write(content)
+    try:
+        descriptor = _open_new(new)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        descriptor = _open_new(new)
+    try:
+        os.fchmod(descriptor, 0o600)
+        left = content.encode()
+        while left:
+            left = left[os.write(descriptor, left) :]
+    finally:
+        os.close(descriptor)
     os.rename(new, path)
+
+
+def _open_new(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
 
 
 def _remove(path: str) -> None:

@@ -11,15 +11,13 @@ A run that declares the policies anew has them in its declaration, or knows bett
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import (
-    ETC,
-    remove_empty,
-    write_bytes_atomically,
-)
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import record
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import ETC, remove_empty
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -46,8 +44,9 @@ def read_all() -> Told:
     :raises DeclarationError: somebody has edited it, or a newer version has written it
     """
     try:
-        paths = sorted(FOLDER.glob("*.json"))
-        return dict(each for path in paths for each in _read(path))
+        return dict(each for path in sorted(FOLDER.iterdir()) if _is_record(path.name) for each in _read(path))
+    except FileNotFoundError:
+        return {}
     except OSError as error:
         raise DeclarationError(f"{FOLDER}: cannot be read: {error.strerror}") from error
 
@@ -60,7 +59,7 @@ def write(told: Told) -> None:
     for (namespace, name), endpoint in told.items():
         document = {"version": VERSION, "namespace": namespace, "name": name, "endpoint": endpoint}
         try:
-            write_bytes_atomically(_path(namespace, name), (json.dumps(document).encode(),), 0o600, lasting=False)
+            record.put(str(_path(namespace, name)), json.dumps(document))
         except OSError as error:
             raise DeclarationError(f"{FOLDER}: cannot be written: {error.strerror}") from error
 
@@ -74,10 +73,10 @@ def forget(names: Iterable[Name]) -> None:
 
 def forget_all() -> None:
     """Know no more than the declaration does."""
-    # What a run that was killed has left has a name that begins with a dot.
-    for pattern in ("*.json", ".*.json.podnet-new"):
-        for path in FOLDER.glob(pattern):
-            path.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        for path in FOLDER.iterdir():
+            if _is_record(path.name.removesuffix(record.NEW)):
+                path.unlink(missing_ok=True)
     remove_empty(FOLDER, FOLDER.parent)
 
 
@@ -95,6 +94,10 @@ def overlaid(declared: Sequence[Mapping[str, Any]], told: Told) -> list[Mapping[
         if left or not entry["addresses"]:
             found.append(entry if len(left) == len(entry["addresses"]) else {**entry, "addresses": left})
     return sorted([*found, *come], key=lambda each: (each["namespace"], each["name"]))
+
+
+def _is_record(name: str) -> bool:
+    return name.endswith(".json") and not name.startswith(".")
 
 
 def _path(namespace: str, name: str) -> Path:
