@@ -228,7 +228,7 @@ def _attached(known: Mapping[str, Any] | None) -> Times:
         elements.add(late, told, bridge)
         return {ATTACHED: time.perf_counter() - begin}
     indexes = [socket.if_nametoindex("late")]
-    datapath.put_elements(told, programs["ports"], late, indexes if bridge else ())
+    datapath.put_elements(told, programs, late, indexes if bridge else ())
     done = time.perf_counter()
     datapath.put_programs(indexes)
     return {ATTACHED: done - begin, PROGRAMS: time.perf_counter() - done}

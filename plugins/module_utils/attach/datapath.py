@@ -62,19 +62,20 @@ def add(pod: Attached, told: Sequence[Element], programs: Mapping[str, Any], bri
     indexes = [if_nametoindex(name) for name in elements.ports(pod, programs["bridge"])]
     if not indexes or not pod.addresses:
         raise ValueError("what is to be judged at no interface is of another sort")
-    put_elements(told, programs["ports"], pod, indexes if bridge is not None else ())
+    put_elements(told, programs, pod, indexes if bridge is not None else ())
     put_programs(indexes)
 
 
 def put_elements(
     told: Sequence[Element],
-    ports: Mapping[str, Sequence[str]],
+    programs: Mapping[str, Any],
     pod: Attached | None = None,
     senders: Sequence[int] = (),
 ) -> None:
     """Tell the programs of a pod.
 
-    :param ports: the keys of each set of ports, which has no elements as long as no peer leads there
+    :param programs: the keys of each set of ports, which has no elements as long as no peer leads there, and what two
+        such sets come to together
     :param pod: where it is one of this node
     :param senders: its interfaces, where it sends from its own addresses only
     :raises OSError: the kernel has refused, or what stands is not as it was left
@@ -88,7 +89,7 @@ def put_elements(
     generation = _number("=I", bpf.get(counter, SLOT, 4))
     if generation & 1:
         raise ValueError("whoever changed the table last did not come to an end")
-    needed, new = entries(inner, told, ports, pod)
+    needed, new = entries(inner, told, programs, pod)
     changes = [_change(PUT, each) for each in needed]
     changes += [_change(ADD, each) for each in (*new, *(_origins(pod, senders) if pod else ()))]
     bpf.put(counter, SLOT, pack("=I", generation + 1))
@@ -106,16 +107,16 @@ def _change(what: int, entry: Entry) -> bytes:
 
 
 def entries(
-    inner: int, told: Sequence[Element], ports: Mapping[str, Sequence[str]], pod: Attached | None = None
+    inner: int, told: Sequence[Element], programs: Mapping[str, Any], pod: Attached | None = None
 ) -> tuple[list[Entry], list[Entry]]:
     """What is to be in a table before a pod, if it is not yet, and what of the pod itself."""
-    peers = _allowed(inner, told)
+    peers = _allowed(inner, told, programs["joined"])
     numbered = {f"{value:x}" for _key, value in peers}
-    needed = [(bytes.fromhex(key), EVERY) for number in numbered for key in ports.get(number, ())]
+    needed = [(bytes.fromhex(key), EVERY) for number in numbered for key in programs["ports"].get(number, ())]
     return needed, [*peers, *(_ways(pod, told) if pod else ())]
 
 
-def _allowed(inner: int, told: Sequence[Element]) -> list[Entry]:
+def _allowed(inner: int, told: Sequence[Element], joined: Mapping[str, str]) -> list[Entry]:
     """What leads the pod's addresses to ports, in the guards that know it as a peer."""
     found: dict[bytes, int] = {}
     for name, address, _guard in told:
@@ -126,12 +127,19 @@ def _allowed(inner: int, told: Sequence[Element]) -> list[Entry]:
         # What a block that it is in allows counts as well.
         standing = bpf.get(inner, key, 8)
         several = {value, found.get(key, value), value if standing is None else _number("=Q", standing)}
-        if EVERY in several:
-            several = {EVERY}
-        if len(several) > 1:
-            raise ValueError("ports of several rules come together")
-        (found[key],) = several
+        found[key] = EVERY if EVERY in several else _together(several, joined)
     return list(found.items())
+
+
+def _together(several: set[int], joined: Mapping[str, str]) -> int:
+    """The number of what several sets of ports have."""
+    first, *rest = sorted(several)
+    for number in rest:
+        pair = " ".join(f"{each:x}" for each in sorted((first, number)))
+        if pair not in joined:
+            raise ValueError("ports of several rules come together")
+        first = int(joined[pair], 16)
+    return first
 
 
 def _ways(pod: Attached, told: Sequence[Element]) -> list[Entry]:

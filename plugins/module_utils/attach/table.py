@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 PATH = "/run/podnet/policy.table"
 ASIDE = "/run/podnet/policy.table.aside"
-VERSION = 6
+VERSION = 7
 """Of what is in a table."""
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
+INGRESS = "Ingress"
 
 
 def stamp() -> list[int]:
@@ -94,13 +95,22 @@ def elements(table: Mapping[str, Any] | None, pod: record.Attached) -> list[Elem
         return None
 
 
-def of_elsewhere(table: Mapping[str, Any] | None, pod: record.Attached) -> list[Element] | None:
-    """The elements of a pod of another node, which only policies of pods here know. None as of `elements`."""
+def of_elsewhere(
+    table: Mapping[str, Any] | None, pod: record.Attached, ports: Sequence[str] = ()
+) -> list[Element] | None:
+    """The elements of a pod of another node, which only policies of pods here know. None as of `elements`.
+
+    :param ports: those of its ports that have names, as in_words of policy/compiler.py says it
+    """
     try:
         if table is None or _is_known(table, pod):
             return None
         # One of a new sort has guards made for others of its sort, which may come here.
-        ways = _ways(table, _governing(table, pod, pod.labels), pod.addresses)
+        inside = [policy for policy in table["asking"] if policy.partition("/")[0] == pod.namespace]
+        asked = " ".join(_asked(table, inside, ports))
+        if asked and asked not in table["ports"].get(pod.namespace, ()):
+            return None
+        ways = _ways(table, _governing(table, pod, pod.labels), pod.addresses, ports)
         found = None if ways is None else _as_peer(table, pod, pod.labels)
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
@@ -115,9 +125,7 @@ def _elements(table: Mapping[str, Any], pod: record.Attached) -> list[Element] |
         return None
     stated = table["stated"].get(f"{pod.namespace}/{pod.name}", {})
     labels = {**pod.labels, **stated.get("labels", {})}
-    governing = _governing(table, pod, labels)
-    # The names of ports may make other guards.
-    ways = None if governing and stated.get("ports") else _ways(table, governing, pod.addresses)
+    ways = _ways(table, _governing(table, pod, labels), pod.addresses, stated.get("ports", ()))
     as_peer = None if ways is None else _as_peer(table, pod, labels)
     return None if ways is None or as_peer is None else sorted(ways | as_peer)
 
@@ -162,12 +170,13 @@ def _as_peer(table: Mapping[str, Any], pod: record.Attached, labels: Mapping[str
 
 
 def _ways(
-    table: Mapping[str, Any], governing: Mapping[str, Sequence[str]], addresses: Sequence[str]
+    table: Mapping[str, Any], governing: Mapping[str, Sequence[str]], addresses: Sequence[str], ports: Sequence[str]
 ) -> set[Element] | None:
     """What leads addresses to their guards, by directions and the policies that govern there."""
     found: set[Element] = set()
     for direction, policies in governing.items():
-        way = table["guards"].get(" ".join((direction, *policies)))
+        asked = _asked(table, policies, ports) if direction == INGRESS else ()
+        way = table["guards"].get(" ".join((direction, *policies, *asked)))
         if way is None:
             return None
         chain, by_family = way
@@ -176,6 +185,12 @@ def _ways(
             found.add((leading, address, chain))
             found.update((name, address, "") for name in sets)
     return found
+
+
+def _asked(table: Mapping[str, Any], policies: Sequence[str], ports: Sequence[str]) -> list[str]:
+    """Those of a pod's own ports for whose names policies ask that stand before it."""
+    asked = {each for policy in policies for each in table["asking"].get(policy, ())} if ports else ()
+    return [port for port in ports if port.rpartition("/")[0] in asked]
 
 
 def _selects(member: Sequence[Any], namespace: str, namespaces: Mapping[str, str], labels: Mapping[str, str]) -> bool:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import record
@@ -21,8 +23,11 @@ from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.iptable
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import documents
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import (
     SEPARATE,
+    asked_of,
     identity_of,
+    in_words,
     numbered,
+    resolved,
     rules_of,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import EGRESS, INGRESS
@@ -31,8 +36,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.backends import Enforced
-    from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import Allowance, Guard, Ports
+    from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import (
+        Allowance,
+        Guard,
+        Names,
+        Ports,
+    )
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.documents import Policy, Rule, Selector
+
+_JOINED, _PAIRS = 3, 256
+"""Of how many sets of ports in a guard all that come together are foreseen, and about how many pairs in all."""
 
 
 def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any]:
@@ -40,12 +53,16 @@ def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any]:
     backend = item["backend"]
     form = _form(backend, enforced)
     policies = sorted(map(documents.read, item["policies"]), key=_name)
-    guards = {**enforced.compiled.prepared, **enforced.compiled.guards}
+    guards = _with_ports(
+        {**enforced.compiled.prepared, **enforced.compiled.guards}.values(),
+        {_name(policy): policy for policy in policies},
+        {ports for each in item["endpoints"] for ports in [own_ports(each)] if ports},
+    )
     gone = record.gone()
     return {
         "stamp": stamp(),
         "sets": isinstance(form, _Iptables),
-        "programs": _programs(item["bridge"], policies) if backend == EBPF_NAME else None,
+        "programs": _programs(item["bridge"], guards) if backend == EBPF_NAME else None,
         "senders": item["bridge"] if item.get("antispoofing") else None,
         "claimed": sorted(
             {name for each in item["endpoints"] if each["node"] == item["node"] for name in each.get("interfaces", ())}
@@ -53,7 +70,10 @@ def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any]:
         ),
         "namespaces": item["namespaces"],
         "stated": {
-            f"{each['namespace']}/{each['name']}": {"labels": each.get("stated", {}), "ports": bool(each["ports"])}
+            f"{each['namespace']}/{each['name']}": {
+                "labels": each.get("stated", {}),
+                "ports": in_words(own_ports(each)),
+            }
             for each in item["endpoints"]
             if each.get("stated") or each["ports"]
         },
@@ -71,8 +91,10 @@ def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any]:
             ]
             for policy in policies
         ],
-        "guards": {} if form is None else _ways(guards.values(), {_name(policy): policy for policy in policies}, form),
-        "peers": [each for policy in policies for each in _peers(policy, guards.values(), form)],
+        "asking": _asking(policies),
+        "ports": _ports_by_namespace(policies, item["endpoints"]),
+        "guards": {} if form is None else _ways(guards, form),
+        "peers": [each for policy in policies for each in _peers(policy, guards, form)],
     }
 
 
@@ -150,16 +172,58 @@ def _name(policy: Policy) -> str:
     return f"{policy.namespace}/{policy.name}"
 
 
-def _ways(guards: Iterable[Guard], policies: Mapping[str, Policy], form: _Form) -> dict[str, list[Any]]:
-    """What leads an address to each guard, for pods whose ports have no names: by direction and policies."""
+def own_ports(endpoint: Mapping[str, Any]) -> Names:
+    """The ports with names of a declared pod."""
+    return tuple(sorted((each["name"], each["protocol"], int(each["port"])) for each in endpoint["ports"]))
+
+
+def _asking(policies: Iterable[Policy]) -> dict[str, list[str]]:
+    """The names of ports that a policy asks the pods for before which it stands, with their protocols."""
+    found: dict[str, list[str]] = {}
+    for policy in policies:
+        ports = (port for rule in policy.ingress or () for port in rule.ports or () if port.name)
+        asked = sorted({f"{port.name}={port.protocol}" for port in ports})
+        if asked:
+            found[_name(policy)] = asked
+    return found
+
+
+def _ports_by_namespace(policies: Iterable[Policy], endpoints: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What pods of a namespace have of the ports that its policies ask for."""
+    inside: dict[str, list[Policy]] = defaultdict(list)
+    for policy in policies:
+        inside[policy.namespace].append(policy)
+    found: dict[str, set[str]] = defaultdict(set)
+    for each in endpoints:
+        ports = asked_of(INGRESS, inside.get(each["namespace"], ()), own_ports(each))
+        if ports:
+            found[each["namespace"]].add(" ".join(in_words(ports)))
+    return {namespace: sorted(words) for namespace, words in found.items()}
+
+
+def _with_ports(
+    guards: Iterable[Guard], policies: Mapping[str, Policy], known: Iterable[Names]
+) -> list[tuple[Guard, Names | None]]:
+    """Each guard with the ports of its pods, where its policies ask for them; None where nobody knows."""
+    found: list[tuple[Guard, Names | None]] = []
+    for guard in guards:
+        governing = [policies[name] for name in guard.policies]
+        possible = {asked_of(guard.direction, governing, each) for each in ((), *known)}
+        same = (each for each in possible if identity_of(guard.direction, governing, each) == guard.identity)
+        found.append((guard, next(same, None)))
+    return found
+
+
+def _ways(guards: Iterable[tuple[Guard, Names | None]], form: _Form) -> dict[str, list[Any]]:
+    """What leads an address to each guard, by direction, policies and, where these ask, the names of ports."""
     return {
-        " ".join((guard.direction, *guard.policies)): form.way(guard)
-        for guard in guards
-        if guard.identity == identity_of(guard.direction, [policies[name] for name in guard.policies], ())
+        " ".join((guard.direction, *guard.policies, *in_words(ports))): form.way(guard)
+        for guard, ports in guards
+        if ports is not None
     }
 
 
-def _peers(policy: Policy, guards: Iterable[Guard], form: _Form | None) -> list[Any]:
+def _peers(policy: Policy, guards: Iterable[tuple[Guard, Names | None]], form: _Form | None) -> list[Any]:
     """The pods that a policy's rules mean, with the sets by family that they are in; None where it takes more."""
     if form is None:
         rules = (*(policy.ingress or ()), *(policy.egress or ()))
@@ -167,13 +231,14 @@ def _peers(policy: Policy, guards: Iterable[Guard], form: _Form | None) -> list[
     found: list[Any] = []
     whose = _name(policy)
     # What no guard of this node says does not matter here.
-    for guard in guards:
+    for guard, own in guards:
         if whose in guard.policies:
             for rule in rules_of(policy, guard.direction) or ():
-                of_pods = _of_pods(guard, whose, rule)
-                # Where everybody may do what a rule says, nobody is a peer by it.
+                ports = numbered(rule.ports) if own is None or guard.direction == EGRESS else resolved(rule.ports, own)
+                of_pods = _of_pods(guard, whose, rule, ports, own)
+                # Where everybody may do what a rule says, nobody is a peer by it, nor where nobody may.
                 if of_pods is not None:
-                    sets = form.peers(guard, of_pods, numbered(rule.ports)) if of_pods else {}
+                    sets = form.peers(guard, of_pods, ports) if of_pods else {}
                     found += ([member, sets or None] for member in _members(policy, rule))
     return found
 
@@ -190,26 +255,48 @@ def _members(policy: Policy, rule: Rule) -> list[Any]:
     return found
 
 
-def _of_pods(guard: Guard, whose: str, rule: Rule) -> list[Allowance] | None:
-    """What says of the pods of a rule, and of no blocks, that they are allowed; None where everybody is.
+def _of_pods(guard: Guard, whose: str, rule: Rule, ports: Ports, own: Names | None) -> list[Allowance] | None:
+    """What says of the pods of a rule, and of no blocks, that they are allowed; None where everybody is, or nobody.
 
-    Empty as well where it is said of many policies together, and where ports go by names.
+    Empty as well where it is said of many policies together, and where ports go by names that are not known.
+
+    :param ports: what the rule means by its ports before this guard
+    :param own: the ports of the pods of the guard, if they are known
     """
-    if len(guard.policies) > SEPARATE or any(port.name for port in rule.ports or ()):
+    known = own is not None and guard.direction == INGRESS
+    if len(guard.policies) > SEPARATE or not (known or not any(port.name for port in rule.ports or ())):
         return []
-    ports = numbered(rule.ports)
+    if ports == ():
+        return None
     mine = [each for each in guard.allowances if each.policies == (whose,) and each.ports in (None, ports)]
     if any(each.peers is None for each in mine):
         return None
     return [each for each in mine if each.ports == ports and each.pods]
 
 
-def _programs(bridge: str, policies: Iterable[Policy]) -> dict[str, Any]:
-    """Before whose ports programs are, and the elements of the sets of ports that rules allow to pods."""
-    rules = (rule for policy in policies for rule in (*(policy.ingress or ()), *(policy.egress or ())))
-    ports = {numbered(rule.ports) for rule in rules} - {None}
-    found = {f"{ebpf.ports_number(each):x}": sorted(key.hex() for key in ebpf.ports_elements(each)) for each in ports}
-    return {"bridge": bridge, "ports": found}
+def _programs(bridge: str, guards: Iterable[tuple[Guard, Names | None]]) -> dict[str, Any]:
+    """Before whose ports programs are; the elements of sets of ports, and what two of these have together."""
+    found = {each.ports for guard, _own in guards for each in guard.allowances} - {None}
+    joined: dict[str, str] = {}
+    for guard, _own in guards:
+        several = {each.ports for each in guard.allowances} - {None}
+        if 1 < len(several) <= _JOINED:
+            sizes = range(1, len(several) + 1)
+            unions = {ebpf.union(each) for size in sizes for each in combinations(several, size)}
+            found |= unions
+            joined.update(_pair(*each) for each in combinations(unions, 2))
+        if len(joined) > _PAIRS:
+            break
+    numbered = {
+        f"{ebpf.ports_number(each):x}": sorted(key.hex() for key in ebpf.ports_elements(each)) for each in found
+    }
+    return {"bridge": bridge, "ports": numbered, "joined": joined}
+
+
+def _pair(one: Ports, other: Ports) -> tuple[str, str]:
+    """What two sets of ports are called, and what has the ports of both."""
+    names = sorted(map(ebpf.ports_number, (one, other)))
+    return " ".join(f"{each:x}" for each in names), f"{ebpf.ports_number(ebpf.union((one, other))):x}"
 
 
 def _plain(selector: Selector) -> list[Any]:

@@ -168,11 +168,12 @@ def _classes(guard: Guard, family: int) -> Iterator[tuple[Prefix, Ports]]:
         covering.append((first + (1 << (_BITS[family] - length)) - 1, held))
         key = frozenset(held)
         if key not in unions:
-            unions[key] = _union(key)
+            unions[key] = union(key)
         yield (first, length), unions[key]
 
 
-def _union(sets: Iterable[Ports]) -> Ports:
+def union(sets: Iterable[Ports]) -> Ports:
+    """Sets of ports, one of which is whatever any of them has."""
     known = list(sets)
     if None in known:
         return None

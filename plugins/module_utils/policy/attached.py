@@ -58,6 +58,9 @@ def present(declared: Sequence[Mapping[str, Any]], node: str, known: bool) -> li
         left = [address for address in entry["addresses"] if address not in lost]
         if left or not entry["addresses"]:
             found[whose] = entry if len(left) == len(entry["addresses"]) else {**entry, "addresses": left}
+        elif entry.get("ports"):
+            # What the inventory says of it holds when it comes back.
+            found[whose] = {**entry, "addresses": [], "labels": entry.get("stated", {})}
     found.update((whose, _with_declared(pod, {}, node)) for whose, pod in pods.items())
     return [found[whose] for whose in sorted(found)]
 

@@ -166,13 +166,27 @@ def identity_of(direction: str, governing: Sequence[Policy], ports: Names) -> st
     of the former one as a whole.
     """
     words = [direction, *(f"{policy.namespace}/{policy.name} {policy.digest}" for policy in governing)]
-    if direction == INGRESS and any(port.name for policy in governing for port in _named(policy)):
-        words += [f"{name}={protocol}/{number}" for name, protocol, number in sorted(ports)]
+    words += in_words(asked_of(direction, governing, ports))
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
 
 
-def _named(policy: Policy) -> Iterable[Port]:
-    return (port for rule in policy.ingress or () for port in rule.ports or () if port.name)
+def asked_of(direction: str, governing: Iterable[Policy], ports: Names) -> Names:
+    """Those of a pod's own ports for whose names some policies ask that stand before it, sorted."""
+    if direction != INGRESS or not ports:
+        return ()
+    asked = {
+        (port.name, port.protocol)
+        for policy in governing
+        for rule in policy.ingress or ()
+        for port in rule.ports or ()
+        if port.name
+    }
+    return tuple(sorted(port for port in ports if port[:2] in asked))
+
+
+def in_words(ports: Names) -> list[str]:
+    """A pod's own ports, each as a word."""
+    return [f"{name}={protocol}/{number}" for name, protocol, number in ports]
 
 
 def guard_of(identity: str, direction: str, governing: Sequence[Policy], ports: Names, world: World) -> Guard:
@@ -195,7 +209,7 @@ def _allowances(
     gathered = _Gathered()
     for policy in policies:
         for rule in rules_of(policy, direction) or ():
-            ports = _resolved(rule.ports, own) if direction == INGRESS else numbered(rule.ports)
+            ports = resolved(rule.ports, own) if direction == INGRESS else numbered(rule.ports)
             if rule.peers is None:
                 gathered.allow_everybody(ports)
             for peer in rule.peers or ():
@@ -268,7 +282,8 @@ def _by_number(port: Port, rule: Rule, namespace: str, world: World) -> Mapping[
         endpoints = [endpoint for peer in pods for endpoint in world.selected(namespace, peer)]
     found: dict[int, dict[int, list[Range]]] = defaultdict(lambda: defaultdict(list))
     for endpoint in endpoints:
-        for number in _numbers(port, endpoint.ports):
+        # One that is expected, of which only the ports are known, is none of them yet.
+        for number in _numbers(port, endpoint.ports) if endpoint.addresses else ():
             _add(found[number], endpoint)
     return found
 
@@ -277,7 +292,7 @@ def _numbers(port: Port, own: Names) -> list[int]:
     return [number for name, protocol, number in own if (name, protocol) == (port.name, port.protocol)]
 
 
-def _resolved(ports: Sequence[Port] | None, own: Names) -> Ports:
+def resolved(ports: Sequence[Port] | None, own: Names) -> Ports:
     """The ports of a rule at an endpoint; empty when its own have none of those names."""
     if ports is None:
         return None

@@ -17,9 +17,11 @@ from ansible_collections.podnet.fabric.plugins.module_utils.attach import (
     ipsets,
     record,
     table,
+    tabulation,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import known, told
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -131,8 +133,8 @@ def _quickly(come: Mapping[Name, dict[str, Any]]) -> bool:
     found = table.read()
     pods = [_as_attached(each) for each in come.values()]
     made: list[Element] = []
-    for pod in pods:
-        its = table.of_elsewhere(found, pod)
+    for pod, endpoint in zip(pods, come.values()):
+        its = table.of_elsewhere(found, pod, in_words(tabulation.own_ports(endpoint)))
         if its is None:
             return False
         made += its
@@ -144,7 +146,7 @@ def _quickly(come: Mapping[Name, dict[str, Any]]) -> bool:
     try:
         programs = table.programs(found)
         if programs is not None:
-            datapath.put_elements(made, programs["ports"])
+            datapath.put_elements(made, programs)
         elif table.of_ipsets(found):
             ipsets.add(made)
         else:

@@ -146,7 +146,8 @@ def enforced(
     present = attached.present(told.overlaid(item["endpoints"], since or {}), item["node"], known)
     everybody = [(entry["node"], endpoints.read(entry)) for entry in present]
     world = World(item["namespaces"], [endpoint for _node, endpoint in everybody])
-    guarded = [endpoint for node, endpoint in everybody if node == item["node"]]
+    # One that is expected, of which the inventory tells ports or labels, stands behind none before it is there.
+    guarded = [endpoint for node, endpoint in everybody if node == item["node"] and endpoint.addresses]
     settings = backends.Settings(item["bridge"], item["flows"], item["fragments"])
     # A declaration of an earlier version says nothing of it.
     guarding = ports(item["bridge"], host) if item.get("antispoofing") else ()

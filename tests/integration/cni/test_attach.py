@@ -194,42 +194,49 @@ def test_a_pod_that_policies_select_is_some_elements(guarded: Guarded) -> None:
         POLICY,
         {"metadata": {"name": "isolated"}, "spec": {"podSelector": {}, "policyTypes": ["Ingress"]}},
         policy("front", {"tier": "front"}, peers),
-        policy("named", {"tier": "named"}, peers[1:], ports=[{"port": "http"}]),
+        policy("named", {"tier": "named"}, peers[1:], ports=[{"port": "http", "protocol": "UDP"}]),
         *(policy(name, {name: "yes"}, peers[1:]) for name in MORE),
     ]
-    stated = {"name": "stated", "node": "here", "addresses": [], "ports": [{"name": "http", "port": 80}]}
+    http = [{"name": "http", "port": 8484, "protocol": "UDP"}, {"name": "admin", "port": 9}]
+    stated = {"name": "stated", "node": "here", "addresses": [], "ports": http}
 
     def declare() -> dict[str, Any]:
         given = guarded.policies(policies=several)
-        return node.module("policy", **{**given, "endpoints": [*given["endpoints"], stated]})
+        # As the role brings together what nodes and the inventory tell.
+        found = {each["name"]: each for each in given["endpoints"]}
+        found["stated"] = {**stated, **found.get("stated", {})}
+        return node.module("policy", **{**given, "endpoints": list(found.values())})
 
     declare()
     empty = guarded.state()
     kinds = {"db": DB, "web": WEB, "far": {"app": "far"}, "both": {"app": "db", "tier": "front"}}
     with without_tools(node):
         results = {name: runtime.add(name, labels) for name, labels in kinds.items()}
+        # The inventory has told which of its ports has a name that a policy asks for.
+        results["stated"] = runtime.add("stated", {"tier": "named"})
         # Whom no policy selects sends from its own addresses, too.
         runtime.add("stranger", OTHER, namespace="elsewhere")
-        # Such a combination nobody has thought of, and the names of its ports are the pod's own.
-        for name, labels in (("odd", {**kinds["both"], **dict.fromkeys(MORE, "yes")}), ("stated", {"tier": "named"})):
-            with pytest.raises(PluginFailed):
-                runtime.add(name, labels)
-    told = addresses(results["both"])
-    listener = Listener(node, "both", told)
-    try:
-        for name in ("db", "web", "far"):
-            send(node, name, name, told)
-        expected = {f"{name} {family}" for name in ("web", "far") for family in (4, 6)}
-        assert listener.heard_until(expected) == expected
-    finally:
-        listener.close()
+        # Such a combination nobody has thought of.
+        with pytest.raises(PluginFailed):
+            runtime.add("odd", {**kinds["both"], **dict.fromkeys(MORE, "yes")})
+    for target, peers_of in (("both", ("web", "far")), ("stated", ("far",))):
+        told = addresses(results[target])
+        listener = Listener(node, target, told)
+        try:
+            for name in ("db", "web", "far"):
+                send(node, name, name, told)
+            expected = {f"{name} {family}" for name in peers_of for family in (4, 6)}
+            assert listener.heard_until(expected) == expected
+        finally:
+            listener.close()
     counted = node.module("policy_info")
     allowed = {",".join(each["policies"]): each["packets"] for each in counted["allowed"]}
-    assert allowed == {"default/database": 2, "default/front": 2, "default/isolated": 0}
+    assert allowed == {"default/database": 2, "default/front": 2, "default/isolated": 0, "default/named": 2}
     denied = {each["endpoint"]: each["packets"] for each in counted["denied"]}
     assert denied == {
         "default/both": 2,
-        **dict.fromkeys(["default/db", "default/far", "default/stated", "default/web"], 0),
+        "default/stated": 4,
+        **dict.fromkeys(["default/db", "default/far", "default/web"], 0),
     }
     # The failed ones have been taken out again, and a playbook has nothing to add.
     assert guarded.differences() == []

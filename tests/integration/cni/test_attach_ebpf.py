@@ -37,6 +37,7 @@ BLOCK = {"ipBlock": {"cidr": "10.244.3.0/24"}}
 FAR = {"podSelector": {"matchLabels": {"app": "far"}}}
 PORT = [{"port": 8484, "protocol": "UDP"}]
 MORE = ("third", "fourth", "fifth")
+NAMED = policy("named", {}, [{"namespaceSelector": {}, **FAR}], ports=[{"port": "http", "protocol": "UDP"}])
 POLICIES: list[dict[str, Any]] = [
     POLICY,
     # Ports that nobody else has: as long as there is no such peer, the kernel knows nothing of them.
@@ -54,7 +55,8 @@ POLICIES: list[dict[str, Any]] = [
         },
     },
     *(policy(name, {name: "yes"}, [FAR]) for name in MORE),
-    policy("named", {"tier": "named"}, [FAR], ports=[{"port": "http"}]),
+    # There is room for 64 sets of policies: of those above, and of this alone.
+    {**NAMED, "metadata": {"name": "named", "namespace": "names"}},
 ]
 UNSETTLE = """
 import sys
@@ -127,12 +129,16 @@ def test_a_pod_of_a_known_sort_takes_no_reconcile(guarded: Guarded) -> None:
             results[name] = runtime.add(name, labels)
     hears(guarded, "front", results, {"web", "far"}, {"far"}, {"far"})
     settled(guarded)
-    # Five policies of one pod nobody has foreseen; and ports of a block and of a rule about pods come together.
-    for name, labels in (("odd", odd), ("mixing", {"app": "mixing"})):
-        with reconciling(node, True):
-            results[name] = runtime.add(name, labels)
+    # Nothing is known of its ports, so nobody asks for one.
     with reconciling(node, False):
-        results["odd2"] = runtime.add("odd2", odd)
+        nameless = runtime.add("nameless", namespace="names")
+    hears(guarded, "nameless", {"nameless": nameless}, {"web", "far"}, set(), set())
+    settled(guarded)
+    runtime.delete("nameless", nameless, namespace="names")
+    # Ports of a block and of a rule about pods come together; five policies of one pod nobody has foreseen.
+    for name, labels, at_length in (("mixing", {"app": "mixing"}, False), ("odd", odd, True), ("odd2", odd, False)):
+        with reconciling(node, at_length):
+            results[name] = runtime.add(name, labels)
     settled(guarded)
     everybody = {"db", "web", "far", "other", "mixing"}
     # The block is one of IPv4.

@@ -18,7 +18,10 @@ from ansible_collections.podnet.fabric.plugins.module_utils.attach.record import
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_tables, ipsets
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter import backends, ebpf, iptables_sets
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import in_words
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.endpoints import inspect_endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND, enforced
 from tests.conformance import drawn
 from tests.conformance.examples import in_turn
@@ -38,7 +41,7 @@ SEED = 20261126
 def test_random_pods_are_what_a_reconcile_makes_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     # No program is attached here, so any kernel will do.
     monkeypatch.setattr(programs, "has_tcx", lambda: True)
-    seen = {"elements": 0, "peers": 0, "elsewhere": 0, "reconcile": 0}
+    seen = {"elements": 0, "peers": 0, "elsewhere": 0, "named": 0, "reconcile": 0}
 
     @seed(SEED)
     @in_turn(EXAMPLES)
@@ -52,7 +55,7 @@ def test_random_pods_are_what_a_reconcile_makes_of_them(monkeypatch: pytest.Monk
                 continue
             with ebpf_tables.trie(before.rendered(ebpf.render)) as trie:
                 try:
-                    needed, found = datapath.entries(trie.descriptor, told, known["programs"]["ports"], _own(pod))
+                    needed, found = datapath.entries(trie.descriptor, told, known["programs"], _own(pod))
                 except ValueError:
                     seen["reconcile"] += 1
                     continue
@@ -60,6 +63,7 @@ def test_random_pods_are_what_a_reconcile_makes_of_them(monkeypatch: pytest.Monk
                 there = {**maps.elements(trie), **added}
                 assert ebpf.describe(there) == ebpf.describe(after.rendered(ebpf.render)), (cluster, pod)
             seen["elements"] += 1
+            seen["named"] += any(pod["ports"]) and bool(told)
             as_peer = any(name not in datapath.HOOKS for name, _address, _guard in told)
             seen["peers" if _own(pod) else "elsewhere"] += as_peer
 
@@ -71,7 +75,7 @@ def test_random_pods_come_to_the_sets_that_a_reconcile_brings_them_to(netns: Nam
     # One that stands, so that there are such.
     netns.run("ipset", "create", iptables_sets.names(()).name(4, "trial"), "hash:ip")
     called = iptables_sets.names(ipsets.names())
-    seen = {"elements": 0, "peers": 0, "elsewhere": 0, "reconcile": 0}
+    seen = {"elements": 0, "peers": 0, "elsewhere": 0, "named": 0, "reconcile": 0}
 
     @seed(SEED)
     @in_turn(EXAMPLES)
@@ -100,6 +104,7 @@ def test_random_pods_come_to_the_sets_that_a_reconcile_brings_them_to(netns: Nam
                 found = iptables_sets.fitting(partial(backends.in_roles, "nft", there), one.sets, one.rules)
                 assert found == other, (cluster, pod)
             seen["elements"] += 1
+            seen["named"] += any(pod["ports"]) and bool(told)
             leading = {name for way in has.ways.values() for name in way}
             as_peer = any(name not in leading for name, _address, _chain in told)
             seen["peers" if _own(pod) else "elsewhere"] += as_peer
@@ -109,13 +114,18 @@ def test_random_pods_come_to_the_sets_that_a_reconcile_brings_them_to(netns: Nam
 
 
 def _pods(cluster: naive.Cluster) -> Iterator[tuple[dict[str, Any], list[Any]]]:
-    """Each pod without names of ports, and all that are there without it."""
+    """Each pod, and all that are there without it; ports that have names the inventory tells beforehand."""
     for new in cluster.endpoints:
-        yield {**new, "ports": []}, [each for each in cluster.endpoints if each is not new]
+        others = [each for each in cluster.endpoints if each is not new]
+        expected = {**new, "addresses": [], "labels": {}}
+        yield new, [*others, expected] if new["ports"] and new["node"] == "n0" else others
 
 
 def _told(known: dict[str, Any] | None, pod: dict[str, Any]) -> list[Any] | None:
-    return (table.elements if _own(pod) else table.of_elsewhere)(known, _attached(pod))
+    if _own(pod):
+        return table.elements(known, _attached(pod))
+    (inspected,) = inspect_endpoints(Inspection(), "endpoints", [pod])
+    return table.of_elsewhere(known, _attached(pod), in_words(tabulation.own_ports(inspected)))
 
 
 def _own(pod: dict[str, Any]) -> Attached | None:
@@ -128,7 +138,8 @@ def _enforced(
 ) -> tuple[dict[str, Any] | None, backends.Enforced, backends.Enforced]:
     """What is known without a pod, and what is in force without it and with it."""
     with Host() as host:
-        former, item = (_item(cluster, each, host, backend) for each in (others, [*others, pod]))
+        rest = [each for each in others if each["addresses"]]
+        former, item = (_item(cluster, each, host, backend) for each in (others, [*rest, pod]))
         before, after = enforced(former, host), enforced(item, host)
     known = tabulation.tabulated(former, before)
     return known, before, after

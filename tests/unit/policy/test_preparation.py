@@ -64,10 +64,26 @@ def test_the_known_come_first_and_one_more_of_a_sort_changes_nothing() -> None:
 
 def test_what_would_change_more_than_elements_is_not_prepared() -> None:
     pods = {"podSelector": {"matchLabels": {"app": "web"}}}
-    named = policy("named", {"app": "db"}, ingress=[{"from": [pods], "ports": [{"protocol": "TCP", "port": "http"}]}])
+    rule = {"to": [pods], "ports": [{"protocol": "TCP", "port": "http"}]}
+    named = policy("named", {"app": "db"}, policyTypes=["Egress"], egress=[rule])
     assert sorts([named, policy("plain", {"app": "web"})]) == {"plain"}
     very_many = [policy(f"p{number:03}", {}) for number in range(17)]
     assert sorts(very_many) == set()
+
+
+def test_pods_are_expected_with_the_ports_of_those_of_their_namespace() -> None:
+    rule = {"from": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": "http"}]}
+    some = [policy("named", {"app": "db"}, ingress=[rule]), policy("all", {})]
+    numbers = [endpoint(number)._replace(ports=(("http", "tcp", 80 + number),)) for number in (0, 1)]
+    elsewhere = endpoint(9)._replace(namespace="elsewhere", ports=(("http", "tcp", 9),))
+    # What no policy asks for makes no difference.
+    others = [endpoint(2)._replace(ports=(("http", "udp", 5), ("https", "tcp", 6)))]
+    ready = preparation.prepared(some, World({}, [*numbers, elsewhere, *others])).values()
+    found = {(guard.policies, *(each.ports[0].first for each in guard.allowances if each.ports)) for guard in ready}
+    both, alone = ("default/all", "default/named"), ("default/all",)
+    assert found == {(alone,), (both,), (both, 80), (both, 81)}
+    (one,) = preparation.prepared(some[:1], World({}, [others[0]._replace(labels={"app": "db"})])).values()
+    assert one.allowances == ()
 
 
 def test_peers_beyond_a_limit_are_not_held_ready(monkeypatch: Any) -> None:
