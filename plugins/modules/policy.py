@@ -81,10 +81,10 @@ options:
     description:
       - Whether the node is prepared for pods that the CNI plugin C(podnet-attach) is going to attach (see
         M(podnet.fabric.cni_network)), so that each comes under its policies within milliseconds.
-      - The rules are then there beforehand for up to 64 sets of policies that may select such a pod together, those that
-        select a pod of the cluster by now first, with up to 16384 peers in all. A pod that another set of them selects
-        takes as long as a run of this module. Where policies ask for the names of ports, each set counts once without
-        any, and once with those that O(endpoints) tell of each pod of the namespace.
+      - The rules are then there beforehand for up to 64 sets of policies that may select such a pod together, those
+        that select a pod of the cluster by now first, with up to 16384 peers in all. A pod that another set of them
+        selects takes as long as a run of this module. Where policies ask for the names of ports, each set counts once
+        without any, and once with those that O(endpoints) tell of each pod of the namespace.
     type: bool
     default: true
   log:
