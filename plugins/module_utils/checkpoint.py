@@ -27,6 +27,8 @@ from ansible_collections.podnet.fabric.plugins.module_utils.declaration import (
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import told
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND as POLICIES
 from ansible_collections.podnet.fabric.plugins.module_utils.restore import Restored, restore
 
 COMM = "podnet-watchdog"
@@ -162,8 +164,12 @@ def _keep(declarations: Declarations) -> None:
     shutil.rmtree(DIRECTORY, ignore_errors=True)
     (making / "node.d").mkdir(parents=True, mode=0o700)
     for kind in declarations.kinds():
-        declarations.read(kind)
-        write_atomically(making / "node.d" / f"{kind}.json", declarations.text(kind), 0o600)
+        items = declarations.read(kind)
+        text = declarations.text(kind)
+        if kind == POLICIES.name and told.read_all():
+            # What it was told of beside them may be forgotten by the time it goes back.
+            text = declarations.rendered(kind, {name: told.included(item) for name, item in items.items()})
+        write_atomically(making / "node.d" / f"{kind}.json", text, 0o600)
     making.rename(DIRECTORY)
 
 

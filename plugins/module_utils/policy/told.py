@@ -80,6 +80,11 @@ def forget_all() -> None:
     remove_empty(FOLDER, FOLDER.parent)
 
 
+def included(item: Mapping[str, Any]) -> dict[str, Any]:
+    """A declaration's item with what has been told since."""
+    return {**item, "endpoints": overlaid(item["endpoints"], read_all())}
+
+
 def overlaid(declared: Sequence[Mapping[str, Any]], told: Told) -> list[Mapping[str, Any]]:
     """The pods of a declaration as they are by what has been told since, which counts more."""
     if not told:

@@ -162,7 +162,7 @@ def enforced(
 
 def _by_now(former: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """A declaration with what has been told since, for the nodes that are not asked anew."""
-    return None if former is None else {**former, "endpoints": told.overlaid(former["endpoints"], told.read_all())}
+    return None if former is None else told.included(former)
 
 
 def _standing(target: Target) -> set[str]:

@@ -207,6 +207,24 @@ def test_what_was_killed_in_the_middle_is_made_good(guarded: Guarded) -> None:
 
 
 @pytest.mark.parametrize("guarded", ["nftables"], indirect=True)
+def test_the_way_back_leads_to_what_was_told(guarded: Guarded) -> None:
+    node = guarded.node
+    target = addresses(guarded.runtime.add("db", DB))
+    listener = Listener(node, "db", target)
+    try:
+        tell(guarded, pod())
+        armed = node.module("checkpoint", timeout=60)
+        # All anew, and without it.
+        guarded.declare()
+        assert not is_heard(guarded, listener, target, "declared")
+        node.module("checkpoint", state="rolled_back", id=armed["id"])
+        assert guarded.differences() == []
+        assert is_heard(guarded, listener, target, "back")
+    finally:
+        listener.close()
+
+
+@pytest.mark.parametrize("guarded", ["nftables"], indirect=True)
 def test_pods_that_nobody_foresees_and_bad_ones(guarded: Guarded) -> None:
     named = policy("named", {"app": "db"}, [{"podSelector": {"matchLabels": {"app": "far"}}}], ports=[{"port": "http"}])
     block = policy("block", {"app": "db"}, [{"ipBlock": {"cidr": "10.244.4.0/24"}}, *_peers("far")])
