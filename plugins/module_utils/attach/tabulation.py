@@ -53,11 +53,8 @@ def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any]:
     backend = item["backend"]
     form = _form(backend, enforced)
     policies = sorted(map(documents.read, item["policies"]), key=_name)
-    guards = _with_ports(
-        {**enforced.compiled.prepared, **enforced.compiled.guards}.values(),
-        {_name(policy): policy for policy in policies},
-        {ports for each in item["endpoints"] for ports in [own_ports(each)] if ports},
-    )
+    ports = _ports_by_namespace(policies, item["endpoints"])
+    guards = _with_ports({**enforced.compiled.prepared, **enforced.compiled.guards}.values(), policies, ports)
     gone = record.gone()
     return {
         "stamp": stamp(),
@@ -92,7 +89,7 @@ def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any]:
             for policy in policies
         ],
         "asking": _asking(policies),
-        "ports": _ports_by_namespace(policies, item["endpoints"]),
+        "ports": {name: sorted(" ".join(in_words(each)) for each in several) for name, several in ports.items()},
         "guards": {} if form is None else _ways(guards, form),
         "peers": [each for policy in policies for each in _peers(policy, guards, form)],
     }
@@ -188,27 +185,28 @@ def _asking(policies: Iterable[Policy]) -> dict[str, list[str]]:
     return found
 
 
-def _ports_by_namespace(policies: Iterable[Policy], endpoints: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+def _ports_by_namespace(policies: Iterable[Policy], endpoints: Iterable[Mapping[str, Any]]) -> dict[str, set[Names]]:
     """What pods of a namespace have of the ports that its policies ask for."""
     inside: dict[str, list[Policy]] = defaultdict(list)
     for policy in policies:
         inside[policy.namespace].append(policy)
-    found: dict[str, set[str]] = defaultdict(set)
+    found: dict[str, set[Names]] = defaultdict(set)
     for each in endpoints:
-        ports = asked_of(INGRESS, inside.get(each["namespace"], ()), own_ports(each))
+        ports = asked_of(INGRESS, inside.get(each["namespace"], ()), own_ports(each)) if each["ports"] else ()
         if ports:
-            found[each["namespace"]].add(" ".join(in_words(ports)))
-    return {namespace: sorted(words) for namespace, words in found.items()}
+            found[each["namespace"]].add(ports)
+    return found
 
 
 def _with_ports(
-    guards: Iterable[Guard], policies: Mapping[str, Policy], known: Iterable[Names]
+    guards: Iterable[Guard], policies: Iterable[Policy], known: Mapping[str, Iterable[Names]]
 ) -> list[tuple[Guard, Names | None]]:
     """Each guard with the ports of its pods, where its policies ask for them; None where nobody knows."""
     found: list[tuple[Guard, Names | None]] = []
+    called = {_name(policy): policy for policy in policies}
     for guard in guards:
-        governing = [policies[name] for name in guard.policies]
-        possible = {asked_of(guard.direction, governing, each) for each in ((), *known)}
+        governing = [called[name] for name in guard.policies]
+        possible = {asked_of(guard.direction, governing, each) for each in ((), *known.get(governing[0].namespace, ()))}
         same = (each for each in possible if identity_of(guard.direction, governing, each) == guard.identity)
         found.append((guard, next(same, None)))
     return found

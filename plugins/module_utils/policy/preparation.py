@@ -111,16 +111,27 @@ def _sorts(inside: Mapping[str, Sequence[Policy]], world: World) -> Iterator[lis
             ([(policy.namespace, policy.name) for policy in governing], ports) for _direction, governing, ports in sort
         ],
     )
-    ways = {namespace: [(), *sorted({ports for _labels, ports in known[namespace] if ports})] for namespace in inside}
+    ways = {namespace: sorted({ports for _labels, ports in known[namespace] if ports}) for namespace in inside}
     for own in inside.values():
         for policy in own:
-            yield from (_governed(own, _least(policy), ports) for ports in ways[policy.namespace])
+            yield from _with_ports(own, _least(policy), ways[policy.namespace])
     sizes = range(2, LARGEST + 1)
     groups = (group for size in sizes for own in inside.values() for group in combinations(own, size))
     for group in islice(groups, MOST_GROUPS):
         labels = {key: value for policy in group for key, value in _least(policy).items()}
         namespace = group[0].namespace
-        yield from (_governed(inside[namespace], labels, ports) for ports in ways[namespace])
+        yield from _with_ports(inside[namespace], labels, ways[namespace])
+
+
+def _with_ports(
+    own: Sequence[Policy], labels: Mapping[str, str], several: Sequence[Names]
+) -> Iterator[list[Governing]]:
+    """What stands before a pod with these labels, without named ports and with each of several sets of them."""
+    without = _governed(own, labels, ())
+    yield without
+    every = tuple({port for ports in several for port in ports})
+    if any(asked_of(direction, governing, every) for direction, governing, _none in without):
+        yield from (_governed(own, labels, ports) for ports in several)
 
 
 def _governed(own: Sequence[Policy], labels: Mapping[str, str], ports: Names) -> list[Governing]:
