@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -204,6 +205,21 @@ def test_what_was_killed_in_the_middle_is_made_good(guarded: Guarded) -> None:
             tell(guarded, pod("more"))
     finally:
         listener.close()
+
+
+def test_who_is_killed_at_any_moment_leaves_what_the_next_one_makes_good(guarded: Guarded) -> None:
+    guarded.runtime.add("db", DB)
+    # As many moments as there are in what takes some 20 ms; the lock goes with who held it.
+    for number in range(8):
+        given = pod(f"far{number}", addresses=[f"10.244.4.{20 + number}", f"fd00:10:244:4::{20 + number}"])
+        run = guarded.node.start("policy_endpoint", node="here", endpoints=[given])
+        time.sleep(0.003 * number)
+        run.kill()
+        tell(guarded, given)
+        assert guarded.differences() == []
+    assert len(records(guarded)) == 8
+    assert guarded.declare()["operations"]
+    assert (records(guarded), guarded.differences()) == ([], [])
 
 
 @pytest.mark.parametrize("guarded", ["nftables"], indirect=True)
