@@ -225,7 +225,7 @@ def _attached(known: Mapping[str, Any] | None) -> Times:
     if not told:
         raise SystemExit("one pod attached is not some elements")
     if programs is None:
-        elements.add(late, told, bridge)
+        elements.add(told, late, bridge)
         return {ATTACHED: time.perf_counter() - begin}
     indexes = [socket.if_nametoindex("late")]
     datapath.put_elements(told, programs, late, indexes if bridge else ())

@@ -26,16 +26,16 @@ NAME_BYTES = 16  # IFNAMSIZ
 GET_LINK, MASTER = 18, 10  # RTM_GETLINK, IFLA_MASTER
 
 
-def add(pod: Attached, told: Sequence[Element], bridge: str | None) -> None:
-    """Add a pod by one transaction.
+def add(told: Sequence[Element], pod: Attached | None, bridge: str | None) -> None:
+    """Add what the policies make of pods by one transaction.
 
-    :param told: what the policies make of it
+    :param pod: the one that it is of, where that is one of this node
     :param bridge: where it sends from its own addresses only; None where nothing sees to that
     :raises OSError: the kernel has refused, and nothing has changed
     :raises ValueError: something of the pod has no form
     """
     made = [(transaction.INET, name, packed(address), chain) for name, address, chain in told]
-    if bridge is not None and pod.addresses:
+    if pod is not None and bridge is not None and pod.addresses:
         made += ((transaction.BRIDGE, name, key, "") for name, key in _origin(pod, bridge))
     if made:
         transaction.add(made)

@@ -61,7 +61,7 @@ def end_flows(addresses: Iterable[str]) -> None:
             FLOWS.apply(operations, host)
 
 
-def declared_anew(declarations: Declarations, kind: PolicyKind = KIND) -> None:
+def declared_anew(declarations: Declarations, kind: PolicyKind) -> None:
     """What follows when the policies are in force with all that is known of pods.
 
     The declaration has that now, whatever was told before. The chained plugin, where there is one, gets its table.

@@ -87,31 +87,13 @@ def _add(conf: Mapping[str, Any], environment: Mapping[str, str]) -> str:
 def _quickly(whom: record.Attached) -> bool:
     """Attach a pod for which some elements are all there is to do; whether that was so, and all went well."""
     known = table.read()
-    told, bridge, programs = table.elements(known, whom), table.bridge(known), table.programs(known)
+    told = table.elements(known, whom)
     if told is None:
         return False
-    if not told and bridge is None and programs is None:
+    if not told and table.bridge(known) is None and table.programs(known) is None:
         record.write(whom)
         return True
-    table.put_aside()
-    record.write(whom)
-    try:
-        if programs is not None:
-            from ansible_collections.podnet.fabric.plugins.module_utils.attach import datapath
-
-            datapath.add(whom, told, programs, bridge)
-        else:
-            from ansible_collections.podnet.fabric.plugins.module_utils.attach import elements, ipsets
-
-            if told and table.of_ipsets(known):
-                ipsets.add(told)
-                told = []
-            elements.add(whom, told, bridge)
-    except (OSError, ValueError, AttributeError):
-        # The packet filter is not as the table says, or has nothing of this sort yet; the table stays aside.
-        return False
-    table.put_back()
-    return True
+    return table.carry_out(known, told, lambda: record.write(whom), whom)
 
 
 def _thoroughly(whom: record.Attached) -> None:

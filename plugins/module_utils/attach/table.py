@@ -14,7 +14,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.attach import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     Selector = Sequence[Sequence[Any]]
@@ -64,6 +64,42 @@ def put_aside() -> None:
 def put_back() -> None:
     """Put it back: the packet filter is as the declaration says, with what there is by now."""
     os.rename(ASIDE, PATH)
+
+
+def carry_out(
+    table: Mapping[str, Any] | None,
+    told: Sequence[Element],
+    remember: Callable[[], None],
+    pod: record.Attached | None = None,
+) -> bool:
+    """Add elements to the packet filter, and what else a pod of this node needs; whether all went well.
+
+    :param remember: notes down what they are of
+    :param pod: where they are of one of this node
+    """
+    put_aside()
+    remember()
+    try:
+        datapaths = programs(table)
+        if datapaths is not None:
+            from ansible_collections.podnet.fabric.plugins.module_utils.attach import datapath
+
+            if pod is None:
+                datapath.put_elements(told, datapaths)
+            else:
+                datapath.add(pod, told, datapaths, bridge(table))
+        else:
+            from ansible_collections.podnet.fabric.plugins.module_utils.attach import elements, ipsets
+
+            if told and of_ipsets(table):
+                ipsets.add(told)
+                told = []
+            elements.add(told, pod, bridge(table))
+    except (OSError, ValueError, AttributeError):
+        # The packet filter is not as the table says, or has nothing of this sort yet; the table stays aside.
+        return False
+    put_back()
+    return True
 
 
 def bridge(table: Mapping[str, Any] | None) -> str | None:

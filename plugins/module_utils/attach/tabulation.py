@@ -24,8 +24,8 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy import docume
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import (
     SEPARATE,
     asked_of,
-    identity_of,
     in_words,
+    names_asked,
     numbered,
     resolved,
     rules_of,
@@ -54,7 +54,7 @@ def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any]:
     form = _form(backend, enforced)
     policies = sorted(map(documents.read, item["policies"]), key=_name)
     ports = _ports_by_namespace(policies, item["endpoints"])
-    guards = _with_ports({**enforced.compiled.prepared, **enforced.compiled.guards}.values(), policies, ports)
+    guards = list({**enforced.compiled.prepared, **enforced.compiled.guards}.values())
     gone = record.gone()
     return {
         "stamp": stamp(),
@@ -88,7 +88,11 @@ def tabulated(item: Mapping[str, Any], enforced: Enforced) -> dict[str, Any]:
             ]
             for policy in policies
         ],
-        "asking": _asking(policies),
+        "asking": {
+            _name(policy): [f"{name}={protocol}" for name, protocol in sorted(names_asked(policy))]
+            for policy in policies
+            if names_asked(policy)
+        },
         "ports": {name: sorted(" ".join(in_words(each)) for each in several) for name, several in ports.items()},
         "guards": {} if form is None else _ways(guards, form),
         "peers": [each for policy in policies for each in _peers(policy, guards, form)],
@@ -174,17 +178,6 @@ def own_ports(endpoint: Mapping[str, Any]) -> Names:
     return tuple(sorted((each["name"], each["protocol"], int(each["port"])) for each in endpoint["ports"]))
 
 
-def _asking(policies: Iterable[Policy]) -> dict[str, list[str]]:
-    """The names of ports that a policy asks the pods for before which it stands, with their protocols."""
-    found: dict[str, list[str]] = {}
-    for policy in policies:
-        ports = (port for rule in policy.ingress or () for port in rule.ports or () if port.name)
-        asked = sorted({f"{port.name}={port.protocol}" for port in ports})
-        if asked:
-            found[_name(policy)] = asked
-    return found
-
-
 def _ports_by_namespace(policies: Iterable[Policy], endpoints: Iterable[Mapping[str, Any]]) -> dict[str, set[Names]]:
     """What pods of a namespace have of the ports that its policies ask for."""
     inside: dict[str, list[Policy]] = defaultdict(list)
@@ -198,30 +191,12 @@ def _ports_by_namespace(policies: Iterable[Policy], endpoints: Iterable[Mapping[
     return found
 
 
-def _with_ports(
-    guards: Iterable[Guard], policies: Iterable[Policy], known: Mapping[str, Iterable[Names]]
-) -> list[tuple[Guard, Names | None]]:
-    """Each guard with the ports of its pods, where its policies ask for them; None where nobody knows."""
-    found: list[tuple[Guard, Names | None]] = []
-    called = {_name(policy): policy for policy in policies}
-    for guard in guards:
-        governing = [called[name] for name in guard.policies]
-        possible = {asked_of(guard.direction, governing, each) for each in ((), *known.get(governing[0].namespace, ()))}
-        same = (each for each in possible if identity_of(guard.direction, governing, each) == guard.identity)
-        found.append((guard, next(same, None)))
-    return found
-
-
-def _ways(guards: Iterable[tuple[Guard, Names | None]], form: _Form) -> dict[str, list[Any]]:
+def _ways(guards: Iterable[Guard], form: _Form) -> dict[str, list[Any]]:
     """What leads an address to each guard, by direction, policies and, where these ask, the names of ports."""
-    return {
-        " ".join((guard.direction, *guard.policies, *in_words(ports))): form.way(guard)
-        for guard, ports in guards
-        if ports is not None
-    }
+    return {" ".join((guard.direction, *guard.policies, *in_words(guard.ports))): form.way(guard) for guard in guards}
 
 
-def _peers(policy: Policy, guards: Iterable[tuple[Guard, Names | None]], form: _Form | None) -> list[Any]:
+def _peers(policy: Policy, guards: Iterable[Guard], form: _Form | None) -> list[Any]:
     """The pods that a policy's rules mean, with the sets by family that they are in; None where it takes more."""
     if form is None:
         rules = (*(policy.ingress or ()), *(policy.egress or ()))
@@ -229,11 +204,11 @@ def _peers(policy: Policy, guards: Iterable[tuple[Guard, Names | None]], form: _
     found: list[Any] = []
     whose = _name(policy)
     # What no guard of this node says does not matter here.
-    for guard, own in guards:
+    for guard in guards:
         if whose in guard.policies:
             for rule in rules_of(policy, guard.direction) or ():
-                ports = numbered(rule.ports) if own is None or guard.direction == EGRESS else resolved(rule.ports, own)
-                of_pods = _of_pods(guard, whose, rule, ports, own)
+                ports = resolved(rule.ports, guard.ports) if guard.direction == INGRESS else numbered(rule.ports)
+                of_pods = _of_pods(guard, whose, rule, ports)
                 # Where everybody may do what a rule says, nobody is a peer by it, nor where nobody may.
                 if of_pods is not None:
                     sets = form.peers(guard, of_pods, ports) if of_pods else {}
@@ -253,16 +228,16 @@ def _members(policy: Policy, rule: Rule) -> list[Any]:
     return found
 
 
-def _of_pods(guard: Guard, whose: str, rule: Rule, ports: Ports, own: Names | None) -> list[Allowance] | None:
+def _of_pods(guard: Guard, whose: str, rule: Rule, ports: Ports) -> list[Allowance] | None:
     """What says of the pods of a rule, and of no blocks, that they are allowed; None where everybody is, or nobody.
 
-    Empty as well where it is said of many policies together, and where ports go by names that are not known.
+    Empty as well where it is said of many policies together, and where each of the pods has a number of its own for a
+    port's name.
 
     :param ports: what the rule means by its ports before this guard
-    :param own: the ports of the pods of the guard, if they are known
     """
-    known = own is not None and guard.direction == INGRESS
-    if len(guard.policies) > SEPARATE or not (known or not any(port.name for port in rule.ports or ())):
+    by_name = guard.direction == EGRESS and any(port.name for port in rule.ports or ())
+    if len(guard.policies) > SEPARATE or by_name:
         return []
     if ports == ():
         return None
@@ -272,11 +247,11 @@ def _of_pods(guard: Guard, whose: str, rule: Rule, ports: Ports, own: Names | No
     return [each for each in mine if each.ports == ports and each.pods]
 
 
-def _programs(bridge: str, guards: Iterable[tuple[Guard, Names | None]]) -> dict[str, Any]:
+def _programs(bridge: str, guards: Sequence[Guard]) -> dict[str, Any]:
     """Before whose ports programs are; the elements of sets of ports, and what two of these have together."""
-    found = {each.ports for guard, _own in guards for each in guard.allowances} - {None}
+    found = {each.ports for guard in guards for each in guard.allowances} - {None}
     joined: dict[str, str] = {}
-    for guard, _own in guards:
+    for guard in guards:
         several = {each.ports for each in guard.allowances} - {None}
         if 1 < len(several) <= _JOINED:
             sizes = range(1, len(several) + 1)
@@ -285,10 +260,8 @@ def _programs(bridge: str, guards: Iterable[tuple[Guard, Names | None]]) -> dict
             joined.update(_pair(*each) for each in combinations(unions, 2))
         if len(joined) > _PAIRS:
             break
-    numbered = {
-        f"{ebpf.ports_number(each):x}": sorted(key.hex() for key in ebpf.ports_elements(each)) for each in found
-    }
-    return {"bridge": bridge, "ports": numbered, "joined": joined}
+    keys = {f"{ebpf.ports_number(each):x}": sorted(key.hex() for key in ebpf.ports_elements(each)) for each in found}
+    return {"bridge": bridge, "ports": keys, "joined": joined}
 
 
 def _pair(one: Ports, other: Ports) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import record as attached
 from ansible_collections.podnet.fabric.plugins.module_utils.cni import record
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED, HostError
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.endpoints import without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,9 +56,9 @@ def present(declared: Sequence[Mapping[str, Any]], node: str, known: bool) -> li
             found[whose] = _with_declared(pod, entry, node)
             continue
         lost = taken | gone.get(whose, set()) if entry["node"] == node else taken
-        left = [address for address in entry["addresses"] if address not in lost]
-        if left or not entry["addresses"]:
-            found[whose] = entry if len(left) == len(entry["addresses"]) else {**entry, "addresses": left}
+        left = without(entry, lost)
+        if left is not None:
+            found[whose] = left
         elif entry.get("ports"):
             # What the inventory says of it holds when it comes back.
             found[whose] = {**entry, "addresses": [], "labels": entry.get("stated", {})}

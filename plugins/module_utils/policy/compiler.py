@@ -77,12 +77,16 @@ class Allowance(NamedTuple):
 
 
 class Guard(NamedTuple):
-    """What a set of policies allows in one direction. Without allowances it lets nothing through."""
+    """What a set of policies allows in one direction. Without allowances it lets nothing through.
+
+    ``ports`` are those of its pods for whose names the policies ask.
+    """
 
     identity: str
     direction: str
     policies: tuple[str, ...]
     allowances: tuple[Allowance, ...]
+    ports: Names = ()
 
 
 class Compiled(NamedTuple):
@@ -174,14 +178,14 @@ def asked_of(direction: str, governing: Iterable[Policy], ports: Names) -> Names
     """Those of a pod's own ports for whose names some policies ask that stand before it, sorted."""
     if direction != INGRESS or not ports:
         return ()
-    asked = {
-        (port.name, port.protocol)
-        for policy in governing
-        for rule in policy.ingress or ()
-        for port in rule.ports or ()
-        if port.name
-    }
+    asked = {name for policy in governing for name in names_asked(policy)}
     return tuple(sorted(port for port in ports if port[:2] in asked))
+
+
+def names_asked(policy: Policy) -> set[tuple[str, str]]:
+    """The names of ports that a policy asks the pods for before which it stands, with their protocols."""
+    ports = (port for rule in policy.ingress or () for port in rule.ports or ())
+    return {(port.name, port.protocol) for port in ports if port.name}
 
 
 def in_words(ports: Names) -> list[str]:
@@ -199,7 +203,7 @@ def guard_of(identity: str, direction: str, governing: Sequence[Policy], ports: 
     found = [allowance for own, policies in parts for allowance in _allowances(own, direction, policies, ports, world)]
     # In the order of the ports, so that a guard reads the same whoever says what.
     found.sort(key=_order)
-    return Guard(identity, direction, names, tuple(found))
+    return Guard(identity, direction, names, tuple(found), asked_of(direction, governing, ports))
 
 
 def _allowances(

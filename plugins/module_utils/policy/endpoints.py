@@ -20,7 +20,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection im
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 
@@ -92,6 +92,14 @@ def of_others(
         and (item["namespace"], item["name"]) not in names
         and addresses.isdisjoint(item["addresses"])
     ]
+
+
+def without(item: Mapping[str, Any], lost: Collection[str]) -> Mapping[str, Any] | None:
+    """A declared endpoint that no longer has these addresses; None where it had others and has none any more."""
+    left = [address for address in item["addresses"] if address not in lost]
+    if len(left) == len(item["addresses"]):
+        return item
+    return {**item, "addresses": left} if left else None
 
 
 def read(item: Mapping[str, Any]) -> Endpoint:

@@ -8,17 +8,10 @@ else is a reconcile, as a run of the module policy.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.attach import (
-    datapath,
-    elements,
-    enforcement,
-    ipsets,
-    record,
-    table,
-    tabulation,
-)
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import enforcement, record, table, tabulation
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import known, told
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import in_words
@@ -131,30 +124,16 @@ def _by_declaration(
 def _quickly(come: Mapping[Name, dict[str, Any]]) -> bool:
     """Tell of new pods by some elements; whether that was all there was to do, and went well."""
     found = table.read()
-    pods = [_as_attached(each) for each in come.values()]
     made: list[Element] = []
-    for pod, endpoint in zip(pods, come.values()):
-        its = table.of_elsewhere(found, pod, in_words(tabulation.own_ports(endpoint)))
+    for endpoint in come.values():
+        its = table.of_elsewhere(found, _as_attached(endpoint), in_words(tabulation.own_ports(endpoint)))
         if its is None:
             return False
         made += its
-    if not made:
-        told.write(dict(come))
-        return True
-    table.put_aside()
-    told.write(dict(come))
-    try:
-        programs = table.programs(found)
-        if programs is not None:
-            datapath.put_elements(made, programs)
-        elif table.of_ipsets(found):
-            ipsets.add(made)
-        else:
-            elements.add(pods[0], made, None)
-    except (OSError, ValueError, AttributeError):
-        # The packet filter is not as the table says, or has nothing of this sort yet; the table stays aside.
-        return False
-    table.put_back()
+    remember = partial(told.write, come)
+    if made:
+        return table.carry_out(found, made, remember)
+    remember()
     return True
 
 

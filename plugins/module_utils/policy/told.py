@@ -16,15 +16,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from ansible_collections.podnet.fabric.plugins.module_utils import stored
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import record
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import ETC, remove_empty
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import DeclarationError
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 FOLDER = ETC / "told"
 VERSION = 1
+_TYPES: stored.Types = {"version": int, "namespace": str, "name": str, "endpoint": (dict, type(None))}
 
 Name = tuple[str, str]
 """Namespace and name."""
@@ -51,7 +54,7 @@ def read_all() -> Told:
         raise DeclarationError(f"{FOLDER}: cannot be read: {error.strerror}") from error
 
 
-def write(told: Told) -> None:
+def write(told: Mapping[Name, dict[str, Any] | None]) -> None:
     """Note pods down; not all of them are when the machine crashes.
 
     :raises DeclarationError:
@@ -91,14 +94,10 @@ def overlaid(declared: Sequence[Mapping[str, Any]], told: Told) -> list[Mapping[
         return list(declared)
     come = [endpoint for endpoint in told.values() if endpoint is not None]
     taken = {address for endpoint in come for address in endpoint["addresses"]}
-    found: list[Mapping[str, Any]] = []
-    for entry in declared:
-        if (entry["namespace"], entry["name"]) in told:
-            continue
-        left = [address for address in entry["addresses"] if address not in taken]
-        if left or not entry["addresses"]:
-            found.append(entry if len(left) == len(entry["addresses"]) else {**entry, "addresses": left})
-    return sorted([*found, *come], key=lambda each: (each["namespace"], each["name"]))
+    staying = (entry for entry in declared if (entry["namespace"], entry["name"]) not in told)
+    left = (endpoints.without(entry, taken) for entry in staying)
+    found = [*(entry for entry in left if entry is not None), *come]
+    return sorted(found, key=lambda each: (each["namespace"], each["name"]))
 
 
 def _is_record(name: str) -> bool:
@@ -110,27 +109,27 @@ def _path(namespace: str, name: str) -> Path:
     return FOLDER / f"{sha256(f'{namespace}/{name}'.encode()).hexdigest()[:32]}.json"
 
 
-def _read(path: Path) -> Iterable[tuple[Name, dict[str, Any] | None]]:
+def _read(path: Path) -> Sequence[tuple[Name, dict[str, Any] | None]]:
     try:
         text = path.read_text(encoding="utf-8")
-        if not text:
-            # The machine has crashed before it was on the disk.
-            return
-        document = json.loads(text)
-        if document["version"] > VERSION:
-            raise ValueError("written by a newer version")  # noqa: TRY301
-        endpoint = document["endpoint"]
-        if endpoint is not None:
-            if not isinstance(endpoint["labels"], dict) or not isinstance(endpoint["ports"], list):
-                raise TypeError("no endpoint")  # noqa: TRY301
-            if not all(isinstance(address, str) for address in endpoint["addresses"]):
-                raise TypeError("addresses that are none")  # noqa: TRY301
-            if (endpoint["namespace"], endpoint["name"]) != (document["namespace"], document["name"]):
-                raise ValueError("another pod than it says")  # noqa: TRY301
-        yield (str(document["namespace"]), str(document["name"])), endpoint
+        # It is empty where the machine has crashed before it was on the disk.
+        return [_record(text)] if text else []
     except FileNotFoundError:
-        return
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return []
+    except (ValueError, DeclarationError) as error:
         raise DeclarationError(
-            f"{path}: tells of no pod ({type(error).__name__}: {error}); remove the file, and run the playbook again"
+            f"{path}: tells of no pod ({error}); remove the file, and run the playbook again"
         ) from error
+
+
+def _record(text: str) -> tuple[Name, dict[str, Any] | None]:
+    """:raises ValueError, DeclarationError: says what is wrong with it"""
+    document = stored.checked(stored.load(text), _TYPES)
+    if document["version"] > VERSION:
+        raise ValueError("written by a newer version")
+    name, endpoint = (document["namespace"], document["name"]), document["endpoint"]
+    if endpoint is not None:
+        read = endpoints.read(endpoint)
+        if (read.namespace, read.name) != name or not isinstance(endpoint.get("node"), str):
+            raise ValueError("another pod than it says, or of no node")
+    return name, endpoint

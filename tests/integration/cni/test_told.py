@@ -61,7 +61,7 @@ def pod(name: str = "far", labels: dict[str, str] = WEB, **more: Any) -> dict[st
     return {"name": name, "node": "there", "labels": labels, "addresses": list(FAR), **more}
 
 
-def tell(guarded: Guarded, *endpoints: dict[str, Any], **more: Any) -> dict[str, Any]:
+def tell(guarded: Guarded, *endpoints: Any, **more: Any) -> dict[str, Any]:
     return guarded.node.module("policy_endpoint", **{"node": "here", "endpoints": list(endpoints), **more})
 
 
@@ -250,7 +250,7 @@ def test_pods_that_nobody_foresees_and_bad_ones(guarded: Guarded) -> None:
     tell(guarded, pod(labels={"app": "far"}))
     assert guarded.differences() == []
     with pytest.raises(Failed) as failed:
-        tell(guarded, {"name": "Bad", "addresses": ["10.0.0"]}, {"name": "far", "labels": 5}, "nothing")  # type: ignore[arg-type]
+        tell(guarded, {"name": "Bad", "addresses": ["10.0.0"]}, {"name": "far", "labels": 5}, "nothing")
     assert [each.partition(":")[0] for each in failed.value.result["errors"]] == [
         "endpoints[0].name",
         "endpoints[0].addresses[0]",
