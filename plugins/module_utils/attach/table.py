@@ -89,9 +89,11 @@ def carry_out(
             else:
                 datapath.add(pod, told, datapaths, bridge(table))
         else:
-            from ansible_collections.podnet.fabric.plugins.module_utils.attach import elements, ipsets
+            from ansible_collections.podnet.fabric.plugins.module_utils.attach import elements
 
             if told and of_ipsets(table):
+                from ansible_collections.podnet.fabric.plugins.module_utils.attach import ipsets
+
                 ipsets.add(told)
                 told = []
             elements.add(told, pod, bridge(table))

@@ -11,7 +11,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.attach import enforcement, record, table, tabulation
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import (
+    datapath,
+    elements,
+    enforcement,
+    ipsets,
+    record,
+    table,
+    tabulation,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import known, told
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import in_words
@@ -21,6 +29,9 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.attach.table import Element
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.told import Name, Told
+
+LOADED = (datapath, elements, ipsets)
+"""What attach/table.py imports when it needs it, as ADD has no time for all; here that is before the lock is taken."""
 
 COMPARED = ("namespace", "name", "node", "labels", "addresses", "ports")
 """What matters of a pod elsewhere."""
