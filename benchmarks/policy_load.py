@@ -195,11 +195,7 @@ def _packet_filter(params: dict[str, Any]) -> Times:
 
 def _told(backend: str, count: int) -> float:
     """As the module policy_endpoint has it, with what is kept of it: on a node whose declaration is in its place."""
-    folders = "lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work"
-    run("mkdir", "-p", "/run/etc/upper", "/run/etc/work")
-    run("mount", "-t", "overlay", "overlay", "-o", folders, "/etc")
-    run("mkdir", "-p", "/etc/podnet")
-    run("mount", "-t", "tmpfs", "tmpfs", "/etc/podnet")
+    with_own_etc()
     Path(f"{table.PATH}.aside").unlink(missing_ok=True)
     _reconcile(pods(backend, count), Declarations())
     enforcement.enforce()
@@ -211,6 +207,15 @@ def _told(backend: str, count: int) -> float:
     if not outcome.changed or outcome.reconciled:
         raise SystemExit("one endpoint told is not some elements")
     return told
+
+
+def with_own_etc() -> None:
+    """Have /etc/podnet to oneself."""
+    folders = "lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work"
+    run("mkdir", "-p", "/run/etc/upper", "/run/etc/work")
+    run("mount", "-t", "overlay", "overlay", "-o", folders, "/etc")
+    run("mkdir", "-p", "/etc/podnet")
+    run("mount", "-t", "tmpfs", "tmpfs", "/etc/podnet")
 
 
 def _attached(known: Mapping[str, Any] | None) -> Times:

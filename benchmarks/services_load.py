@@ -9,6 +9,9 @@ filter's part, from what they come to on, with the first look at the node and th
 itself. The bound for loading is that of the packet filter's part, the one for a change that of the change itself, as
 with policies (policy_load.py).
 
+One service changed is told, too, by the module service_update, which takes nothing else, from its parameters to its
+answer, with what it keeps of that: as the first one of a process. Its bound is the same.
+
 Chains by hand are written by the text of iptables-restore, all of it and what one service's change takes.
 """
 
@@ -20,14 +23,24 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.benchmarks import policy_ground, services_ground, traffic
 from ansible_collections.podnet.fabric.benchmarks.network import run
-from ansible_collections.podnet.fabric.benchmarks.policy_load import Times, apart, tell, timed, with_a_pod
+from ansible_collections.podnet.fabric.benchmarks.policy_load import (
+    Times,
+    apart,
+    tell,
+    timed,
+    with_a_pod,
+    with_own_etc,
+)
 from ansible_collections.podnet.fabric.benchmarks.services_ground import EBPF, NFTABLES, OURS, RESTORE
 from ansible_collections.podnet.fabric.plugins.module_utils import reconcile as reconciling
 from ansible_collections.podnet.fabric.plugins.module_utils import resource_module
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import ebpf_sealed, nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import keep_netfilter, let_netfilter_go
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND, ServiceKind
+from ansible_collections.podnet.fabric.plugins.module_utils.service import telling, update
+from ansible_collections.podnet.fabric.plugins.module_utils.told_records import nothing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +51,7 @@ FULL = {NFTABLES: 1.0, EBPF: 0.25}
 ONE_CHANGED = {NFTABLES: 0.030, EBPF: 0.005}
 LOADED = "all loaded, packet filter"
 CHANGED, OBSERVED = "one service changed, the change", "with observing before and after"
+NOTED, TOLD = "noting all down, to be told of one", "one service changed, told alone"
 
 
 def report(ways: Sequence[str], count: int, times: int) -> bool:
@@ -51,7 +65,7 @@ def report(ways: Sequence[str], count: int, times: int) -> bool:
         print(f"\n{how} with {count:,} services, medians of {times} runs, ms [95 %]")
         bounds = {}
         if how in FULL and count == ASKED:
-            bounds = {LOADED: FULL[how], CHANGED: ONE_CHANGED[how]}
+            bounds = {LOADED: FULL[how], CHANGED: ONE_CHANGED[how], TOLD: ONE_CHANGED[how]}
         holds &= tell(runs, bounds)
     return holds
 
@@ -73,7 +87,33 @@ def loads(how: str, count: int) -> Times:
     found["one service changed, all"] = timed(lambda: _run(changed, folder))
     # That one back.
     found[CHANGED], found[OBSERVED] = _packet_filter(many, Declarations(folder))
+    if how in ONE_CHANGED:
+        _run(None, folder)
+        with_own_etc()
+        found[NOTED], found[TOLD] = _told(many, changed, count // 2)
     return found
+
+
+def _told(many: dict[str, Any], changed: dict[str, Any], number: int) -> tuple[float, float]:
+    """As the modules have it; how long it takes to note down what all services come to, and to tell of one."""
+    kind = ServiceKind(since=nothing)
+    declarations = Declarations()
+    with Host() as host:
+        reconciling.reconcile(kind, {"podnet": kind.normalise("podnet", many, None, host)}, host, declarations)
+    noted = timed(lambda: telling.after_all(declarations, kind))
+    keep_netfilter()
+    one, its_pod = changed["services"][number], changed["endpoints"][number]
+    outcomes = []
+    taken = timed(lambda: outcomes.append(telling.tell(update.inspected([one], [], [its_pod], is_there=True))))
+    let_netfilter_go()
+    if not outcomes[0].changed or outcomes[0].reconciled:
+        raise SystemExit("one service told is not some elements")
+    with Host() as host:
+        items = declarations.read(kind.name)
+        left = reconciling.reconcile(ServiceKind(), items, host, declarations, check=True).operations
+    if left:
+        raise SystemExit(f"one service told left {len(left)}")
+    return noted, taken
 
 
 def by_hand(how: str, count: int) -> Times:

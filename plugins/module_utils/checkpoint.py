@@ -27,9 +27,15 @@ from ansible_collections.podnet.fabric.plugins.module_utils.declaration import (
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
-from ansible_collections.podnet.fabric.plugins.module_utils.policy import told
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import told as told_pods
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import KIND as POLICIES
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND as SERVICES
 from ansible_collections.podnet.fabric.plugins.module_utils.restore import Restored, restore
+from ansible_collections.podnet.fabric.plugins.module_utils.service import known as known_services
+from ansible_collections.podnet.fabric.plugins.module_utils.service import told as told_services
+
+TOLD = {POLICIES.name: told_pods, SERVICES.name: told_services}
+"""What a node is told of beside its declarations, by their kinds."""
 
 COMM = "podnet-watchdog"
 DAMAGED = "damaged"
@@ -166,9 +172,9 @@ def _keep(declarations: Declarations) -> None:
     for kind in declarations.kinds():
         items = declarations.read(kind)
         text = declarations.text(kind)
-        if kind == POLICIES.name and told.read_all():
+        if kind in TOLD and TOLD[kind].RECORDS.read_all():
             # What it was told of beside them may be forgotten by the time it goes back.
-            text = declarations.rendered(kind, {name: told.included(item) for name, item in items.items()})
+            text = declarations.rendered(kind, {name: TOLD[kind].included(item) for name, item in items.items()})
         write_atomically(making / "node.d" / f"{kind}.json", text, 0o600)
     making.rename(DIRECTORY)
 
@@ -215,6 +221,9 @@ def _needed(identity: str) -> bool:
 def _go_back(identity: str, why: str) -> Restored:
     log(f"{identity}: goes back: {why}")
     try:
+        # What services were then is in the copy; of pods what was told since is as true as before.
+        known_services.put_aside()
+        told_services.RECORDS.forget_all()
         with Host() as host:
             done = restore(host, Declarations(), Declarations(DIRECTORY / "node.d"))
     except PodnetError as error:

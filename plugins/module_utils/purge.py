@@ -13,9 +13,10 @@ from ansible_collections.podnet.fabric.plugins.module_utils.errors import Confli
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.netlink_objects import NEXTHOPS, ROUTES
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import declared_network
 from ansible_collections.podnet.fabric.plugins.module_utils.kinds import KINDS
-from ansible_collections.podnet.fabric.plugins.module_utils.policy import told
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import told as told_pods
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources import tunnel_filter
+from ansible_collections.podnet.fabric.plugins.module_utils.service import told as told_services
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
@@ -52,7 +53,8 @@ def purge(
         return [(kind, foretold(result, replaced)) for kind, _left_over, result in planned]
     done = [(kind, reconcile(kind, left, host, declarations)) for kind, left, result in planned if result.changed]
     if dataplanes is None:
-        told.forget_all()
+        told_pods.RECORDS.forget_all()
+        told_services.RECORDS.forget_all()
         _remove_run()
     return done
 

@@ -11,7 +11,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.declaration import D
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND, ServiceKind, read_item
-from ansible_collections.podnet.fabric.plugins.module_utils.service import health
+from ansible_collections.podnet.fabric.plugins.module_utils.service import health, known
 
 if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Result
@@ -56,6 +56,8 @@ def check_backends(declarations: Declarations, everything: bool, settle: bool, c
             after = health.advance(after, wanted, outcomes, time.monotonic())
         result = None
         if health.out(before) != health.out(after):
+            if not check:
+                known.put_aside()
             # Noted down last: the next check finds out again what was not programmed.
             result = reconcile(ServiceKind(after), items, host, declarations, check)
         if not check:
@@ -64,28 +66,28 @@ def check_backends(declarations: Declarations, everything: bool, settle: bool, c
     return Checked(count, told(declarations, before), told(declarations, after), result)
 
 
-def told(declarations: Declarations, known: Health | None = None) -> list[str]:
+def told(declarations: Declarations, noted: Health | None = None) -> list[str]:
     """A line for each backend that is out, or would be if another were left.
 
-    :param known: by default what is noted down
+    :param noted: by default what is noted down
     """
-    known = health.read() if known is None else known
-    if not health.out(known):
+    noted = health.read() if noted is None else noted
+    if not health.out(noted):
         return []
-    return [line for services, world in _declared(declarations) for line in health.sentences(services, world, known)]
+    return [line for services, world in _declared(declarations) for line in health.sentences(services, world, noted)]
 
 
 def _rounds(wanted: dict[str, Asked], everything: bool, settle: bool) -> list[Checks]:
     # asyncio takes longer to import than all the rest, and most runs of podnet-node check nothing.
     from ansible_collections.podnet.fabric.plugins.module_utils.service.checks import perform
 
-    known, begun = health.read(), time.monotonic()
-    names = {name for name, each in wanted.items() if everything or health.due(known, name, each.probe.period, begun)}
+    noted, begun = health.read(), time.monotonic()
+    names = {name for name, each in wanted.items() if everything or health.due(noted, name, each.probe.period, begun)}
     rounds = []
     while names:
         rounds.append(perform({name: wanted[name] for name in names}))
-        known = health.advance(known, wanted, rounds[-1], time.monotonic())
-        names = health.undecided(known) if settle else set()
+        noted = health.advance(noted, wanted, rounds[-1], time.monotonic())
+        names = health.undecided(noted) if settle else set()
         pause = max((wanted[name].probe.period for name in names), default=0)
         if time.monotonic() + pause > begun + LONGEST:
             break
@@ -101,4 +103,4 @@ def _asked(declarations: Declarations) -> dict[str, Asked]:
 
 
 def _declared(declarations: Declarations) -> list[tuple[list[Service], World]]:
-    return [read_item(item) for item in declarations.read(KIND.name).values()]
+    return [read_item(item) for item in KIND.by_now(declarations.read(KIND.name)).values()]

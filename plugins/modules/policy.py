@@ -224,9 +224,9 @@ from functools import partial
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podnet.fabric.plugins.module_utils.attach.enforcement import declared_anew
-from ansible_collections.podnet.fabric.plugins.module_utils.policy import told
 from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import run
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.policy import PolicyKind
+from ansible_collections.podnet.fabric.plugins.module_utils.told_records import nothing
 
 
 def main() -> None:
@@ -252,7 +252,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params if module.params["state"] == "present" else None
-    kind = PolicyKind(told.nobody)
+    kind = PolicyKind(nothing)
     run(module, kind, module.params["name"], wanted, exclusive=True, afterwards=partial(declared_anew, kind=kind))
 
 

@@ -170,6 +170,7 @@ seealso:
   - module: podnet.fabric.policy
   - module: podnet.fabric.endpoint_info
   - module: podnet.fabric.service_health
+  - module: podnet.fabric.service_update
 """
 
 EXAMPLES = r"""
@@ -243,10 +244,14 @@ operations:
     flows: {delete: 1}
 """
 
+from functools import partial
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import run
-from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import KIND
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import ServiceKind
+from ansible_collections.podnet.fabric.plugins.module_utils.service.telling import after_all, before_all
+from ansible_collections.podnet.fabric.plugins.module_utils.told_records import nothing
 
 
 def main() -> None:
@@ -274,7 +279,16 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params if module.params["state"] == "present" else None
-    run(module, KIND, module.params["name"], wanted, exclusive=True)
+    kind = ServiceKind(since=nothing)
+    run(
+        module,
+        kind,
+        module.params["name"],
+        wanted,
+        exclusive=True,
+        beforehand=before_all,
+        afterwards=partial(after_all, kind=kind),
+    )
 
 
 if __name__ == "__main__":

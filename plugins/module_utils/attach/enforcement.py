@@ -68,7 +68,7 @@ def declared_anew(declarations: Declarations, kind: PolicyKind) -> None:
 
     :param kind: what has put them in force
     """
-    told.forget_all()
+    told.RECORDS.forget_all()
     networks = declarations.read("cni_network")
     if any(map(installed.is_chained, networks.values())):
         with Host() as host:

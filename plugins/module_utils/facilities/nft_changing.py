@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities import nft_objects, nft_reading
 from ansible_collections.podnet.fabric.plugins.module_utils.facilities.nft_objects import NftMap, NftSet
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.netlink.connection import Netlink
+
+Step = tuple[Union[NftSet, NftMap], bool, list[Any]]
+"""A set or a map, whether elements come to it or go, and the elements."""
 
 MANY = 1000
 """Elements of a change from which on to look all up anew is as good as to look each up."""
@@ -39,27 +42,58 @@ def change(before: Sequence[NftSet | NftMap], after: Sequence[NftSet | NftMap]) 
     :raises NetlinkError: refused; nothing of it holds
     """
     steps = [step for had, obj in zip(before, after) for step in _steps(had, obj)]
-    count = sum(len(elements) for _obj, _add, elements in steps)
-    if not steps or not all(isinstance(each, bytes) for _obj, _add, elements in steps for each in elements):
+    messages = _messages(steps)
+    if messages is None:
         return False
+    with open_netfilter() as nl:
+        generation = nf_tables.generation(nl)
+        if _carried_out(nl, steps, messages, after):
+            nft_reading.learn(nl, generation, after)
+    return True
+
+
+def change_some(before: Sequence[NftSet | NftMap], after: Sequence[NftSet | NftMap]) -> bool:
+    """The same of sets and maps that have other elements beside these, which stay and are not known.
+
+    :returns: whether that is what is there now
+    :raises NetlinkError: refused; nothing of it holds
+    """
+    steps = [step for had, obj in zip(before, after) for step in _steps(had, obj)]
+    if not steps:
+        return True
+    messages = _messages(steps)
+    # So many elements at once are for who reads all of them.
+    if messages is None or _count(steps) > MANY:
+        return False
+    with open_netfilter() as nl:
+        return _carried_out(nl, steps, messages, after)
+
+
+def _messages(steps: Sequence[Step]) -> list[bytes] | None:
+    """The transaction that steps come to; None where that is left to nft."""
+    if not steps or not all(isinstance(each, bytes) for _obj, _add, elements in steps for each in elements):
+        return None
     messages = [
         each
         for obj, add, elements in steps
         for each in nf_tables.encode_elements(NAME, obj.name, bundles(elements), add=add)
     ]
-    if len(messages) > MOST_MESSAGES:
-        return False
-    with open_netfilter() as nl:
-        generation = nf_tables.generation(nl)
-        for error in nf_tables.transact(nl, messages):
-            raise error
-        if count > MANY:
-            took = _settle(nl, after)
-        else:
-            took = all(nf_tables.held(nl, NAME, name, key) == wanted for (name, key), wanted in _outcome(steps).items())
-        if took:
-            nft_reading.learn(nl, generation, after)
-    return True
+    return messages if len(messages) <= MOST_MESSAGES else None
+
+
+def _carried_out(
+    nl: Netlink, steps: Sequence[Step], messages: Sequence[bytes], after: Sequence[NftSet | NftMap]
+) -> bool:
+    """Whether a transaction has come to what it should."""
+    for error in nf_tables.transact(nl, messages):
+        raise error
+    if _count(steps) > MANY:
+        return _settle(nl, after)
+    return all(nf_tables.held(nl, NAME, name, key) == wanted for (name, key), wanted in _outcome(steps).items())
+
+
+def _count(steps: Sequence[Step]) -> int:
+    return sum(len(elements) for _obj, _add, elements in steps)
 
 
 def fill(objects: Sequence[NftSet | NftMap]) -> None:
@@ -101,7 +135,7 @@ def _settle(nl: Netlink, objects: Sequence[NftSet | NftMap]) -> bool:
     return True
 
 
-def _steps(had: NftSet | NftMap, obj: NftSet | NftMap) -> Iterator[tuple[NftSet | NftMap, bool, list[Any]]]:
+def _steps(had: NftSet | NftMap, obj: NftSet | NftMap) -> Iterator[Step]:
     """What goes from a set or a map and what comes: which, whether it comes, and the elements by which that is told."""
     lost, new = had.elements - obj.elements, obj.elements - had.elements
     if not nft_objects.is_packed(obj):
@@ -118,9 +152,7 @@ def _element(text: str) -> bytes:
     return head(len(packed)) + packed
 
 
-def _outcome(
-    steps: Iterable[tuple[NftSet | NftMap, bool, list[bytes]]],
-) -> dict[tuple[str, bytes], bytes]:
+def _outcome(steps: Iterable[Step]) -> dict[tuple[str, bytes], bytes]:
     """What is there afterwards under each key, by the name of its set: an element, or nothing."""
     found: dict[tuple[str, bytes], bytes] = {}
     for obj, add, elements in steps:

@@ -150,6 +150,11 @@ def _datapath(flows: int, room: int, bypass: bool) -> Datapath:
     return Datapath(digest, flows, room, bypass)
 
 
+def fits(folder: Path, elements: int) -> bool:
+    """Whether a datapath's maps are of the size that is wanted for so many elements."""
+    return _entries(folder / FRONTENDS) == _room(elements)
+
+
 def _room(elements: int) -> int:
     """What the maps have while that does, so that programs stay when services come; else at least twice as much."""
     for folder in datapaths():

@@ -45,23 +45,40 @@ def put(datapath: str, before: Elements | None, after: Elements) -> None:
     with ExitStack() as opened:
         tables = _open(datapath, opened)
         sealed = {name: maps.is_frozen(handle) for name, handle in tables.items()}
-        changes = []
-        for number, name in enumerate(MAPS):
-            if sealed[name]:
-                changes += ebpf_sealed.puts(steps[name].puts.items(), number)
-            else:
+        for name in MAPS:
+            if not sealed[name]:
                 maps.fill(tables[name], after[name])
-        for number, name in reversed([*enumerate(MAPS)]):
-            if sealed[name]:
-                changes += ebpf_sealed.removals(steps[name].removals, number)
-            else:
+        for name in reversed(MAPS):
+            if not sealed[name]:
                 maps.remove(tables[name], steps[name].removals)
                 maps.freeze(tables[name])
-        ebpf_sealed.write(folder, changes)
+        ebpf_sealed.write(folder, _changes({name: steps[name] for name in MAPS if sealed[name]}))
         if _took(tables, steps):
             ebpf_sealed.note(folder, {name: (handle, after[name]) for name, handle in tables.items()})
         else:
             ebpf_sealed.forget(FOLDER)
+
+
+def put_some(datapath: str, steps: Mapping[str, columns.Difference]) -> bool:
+    """Change elements of maps that have others beside them, which stay; whether that is what is there now.
+
+    :raises OSError: refused
+    """
+    with ExitStack() as opened:
+        tables = _open(datapath, opened)
+        if not all(map(maps.is_frozen, tables.values())):
+            return False
+        ebpf_sealed.write(FOLDER / datapath, _changes(steps))
+        return _took(tables, steps)
+
+
+def _changes(steps: Mapping[str, columns.Difference]) -> list[bytes]:
+    """What a frontend leads to comes before it, and goes after it."""
+    numbers = [(number, name) for number, name in enumerate(MAPS) if name in steps]
+    found = [each for number, name in numbers for each in ebpf_sealed.puts(steps[name].puts.items(), number)]
+    return found + [
+        each for number, name in reversed(numbers) for each in ebpf_sealed.removals(steps[name].removals, number)
+    ]
 
 
 def _open(datapath: str, opened: ExitStack) -> dict[str, Handle]:

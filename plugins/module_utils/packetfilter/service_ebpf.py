@@ -99,6 +99,12 @@ def translates(frontend: Frontend, handling: Handling) -> bool:
     )
 
 
+def list_of(elements: Elements, frontend: Frontend) -> bytes:
+    """The name of the list that a frontend leads to."""
+    name, _count, _affinity = FRONTEND.unpack(elements[FRONTENDS][_frontend_key(frontend)])
+    return bytes(name)
+
+
 def describe(elements: Mapping[str, Mapping[bytes, bytes]]) -> list[str]:
     """What the elements say, a line each, sorted."""
     return sorted(

@@ -61,6 +61,7 @@ BEFORE_NAT, NAT, FILTER, AFTER_NAT = -110, -100, -10, 90
 REJECTION = PREFIX + "reject"
 HIDING = {EVERYBODY: PREFIX + "hide-all", STRANGERS: PREFIX + "hide-strangers", THE_NODE: PREFIX + "hide-node"}
 STICKY = PREFIX + "sticky"
+HAIRPIN = PREFIX + "hairpin"
 
 
 def render(
@@ -123,8 +124,8 @@ class _Rendering:
         pairs = service_elements.members(
             2 * host.to_bytes(service_elements.SIZES[family], "big") for host in sorted(hosts)
         )
-        _put(self._found, NftSet(f"{PREFIX}hairpin{family}", f"{sort} . {sort}", pairs, interval=False))
-        self._hide.append(f"{ip} saddr . {ip} daddr @{PREFIX}hairpin{family} masquerade fully-random")
+        _put(self._found, NftSet(f"{HAIRPIN}{family}", f"{sort} . {sort}", pairs, interval=False))
+        self._hide.append(f"{ip} saddr . {ip} daddr @{HAIRPIN}{family} masquerade fully-random")
         if any(handling.affinity for handling in frontends.values()):
             key, value = f"{sort} . {sort} . inet_proto . inet_service", f"{sort} . inet_service"
             _put(self._found, NftMap(f"{STICKY}{family}", key, frozenset(), value, dynamic=True))

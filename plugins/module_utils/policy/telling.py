@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from ansible_collections.podnet.fabric.plugins.module_utils.attach.table import Element
-    from ansible_collections.podnet.fabric.plugins.module_utils.policy.told import Name, Told
+    from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Name, Told
 
 LOADED = (datapath, elements, ipsets)
 """What attach/table.py imports when it needs it, as ADD has no time for all; here that is before the lock is taken."""
@@ -82,7 +82,7 @@ def tell(
         return NOTHING
     pods = {(each["namespace"], each["name"]): _reduced(each) for each in come if each["node"] != node}
     others = set(asked) - {node}
-    since = told.read_all()
+    since = told.RECORDS.read_all()
     found = _by_index(pods, gone, others, since) or _by_declaration(pods, gone, others, node, since)
     if not found.come and not found.before:
         # Without a table nobody knows whether the last run came to an end.
@@ -141,7 +141,7 @@ def _quickly(come: Mapping[Name, dict[str, Any]]) -> bool:
         if its is None:
             return False
         made += its
-    remember = partial(told.write, come)
+    remember = partial(told.RECORDS.write, come)
     if made:
         return table.carry_out(found, made, remember)
     remember()
@@ -150,8 +150,8 @@ def _quickly(come: Mapping[Name, dict[str, Any]]) -> bool:
 
 def _thoroughly(found: _Difference) -> None:
     table.put_aside()
-    told.write({**dict.fromkeys(found.lost), **found.come})
-    told.forget(found.untold)
+    told.RECORDS.write({**dict.fromkeys(found.lost), **found.come})
+    told.RECORDS.forget(found.untold)
     enforcement.enforce()
 
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Items
     from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
+    from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Told
 
 _UNTRANSLATED = (
     "policy: the services of this node are not sent on at the pods' interfaces, so policies by eBPF see a service's "
@@ -69,7 +70,7 @@ class PolicyKind:
     # What the rules deny from now on is forgotten after they are there.
     facilities: Sequence[Facility] = (*backends.FACILITIES, FLOWS, REMEMBERED_FLOWS)
 
-    def __init__(self, since: Callable[[], told.Told] = told.read_all) -> None:
+    def __init__(self, since: Callable[[], Told] = told.RECORDS.read_all) -> None:
         """:param since: what is known beyond the declaration; of who declares all anew, nothing."""
         self._since = since
         # A run asks twice, before and after its changes, with the same items.
@@ -135,9 +136,7 @@ class PolicyKind:
         return made or enforced(item, host, known, self._since())
 
 
-def enforced(
-    item: Mapping[str, Any], host: Host, known: bool = True, since: told.Told | None = None
-) -> backends.Enforced:
+def enforced(item: Mapping[str, Any], host: Host, known: bool = True, since: Told | None = None) -> backends.Enforced:
     """What a declaration means on this node, for the pods that are there by now (see policy/attached.py).
 
     :param since: what has been told of pods of other nodes since

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED, DeclarationError
@@ -32,7 +32,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import of_networks
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Target
-from ansible_collections.podnet.fabric.plugins.module_utils.service import documents, health
+from ansible_collections.podnet.fabric.plugins.module_utils.service import documents, health, told
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
     NOBODY,
     Backend,
@@ -44,6 +44,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler imp
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.service.inspection import inspect_services
 from ansible_collections.podnet.fabric.plugins.module_utils.service.slices import inspect_slices
+from ansible_collections.podnet.fabric.plugins.module_utils.service.update import require_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Facility
     from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import Out
     from ansible_collections.podnet.fabric.plugins.module_utils.service.health import Health
+    from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Told
 
 _UNTRANSLATED = (
     "service: this kernel has no tcx, so policies by eBPF see the address of a service that a pod connects to, not the "
@@ -82,9 +84,14 @@ class ServiceKind:
     # What eBPF does not do is done by nftables before it comes, and after it has gone.
     facilities: Sequence[Facility] = (*service_backends.FACILITIES, SERVICE_EBPF, FLOWS)
 
-    def __init__(self, known: Health | None = None) -> None:
-        """:param known: how the backends are; by default what is noted down."""
+    def __init__(self, known: Health | None = None, since: Callable[[], Told] = told.RECORDS.read_all) -> None:
+        """:param known: how the backends are; by default what is noted down
+        :param since: what is known beyond the declaration; of who declares all anew, nothing
+        """
         self._known = known
+        self._since = since
+        self._told: Told = {}
+        self._included: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self._out: Out = NOBODY
         # A run asks twice, before and after its changes, with the same items.
         self._compiled: list[tuple[Mapping[str, Any], Declared]] = []
@@ -112,11 +119,7 @@ class ServiceKind:
         if more["bypass"] and not has_programs({**params, **more, "backend": params.get("backend")}):
             inspection.refuse("bypass", "true", "say backend: ebpf or programs: true, or false here")
         inspection.conclude()
-        for position, document in enumerate(services):
-            spec = document["spec"]
-            if documents.programmed(spec) and not documents.given_addresses(spec):
-                inspection.refuse(f"services[{position}].spec.clusterIP", "nothing", "give an address, or None")
-        inspection.conclude()
+        require_addresses(inspection, services)
         return {
             "node": params["node"],
             "backend": chosen(params, former),
@@ -125,12 +128,13 @@ class ServiceKind:
             "services": services,
             "slices": slices,
             "endpoints": sorted(
-                known + endpoints.of_others(former, params.get("asked"), known),
+                known + endpoints.of_others(_pods_by_now(former), params.get("asked"), known),
                 key=lambda each: (each["namespace"], each["name"]),
             ),
         }
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
+        items, former = self.by_now(items), _by_now(former)
         known = health.read() if self._known is None else self._known
         if health.out(known) != self._out:
             self._compiled, self._out = [], health.out(known)
@@ -155,6 +159,30 @@ class ServiceKind:
             [*target.conflicts, *at_pods.conflicts, *conflicts],
             [*target.notes, *at_pods.notes, *unhealthy],
         )
+
+    def in_force(self) -> tuple[Mapping[str, Any], Declared, dict[str, int]] | None:
+        """Of a run, what it has put in force: the item, what that means, and how many elements each map of eBPF has."""
+        if len(self._compiled) != 1:
+            return None
+        ((item, declared),) = self._compiled
+        elements = self._elements(declared, passes_by(item)) if has_programs(item) else {}
+        return item, declared, {name: len(each) for name, each in elements.items()}
+
+    def by_now(self, items: Items) -> Items:
+        """Items with what has been told since, the same ones as long as nothing more is."""
+        since = self._since()
+        if not since:
+            return items
+        if since != self._told:
+            self._told, self._included = since, []
+        return {name: self._with_told(item) for name, item in items.items()}
+
+    def _with_told(self, item: dict[str, Any]) -> dict[str, Any]:
+        for known, each in self._included:
+            if known is item:
+                return each
+        self._included.append((item, told.included(item, self._told)))
+        return self._included[-1][1]
 
     def _datagrams(self, declared: Declared, former: Items) -> bool:
         """Whether there are or were services whose flows can go astray. To read the node's flows takes milliseconds."""
@@ -198,12 +226,26 @@ class ServiceKind:
         return next((each for known, each in self._compiled if known is item), None)
 
 
+def stray_datagrams(table: Table, before: Table, host: Host) -> dict[Any, Any]:
+    """The UDP flows of a service that is told alone which lead where nobody is any more, or past it."""
+    own = frozenset(address.address for address in dump_addresses(host.netlink, host.names))
+    stray = _Stray(table, {}, own, before.frontends)
+    return observe_datagrams(stray)
+
+
 class _Stray:
     """Whether a flow goes where its service no longer has a backend, or past a service that has come since."""
 
-    def __init__(self, table: Table, former: Items, own: frozenset[bytes]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        former: Items,
+        own: frozenset[bytes],
+        before: Mapping[Frontend, Handling] | None = None,
+    ) -> None:
+        """:param before: what was there, where that is known already"""
         self._frontends, self._items, self._own = table.frontends, former, own
-        self._former: Mapping[Frontend, Handling] | None = None
+        self._former = before
 
     def __call__(self, entry: Entry) -> bool:
         original, reply = entry.original, entry.reply
@@ -227,13 +269,30 @@ class _Stray:
         return self._former
 
 
+def _by_now(items: Items) -> Items:
+    """Items with all that is noted down since."""
+    since = told.RECORDS.read_all()
+    return {name: told.included(item, since) for name, item in items.items()} if since else items
+
+
+def _pods_by_now(former: dict[str, Any] | None) -> Mapping[str, Any] | None:
+    """A declaration with the pods that services were told of since, for the nodes that are not asked anew."""
+    return None if former is None else {"endpoints": told.pods_by_now(told.included(former))}
+
+
 def read_item(item: Mapping[str, Any]) -> tuple[list[documents.Service], World]:
     """The services and backends that an item declares.
 
     :raises DeclarationError: somebody has edited it since
     """
     pods = [(entry["node"], endpoints.read(entry)) for entry in item["endpoints"]]
-    return documents.services(item["services"]), World(pods, documents.slices(item["slices"]))
+    own = told.of(item)
+    declared = item["services"]
+    if own:
+        declared = [document for document in declared if documents.key_of(document) not in own]
+        declared += [each["document"] for each in own.values() if each is not None]
+    others = {whose: told.world_of(each) for whose, each in own.items() if each is not None}
+    return documents.services(declared), World(pods, documents.slices(item["slices"]), others)
 
 
 def _declared(item: Mapping[str, Any], out: Out) -> Declared:
@@ -247,7 +306,8 @@ def _declared(item: Mapping[str, Any], out: Out) -> Declared:
 def _has_datagrams(item: Mapping[str, Any]) -> bool:
     """Whether a declaration has services with UDP ports, or is one that somebody has edited into something else."""
     try:
-        ports = (port for document in item["services"] for port in document["spec"].get("ports") or ())
+        every = [*item["services"], *(each["document"] for each in told.of(item).values() if each is not None)]
+        ports = (port for document in every for port in document["spec"].get("ports") or ())
         return any(str(port.get("protocol") or "TCP").lower() == "udp" for port in ports)
     except MALFORMED:
         return True

@@ -88,9 +88,15 @@ class World:
     """The backends that there are: pods by their labels, and what slices list."""
 
     def __init__(
-        self, pods: Iterable[tuple[str, Endpoint]], listed: Mapping[tuple[str, str], Sequence[Listed]]
+        self,
+        pods: Iterable[tuple[str, Endpoint]],
+        listed: Mapping[tuple[str, str], Sequence[Listed]],
+        others: Mapping[tuple[str, str], World] | None = None,
     ) -> None:
-        """:param pods: with the name of their node."""
+        """:param pods: with the name of their node
+        :param others: by namespace and name, the services that have a world of their own
+        """
+        self._others = others or {}
         self._listed = listed
         self._labelled: dict[tuple[str, str, str], list[tuple[str, Endpoint]]] = defaultdict(list)
         for node, pod in pods:
@@ -100,6 +106,8 @@ class World:
 
     def candidates(self, service: Service, port: ServicePort, family: int) -> list[tuple[Backend, Listed]]:
         """The backends of a port, whatever their condition."""
+        if (service.namespace, service.name) in self._others:
+            return self._others[service.namespace, service.name].candidates(service, port, family)
         found = []
         for node, pod in self._selected(service):
             number = _number(port, pod)

@@ -1,0 +1,213 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tells a node of services, one by one, that are new, other or gone since all were declared.
+
+Where that is some elements of what is there (packetfilter/service_alone.py), nothing else is read or written; all else
+is a reconcile, as a run of the module service.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import InvalidInput
+from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
+from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
+from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
+from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
+from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import ServiceKind
+from ansible_collections.podnet.fabric.plugins.module_utils.service import documents, health, known, single, told
+from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
+    FORWARD,
+    Answer,
+    Backend,
+    Table,
+    compile_services,
+)
+from ansible_collections.podnet.fabric.plugins.module_utils.service.inspection import inspect_services
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Name, Told
+
+
+class Outcome(NamedTuple):
+    """``before`` and ``after`` are what services that differ come to; ``reconciled`` whether it took a reconcile."""
+
+    changed: bool
+    before: list[dict[str, Any]]
+    after: list[dict[str, Any]]
+    reconciled: bool
+
+
+NOTHING = Outcome(False, [], [], False)
+
+
+def tell(given: Told, check: bool = False) -> Outcome:
+    """Tell of services. The caller holds the node's lock.
+
+    :param given: as service/told.py has them; None for one that has gone
+    :param check: say what would come about
+    :raises PodnetError:
+    """
+    if not Declarations().path("service").exists():
+        return NOTHING
+    try:
+        return _quickly(given, check)
+    except single.Unforeseen:
+        return _thoroughly(given, check)
+
+
+def _quickly(given: Told, check: bool) -> Outcome:
+    """:raises single.Unforeseen:"""
+    index = known.read()
+    if index is None:
+        raise single.Unforeseen
+    datapath = single.datapath_of(index.about)
+    steps: dict[Name, single.Step] = {}
+    for whose, service in given.items():
+        had, has = (single.declared(table, index.about) for table in single.tables(whose, service, index.about))
+        if had.table != has.table:
+            steps[whose] = single.step_between(had, has, index, datapath)
+            index = steps[whose].known
+    if not steps:
+        return NOTHING
+    before, after = (
+        _shown([each.table for each in end]) for end in zip(*((step.before, step.after) for step in steps.values()))
+    )
+    outcome = Outcome(True, before, after, False)
+    if check:
+        return outcome
+    known.put_aside()
+    told.RECORDS.write({whose: given[whose] for whose in steps})
+    try:
+        took = all(single.carry_out(step, datapath) for step in steps.values())
+    except (NetlinkError, OSError):
+        # The packet filter is not as it was left.
+        took = False
+    if took:
+        known.save(index)
+    else:
+        _enforce()
+    return outcome._replace(reconciled=not took)
+
+
+def _thoroughly(given: Told, check: bool) -> Outcome:
+    """By all that is known."""
+    declarations = Declarations()
+    items = declarations.read("service")
+    if not items:
+        return NOTHING
+    since = told.RECORDS.read_all()
+    (item,) = list(items.values())[:1]
+    before = {whose: _known(whose, told.included(item, since)) for whose in given}
+    differ = {whose: service for whose, service in given.items() if service != before[whose]}
+    everything = {**since, **differ}
+    _get_on(told.included(item, everything))
+    out = health.out(health.read())
+    shown = []
+    for services in ({whose: before[whose] for whose in differ}, differ):
+        tables = [
+            compile_services(documents.services([each["document"]]), told.world_of(each), item["node"], out)
+            for each in services.values()
+            if each is not None
+        ]
+        shown.append(_shown(tables))
+    if not check:
+        known.put_aside()
+        told.RECORDS.write(differ)
+        declared = {documents.key_of(document) for document in item["services"]}
+        told.RECORDS.forget(whose for whose, service in differ.items() if service is None and whose not in declared)
+        return Outcome(_enforce() or bool(differ), shown[0], shown[1], True)
+    return Outcome(bool(differ), shown[0], shown[1], True) if differ else NOTHING
+
+
+def _known(whose: Name, item: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A service as it is by now; None where there is none."""
+    since = told.of(item)
+    if whose in since:
+        return since[whose]
+    found = (document for document in item["services"] if documents.key_of(document) == whose)
+    return next((told.alone(each, item["slices"], item["endpoints"]) for each in found), None)
+
+
+def _get_on(item: Mapping[str, Any]) -> None:
+    """:raises InvalidInput: two services have what only one may have"""
+    own = told.of(item)
+    every = [each for each in item["services"] if documents.key_of(each) not in own]
+    every += [each["document"] for each in own.values() if each is not None]
+    inspection = Inspection()
+    inspect_services(inspection, "services", every, every)
+    if inspection.findings:
+        raise InvalidInput(inspection.findings)
+
+
+def _enforce() -> bool:
+    """Reconcile, and note down what all services come to; whether anything on the node has changed."""
+    declarations = Declarations()
+    kind = ServiceKind()
+    with Host() as host:
+        result = reconcile(kind, declarations.read(kind.name), host, declarations)
+    note(kind)
+    return bool(result.operations)
+
+
+def before_all() -> None:
+    """What precedes a run that declares all services, whatever was told before."""
+    if told.RECORDS.folder.is_dir():
+        known.put_aside()
+
+
+def after_all(_declarations: Declarations, kind: ServiceKind) -> None:
+    """What follows when all services are in force: the declaration has all now.
+
+    :param kind: what has put them in force
+    """
+    told.RECORDS.forget_all()
+    if known.read() is None:
+        note(kind)
+
+
+def note(kind: ServiceKind) -> None:
+    """Note down what services come to, for who is told of one.
+
+    :param kind: what has put them in force
+    """
+    found = kind.in_force()
+    if found is None or found[0]["backend"] not in single.BACKENDS:
+        known.forget()
+        return
+    known.put_aside()
+    item, compiled, counts = found
+    about = {each: item[each] for each in ("node", "backend", "blocks", "pods", "ranges")}
+    about.update({each: item.get(each, False) for each in ("programs", "bypass")})
+    known.write({**about, "counts": counts}, compiled.table)
+
+
+def _shown(tables: Collection[Table]) -> list[dict[str, Any]]:
+    """What services come to, frontend by frontend."""
+    return [line for table in tables for line in _lines(table)]
+
+
+def _lines(table: Table) -> Iterator[dict[str, Any]]:
+    for frontend, handling in sorted(table.frontends.items(), key=lambda each: (each[0].family, str(each[0]))):
+        family = frontend.family
+        where = "node" if frontend.address is None else health.text((family, Backend(frontend.address, 0)))[:-2]
+        yield {
+            "service": handling.service.partition(":")[0],
+            "family": family,
+            "address": where.strip("[]"),
+            "protocol": frontend.protocol,
+            "port": frontend.port,
+            "inside": _answer(family, handling.inside),
+            "outside": _answer(family, handling.outside),
+        }
+
+
+def _answer(family: int, answer: Answer) -> list[str]:
+    """Where a connection is sent, or what becomes of it."""
+    if answer.verdict != FORWARD:
+        return [answer.verdict]
+    return [health.text((family, each)) for each in answer.backends]

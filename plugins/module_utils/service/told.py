@@ -1,0 +1,108 @@
+# Copyright (c) 2026, the podnet.fabric authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The services that a node has been told of, one by one, since all were declared: changed, new, or gone.
+
+/etc/podnet/told-services/
+    <digest of namespace and name>.json     a service (told_records.py)
+
+Such a service has its document, the slices that list backends of it, and the pods that it selects. It knows no others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import ETC
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED, DeclarationError
+from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
+from ansible_collections.podnet.fabric.plugins.module_utils.service import documents
+from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import World
+from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Name, Records, Told
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def _name_of(service: dict[str, Any]) -> Name:
+    """:raises ValueError, DeclarationError: it is no service"""
+    if service.keys() != {"document", "slices", "endpoints"}:
+        raise ValueError("it lacks a document, slices or endpoints")
+    world_of(service)
+    documents.services([service["document"]])
+    return documents.key_of(service["document"])
+
+
+RECORDS = Records(ETC / "told-services", "service", _name_of)
+
+INCLUDED = "told"
+"""The field of a declaration's item that has what was told; only the way back to a checkpoint leads to one."""
+
+
+def alone(
+    document: Mapping[str, Any], slices: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """A service with what is its own of slices and pods that have been inspected."""
+    namespace, name = documents.key_of(document)
+    listed = [
+        each
+        for each in slices
+        if (str(each["metadata"].get("namespace") or "default"), each["metadata"]["labels"][documents.SERVICE_NAME])
+        == (namespace, name)
+    ]
+    wanted = (document["spec"].get("selector") or {}).items()
+    selected = [each for each in pods if each["namespace"] == namespace and wanted and wanted <= each["labels"].items()]
+    return {
+        "document": document,
+        "slices": listed,
+        "endpoints": sorted(selected, key=lambda each: (each["namespace"], each["name"])),
+    }
+
+
+def world_of(service: Mapping[str, Any]) -> World:
+    """The backends that a service knows.
+
+    :raises DeclarationError: somebody has edited it
+    """
+    pods = [(entry["node"], endpoints.read(entry)) for entry in service["endpoints"]]
+    return World(pods, documents.slices(service["slices"]))
+
+
+def of(item: Mapping[str, Any]) -> Told:
+    """What has been told, where that is included in an item.
+
+    :raises DeclarationError: somebody has edited it
+    """
+    try:
+        return {(each["namespace"], each["name"]): each["service"] for each in item.get(INCLUDED, ())}
+    except MALFORMED as error:
+        raise DeclarationError(f"the declaration tells of no services ({error}); run the playbook again") from error
+
+
+def included(item: dict[str, Any], since: Told | None = None) -> dict[str, Any]:
+    """A declaration's item with what has been told since; the same one where that is nothing.
+
+    :param since: what that is; by default what is noted down
+    """
+    since = RECORDS.read_all() if since is None else since
+    if not since:
+        return item
+    every = sorted({**of(item), **since}.items())
+    lines = [{"namespace": namespace, "name": name, "service": service} for (namespace, name), service in every]
+    return {**item, INCLUDED: lines}
+
+
+def pods_by_now(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The pods of an item, as they are by what has been told, where that is included."""
+    told = [each for each in of(item).values() if each is not None]
+    if not told:
+        return list(item["endpoints"])
+    come = {(entry["namespace"], entry["name"]): entry for each in told for entry in each["endpoints"]}
+    before = [alone(each["document"], [], item["endpoints"])["endpoints"] for each in told]
+    gone = {(entry["namespace"], entry["name"]) for entries in before for entry in entries} - come.keys()
+    taken = {address for entry in come.values() for address in entry["addresses"]}
+    staying = (
+        endpoints.without(entry, taken)
+        for entry in item["endpoints"]
+        if (entry["namespace"], entry["name"]) not in gone | come.keys()
+    )
+    return [*(entry for entry in staying if entry is not None), *come.values()]
