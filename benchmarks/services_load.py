@@ -104,7 +104,12 @@ def _told(many: dict[str, Any], changed: dict[str, Any], number: int) -> tuple[f
     keep_netfilter()
     one, its_pod = changed["services"][number], changed["endpoints"][number]
     outcomes = []
-    taken = timed(lambda: outcomes.append(telling.tell(update.inspected([one], [], [its_pod], is_there=True))))
+
+    def tell_of_it() -> None:
+        given = update.inspected([one], [], [its_pod], is_there=True)
+        outcomes.append(telling.tell(given, declarations))
+
+    taken = timed(tell_of_it)
     let_netfilter_go()
     if not outcomes[0].changed or outcomes[0].reconciled:
         raise SystemExit("one service told is not some elements")

@@ -107,6 +107,7 @@ import json
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import keep_netfilter
 from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import in_turn, refuse, require_root
@@ -133,7 +134,7 @@ def main() -> None:
         # To close the socket takes until the kernel has thrown away what went; the answer need not wait for that.
         keep_netfilter()
         with in_turn(module, module.check_mode):
-            outcome = tell(given, module.check_mode)
+            outcome = tell(given, Declarations(), module.check_mode)
     except (PodnetError, OSError) as error:
         refuse(module, error)
     else:

@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import ETC, RUN, write_bytes_atomically
+from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, write_bytes_atomically
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.ebpf import PROTOCOLS
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import translates
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
 
 PATH = RUN / "service.known"
 ROWS = RUN / "service.rows"
-DECLARED = ETC / "node.d" / "service.json"
 VERSION = 1
 
 CLUSTER, CLAIM, HOST, LIST, MEMBERS, END = range(6)
@@ -147,7 +147,7 @@ def _features(
         yield (TRANSLATED,)
 
 
-def write(about: Mapping[str, Any], table: Table) -> None:
+def write(about: Mapping[str, Any], table: Table, declarations: Declarations) -> None:
     """Note down what all services come to."""
     rows: dict[str, list[Any]] = defaultdict(list)
     for frontend, handling in table.frontends.items():
@@ -162,22 +162,22 @@ def write(about: Mapping[str, Any], table: Table) -> None:
         offsets.append(offsets[-1] + len(text))
     write_bytes_atomically(ROWS, (offsets.tobytes(), *texts), 0o600, lasting=False)
     numbers = array(_WIDE, sorted(numbers_of(table, bool(about["bypass"]))))
-    save(Known(dict(about), numbers, features_of(table)))
+    save(Known(dict(about), numbers, features_of(table)), declarations)
 
 
-def save(known: Known) -> None:
+def save(known: Known, declarations: Declarations) -> None:
     """Note down what is there by now, beside the same rows."""
-    header = [_stamp(), known.about, len(known.numbers), list(known.features.items())]
+    header = [_stamp(declarations), known.about, len(known.numbers), list(known.features.items())]
     content = (json.dumps(header).encode(), b"\n", known.numbers.tobytes())
     write_bytes_atomically(PATH, content, 0o600, lasting=False)
 
 
-def read() -> Known | None:
+def read(declarations: Declarations) -> Known | None:
     """None where nothing is there, or of another declaration."""
     try:
         with PATH.open("rb") as file:
             stamp, about, count, features = json.loads(file.readline())
-            if stamp != _stamp():
+            if stamp != _stamp(declarations):
                 return None
             numbers = array(_WIDE)
             numbers.frombytes(file.read(count * numbers.itemsize))
@@ -212,14 +212,14 @@ def declared(name: str) -> Table:
         rows = json.loads(file.read(offsets[bucket + 1] - offsets[bucket])).get(name, ())
     frontends: dict[Frontend, Handling] = {}
     cluster = set()
-    for family, address, protocol, port, inside, outside, masquerade, affinity, of_cluster, limited in rows:
+    for family, address, protocol, port, full, inside, outside, masquerade, affinity, of_cluster, limited in rows:
         answers = [
             Answer(verdict, tuple(Backend(*each) for each in backends)) for verdict, backends in (inside, outside)
         ]
         # Whom they let in is not told.
         sources: Ranges | None = () if limited else None
         frontends[Frontend(family, address, protocol, port)] = Handling(
-            name, answers[0], answers[answers[0] != answers[1]], masquerade, affinity, sources
+            full, answers[0], answers[answers[0] != answers[1]], masquerade, affinity, sources
         )
         if of_cluster:
             cluster.add((family, address))
@@ -229,17 +229,16 @@ def declared(name: str) -> Table:
 def _row(frontend: Frontend, handling: Handling, table: Table) -> list[Any]:
     """As JSON has it."""
     of_cluster = (frontend.family, frontend.address) in table.cluster
-    inside, outside, masquerade, affinity, sources = handling[1:]
-    return [*frontend, inside, outside, masquerade, affinity, of_cluster, sources is not None]
+    return [*frontend, *handling[:-1], of_cluster, handling.sources is not None]
 
 
 def _bucket_of(name: str) -> int:
     return crc32(name.encode()) % _BUCKETS
 
 
-def _stamp() -> list[Any]:
+def _stamp(declarations: Declarations) -> list[Any]:
     """What tells from others: the declaration, the rows, and how this Python makes numbers."""
-    return [VERSION, sys.hexversion, *map(_of_file, (DECLARED, ROWS))]
+    return [VERSION, sys.hexversion, *map(_of_file, (declarations.path("service"), ROWS))]
 
 
 def _of_file(path: Path) -> list[int]:

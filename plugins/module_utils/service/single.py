@@ -29,7 +29,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import DELETE, Operation
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import stray_datagrams
 from ansible_collections.podnet.fabric.plugins.module_utils.service import documents, known, told
-from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import Table, compile_services
+from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import Handling, Table, compile_services
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,10 +86,19 @@ def tables(whose: Name, service: Mapping[str, Any] | None, about: Mapping[str, A
         raise Unforeseen
     if any(each.sources is not None for table in (before, after) for each in table.frontends.values()):
         raise Unforeseen
-    if any(each.affinity for each in before.frontends.values()):
-        # Clients may come back to backends that are none any more.
+    if not all(_keeps_clients(each, after.frontends.get(frontend)) for frontend, each in before.frontends.items()):
         raise Unforeseen
     return before, after
+
+
+def _keeps_clients(before: Handling, after: Handling | None) -> bool:
+    """Whether all clients that are remembered may come back to their backends."""
+    if not before.affinity:
+        return True
+    if after is None or not after.affinity:
+        return False
+    ends = zip(before[1:3], after[1:3])
+    return all(set(had.backends) <= set(has.backends) for had, has in ends)
 
 
 def _is_checked(service: Mapping[str, Any] | None) -> bool:

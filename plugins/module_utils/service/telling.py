@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import InvalidInput
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
@@ -30,6 +29,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.service.inspection i
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
+    from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
     from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Name, Told
 
 
@@ -45,24 +45,25 @@ class Outcome(NamedTuple):
 NOTHING = Outcome(False, [], [], False)
 
 
-def tell(given: Told, check: bool = False) -> Outcome:
+def tell(given: Told, declarations: Declarations, check: bool = False) -> Outcome:
     """Tell of services. The caller holds the node's lock.
 
     :param given: as service/told.py has them; None for one that has gone
+    :param declarations: the node's
     :param check: say what would come about
     :raises PodnetError:
     """
-    if not Declarations().path("service").exists():
+    if not declarations.path("service").exists():
         return NOTHING
     try:
-        return _quickly(given, check)
+        return _quickly(given, declarations, check)
     except single.Unforeseen:
-        return _thoroughly(given, check)
+        return _thoroughly(given, declarations, check)
 
 
-def _quickly(given: Told, check: bool) -> Outcome:
+def _quickly(given: Told, declarations: Declarations, check: bool) -> Outcome:
     """:raises single.Unforeseen:"""
-    index = known.read()
+    index = known.read(declarations)
     if index is None:
         raise single.Unforeseen
     datapath = single.datapath_of(index.about)
@@ -88,15 +89,14 @@ def _quickly(given: Told, check: bool) -> Outcome:
         # The packet filter is not as it was left.
         took = False
     if took:
-        known.save(index)
+        known.save(index, declarations)
     else:
-        _enforce()
+        _enforce(declarations)
     return outcome._replace(reconciled=not took)
 
 
-def _thoroughly(given: Told, check: bool) -> Outcome:
+def _thoroughly(given: Told, declarations: Declarations, check: bool) -> Outcome:
     """By all that is known."""
-    declarations = Declarations()
     items = declarations.read("service")
     if not items:
         return NOTHING
@@ -120,7 +120,7 @@ def _thoroughly(given: Told, check: bool) -> Outcome:
         told.RECORDS.write(differ)
         declared = {documents.key_of(document) for document in item["services"]}
         told.RECORDS.forget(whose for whose, service in differ.items() if service is None and whose not in declared)
-        return Outcome(_enforce() or bool(differ), shown[0], shown[1], True)
+        return Outcome(_enforce(declarations) or bool(differ), shown[0], shown[1], True)
     return Outcome(bool(differ), shown[0], shown[1], True) if differ else NOTHING
 
 
@@ -144,13 +144,12 @@ def _get_on(item: Mapping[str, Any]) -> None:
         raise InvalidInput(inspection.findings)
 
 
-def _enforce() -> bool:
+def _enforce(declarations: Declarations) -> bool:
     """Reconcile, and note down what all services come to; whether anything on the node has changed."""
-    declarations = Declarations()
     kind = ServiceKind()
     with Host() as host:
         result = reconcile(kind, declarations.read(kind.name), host, declarations)
-    note(kind)
+    note(kind, declarations)
     return bool(result.operations)
 
 
@@ -160,17 +159,17 @@ def before_all() -> None:
         known.put_aside()
 
 
-def after_all(_declarations: Declarations, kind: ServiceKind) -> None:
+def after_all(declarations: Declarations, kind: ServiceKind) -> None:
     """What follows when all services are in force: the declaration has all now.
 
     :param kind: what has put them in force
     """
     told.RECORDS.forget_all()
-    if known.read() is None:
-        note(kind)
+    if known.read(declarations) is None:
+        note(kind, declarations)
 
 
-def note(kind: ServiceKind) -> None:
+def note(kind: ServiceKind, declarations: Declarations) -> None:
     """Note down what services come to, for who is told of one.
 
     :param kind: what has put them in force
@@ -183,7 +182,7 @@ def note(kind: ServiceKind) -> None:
     item, compiled, counts = found
     about = {each: item[each] for each in ("node", "backend", "blocks", "pods", "ranges")}
     about.update({each: item.get(each, False) for each in ("programs", "bypass")})
-    known.write({**about, "counts": counts}, compiled.table)
+    known.write({**about, "counts": counts}, compiled.table, declarations)
 
 
 def _shown(tables: Collection[Table]) -> list[dict[str, Any]]:

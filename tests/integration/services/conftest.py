@@ -65,7 +65,12 @@ class Declarer:
 
         :param here: in this thread, which is on the node by now
         """
-        given = {
+        given = self.parameters(services, slices, **more)
+        return self._on_node(KIND, given if services else None, check, here)
+
+    def parameters(self, services: Sequence[Any], slices: Sequence[Any] = (), **more: Any) -> dict[str, Any]:
+        """Of the module."""
+        return {
             "node": "a",
             "pods": list(scene.PODS.values()),
             "blocks": list(scene.BLOCKS.values()),
@@ -76,7 +81,6 @@ class Declarer:
             **EVERY[self.backend],
             **more,
         }
-        return self._on_node(KIND, given if services else None, check, here)
 
     def lose(self) -> None:
         """Remove what tells of the services, as somebody might."""
