@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.podnet.fabric.plugins.plugin_utils import bgp_view, plan_table, plan_view
+from ansible_collections.podnet.fabric.plugins.plugin_utils import bgp_view, plan_table, plan_view, service_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 
 def node(plan: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -45,6 +45,14 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     return plan_table.lines(plan)
 
 
+def services_named(services: Sequence[Mapping[str, Any]], names: Any) -> dict[str, list[Any]]:
+    """Return the services of these names that there are, and by their names those that there are not."""
+    try:
+        return service_view.named(services, names)
+    except service_view.NoNames as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
 def _viewed(view: Callable[[Mapping[str, Any], str], Any], plan: Mapping[str, Any], name: str) -> Any:
     try:
         return view(plan, name)
@@ -64,4 +72,5 @@ class FilterModule:
             "pools": pools,
             "dataplane": dataplane,
             "plan_lines": plan_lines,
+            "services_named": services_named,
         }

@@ -42,6 +42,13 @@ options:
         are not here have gone. Others are left aside.
     type: raw
     default: []
+  asked:
+    description: >-
+      The nodes of which O(endpoints) tells all; pods of these services that were known before on other nodes stay.
+      Where such a service was not told alone before, that takes as long as M(podnet.fabric.service). Left out,
+      O(endpoints) tells all of every node.
+    type: list
+    elements: str
   state:
     description: V(present) for services that are there, V(absent) for some that are not any more.
     type: str
@@ -122,6 +129,7 @@ def main() -> None:
             "services": {"type": "raw", "required": True},
             "slices": {"type": "raw", "default": []},
             "endpoints": {"type": "raw", "default": []},
+            "asked": {"type": "list", "elements": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,
@@ -134,7 +142,7 @@ def main() -> None:
         # To close the socket takes until the kernel has thrown away what went; the answer need not wait for that.
         keep_netfilter()
         with in_turn(module, module.check_mode):
-            outcome = tell(given, Declarations(), module.check_mode)
+            outcome = tell(given, Declarations(), module.check_mode, params["asked"])
     except (PodnetError, OSError) as error:
         refuse(module, error)
     else:

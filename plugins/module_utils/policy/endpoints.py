@@ -74,7 +74,7 @@ def inspect_endpoints(
 
 
 def of_others(
-    former: Mapping[str, Any] | None, asked: Sequence[str] | None, known: Sequence[Mapping[str, Any]]
+    former: Mapping[str, Any] | None, asked: Collection[str] | None, known: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """The endpoints declared before on nodes that have not been asked this time; what is known by now counts more.
 

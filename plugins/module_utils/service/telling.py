@@ -45,28 +45,35 @@ class Outcome(NamedTuple):
 NOTHING = Outcome(False, [], [], False)
 
 
-def tell(given: Told, declarations: Declarations, check: bool = False) -> Outcome:
+def tell(given: Told, declarations: Declarations, check: bool = False, asked: Collection[str] | None = None) -> Outcome:
     """Tell of services. The caller holds the node's lock.
 
     :param given: as service/told.py has them; None for one that has gone
     :param declarations: the node's
+    :param asked: the nodes of which all pods are told, where they are not all nodes
     :param check: say what would come about
     :raises PodnetError:
     """
     if not declarations.path("service").exists():
         return NOTHING
     try:
-        return _quickly(given, declarations, check)
+        return _quickly(given, declarations, check, asked)
     except single.Unforeseen:
-        return _thoroughly(given, declarations, check)
+        return _thoroughly(given, declarations, check, asked)
 
 
-def _quickly(given: Told, declarations: Declarations, check: bool) -> Outcome:
+def _quickly(given: Told, declarations: Declarations, check: bool, asked: Collection[str] | None) -> Outcome:
     """:raises single.Unforeseen:"""
     index = known.read(declarations)
     if index is None:
         raise single.Unforeseen
     datapath = single.datapath_of(index.about)
+    if asked is not None:
+        # The pods of the other nodes are in what was told, or in the declaration, which is not read here.
+        since = {whose: told.RECORDS.read(whose) for whose in given}
+        if not all(since.values()):
+            raise single.Unforeseen
+        given = {whose: told.with_others(each, since[whose][whose], asked) for whose, each in given.items()}
     steps: dict[Name, single.Step] = {}
     for whose, service in given.items():
         had, has = (single.declared(table, index.about) for table in single.tables(whose, service, index.about))
@@ -95,7 +102,7 @@ def _quickly(given: Told, declarations: Declarations, check: bool) -> Outcome:
     return outcome._replace(reconciled=not took)
 
 
-def _thoroughly(given: Told, declarations: Declarations, check: bool) -> Outcome:
+def _thoroughly(given: Told, declarations: Declarations, check: bool, asked: Collection[str] | None) -> Outcome:
     """By all that is known."""
     items = declarations.read("service")
     if not items:
@@ -103,6 +110,7 @@ def _thoroughly(given: Told, declarations: Declarations, check: bool) -> Outcome
     since = told.RECORDS.read_all()
     (item,) = list(items.values())[:1]
     before = {whose: _known(whose, told.included(item, since)) for whose in given}
+    given = {whose: told.with_others(each, before[whose], asked) for whose, each in given.items()}
     differ = {whose: service for whose, service in given.items() if service != before[whose]}
     everything = {**since, **differ}
     _get_on(told.included(item, everything))

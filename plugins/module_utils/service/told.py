@@ -20,7 +20,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler imp
 from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Name, Records, Told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
 def _name_of(service: dict[str, Any]) -> Name:
@@ -49,13 +49,27 @@ def alone(
         if (str(each["metadata"].get("namespace") or "default"), each["metadata"]["labels"][documents.SERVICE_NAME])
         == (namespace, name)
     ]
+    return {"document": document, "slices": listed, "endpoints": _in_order(_selected(document, pods))}
+
+
+def with_others(
+    service: dict[str, Any] | None, before: Mapping[str, Any] | None, asked: Collection[str] | None
+) -> dict[str, Any] | None:
+    """A service with the pods that it had at nodes that have not been asked, of those that it selects."""
+    if service is None:
+        return None
+    more = endpoints.of_others(before, asked, service["endpoints"])
+    return {**service, "endpoints": _in_order([*service["endpoints"], *_selected(service["document"], more)])}
+
+
+def _selected(document: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    namespace, _name = documents.key_of(document)
     wanted = (document["spec"].get("selector") or {}).items()
-    selected = [each for each in pods if each["namespace"] == namespace and wanted and wanted <= each["labels"].items()]
-    return {
-        "document": document,
-        "slices": listed,
-        "endpoints": sorted(selected, key=lambda each: (each["namespace"], each["name"])),
-    }
+    return [each for each in pods if each["namespace"] == namespace and wanted and wanted <= each["labels"].items()]
+
+
+def _in_order(pods: Iterable[Any]) -> list[Any]:
+    return sorted(pods, key=lambda each: (each["namespace"], each["name"]))
 
 
 def world_of(service: Mapping[str, Any]) -> World:

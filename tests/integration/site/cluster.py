@@ -114,3 +114,8 @@ class Cluster:
         """Bring services to the nodes."""
         given = {"podnet_services": services, "podnet_service_cidrs": RANGES, "podnet_endpoints": STATED}
         return self.site.play("services", "-e", json.dumps(given), *arguments, check=check)
+
+    def update(self, services: list[dict[str, Any]], names: list[str], *arguments: str) -> Any:
+        """Bring some of the services to the nodes."""
+        given = {"podnet_services": services, "podnet_service_cidrs": RANGES, "podnet_endpoints": STATED}
+        return self.site.play("service_update", "-e", json.dumps({**given, "service_names": names}), *arguments)

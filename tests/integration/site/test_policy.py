@@ -204,6 +204,38 @@ def test_a_service_gets_addresses_and_leads_to_its_pods(cluster: Cluster) -> Non
     assert again.changed() == dict.fromkeys(NODES, 0)
 
 
+def test_single_services_are_told_to_all_nodes(cluster: Cluster) -> None:
+    more = json.loads(json.dumps(SERVICE))
+    more["spec"]["ports"] = [{"name": str(port), "port": port, "targetPort": "postgres"} for port in (80, 81)]
+    other = {
+        "metadata": {"name": "other", "namespace": "shop"},
+        "spec": {"selector": {"app": "other"}, "ports": [{"port": 80, "targetPort": PORT}]},
+    }
+    names = ["shop/db", "shop/other"]
+    every = {**dict.fromkeys(NODES, 1), "node1": 2}
+    shown = cluster.update([more, other], names, "--check", "--diff")
+    assert shown.changed() == every
+    assert '"address": "10.96.1.1"' in shown.output.replace("\\", "")
+    assert cluster.reaches("web", "10.96.1.1", 81) == {False}
+    assert cluster.update([more, other], names).changed() == every
+    for address in ("10.96.1.1", "fd00:10:96::101"):
+        assert cluster.reaches("web", address, 80) == {True}
+        assert cluster.reaches("web", address, 81) == {True}
+    assert cluster.update([more, other], names).changed() == dict.fromkeys(NODES, 0)
+    # The service's pod is at a node that is not asked.
+    assert cluster.update([more, other], names, "--limit", "node1").changed() == {"node1": 0}
+    assert cluster.reaches("web", "10.96.1.1", 81) == {True}
+    # One is as it was, one has left the inventory.
+    left = cluster.update([SERVICE], names)
+    assert left.changed() == {**dict.fromkeys(NODES, 2), "node1": 3}
+    assert cluster.reaches("web", "10.96.1.1", 80) == {True}
+    assert cluster.reaches("web", "10.96.1.1", 81) == {False}
+    # Nothing is left for who declares all anew.
+    assert cluster.serve([SERVICE]).changed() == dict.fromkeys(NODES, 0)
+    for node in NODES:
+        assert "told" not in cluster.site.inside(node, "ls", "/etc/podnet")
+
+
 @pytest.mark.skipif(not programs.has_tcx(), reason="services by eBPF take Linux 6.6")
 def test_the_same_services_by_ebpf_do_without_nftables_for_pods(cluster: Cluster) -> None:
     by_ebpf = ("-e", "podnet_service_backend=ebpf")
