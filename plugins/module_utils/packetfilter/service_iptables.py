@@ -154,8 +154,9 @@ class _Services(Drawing):
         texts = [*self._limited, *self._unserved, f"{self.matches('a', 'dst')}{reject}"]
         texts.append(f"{self.matches('s', 'dst')}-j DROP")
         self.chain(TABLE, "REJECT", ["-p tcp -j REJECT --reject-with tcp-reset", rejection])
-        self.chain(TABLE, "STRAY", [new, *texts], "FORWARD", "OUTPUT")
-        self.chain(TABLE, "ARRIVING", [new, *self._limited, *self._arriving, *texts], "INPUT")
+        self.chain(TABLE, "STRAY", [new, *texts], "FORWARD")
+        # What the node sends to itself is rejected before it is tracked, or the next from that port goes the same way.
+        self.chain(TABLE, "ARRIVING", [new, *self._limited, *self._arriving, *texts], "INPUT", "OUTPUT")
 
     def _limit(self, limited: Mapping[Frontend, Handling]) -> None:
         """Load balancers' addresses that let only some sources in: others are not sent on, and dropped then."""

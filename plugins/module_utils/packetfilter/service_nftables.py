@@ -105,7 +105,7 @@ class _Rendering:
         self._limits: list[str] = []
         self._looks: list[str] = []
         self._rejects: list[str] = []
-        self._input: list[str] = []
+        self._at_node: list[str] = []
         self._remember: list[str] = []
         self._hide: list[str] = []
         self._strangers: list[str] = []
@@ -154,8 +154,9 @@ class _Rendering:
         if self._remember:
             self._chain("input", "nat", "input", AFTER_NAT, after)
         self._chain("forward", "filter", "forward", FILTER, [new, *self._rejects])
-        self._chain("leaving", "filter", "output", FILTER, [new, *self._rejects])
-        self._chain("arriving", "filter", "input", FILTER, [new, *self._input, *self._rejects])
+        # What the node sends to itself is rejected before it is tracked, or the next from that port goes the same way.
+        for name, hook in (("leaving", "output"), ("arriving", "input")):
+            self._chain(name, "filter", hook, FILTER, [new, *self._at_node, *self._rejects])
         _chain(self._found, REJECTION, ["meta l4proto tcp reject with tcp reset", "reject"])
         _chain(self._found, HIDING[EVERYBODY], ["masquerade fully-random"])
         _chain(self._found, HIDING[STRANGERS], self._strangers)
@@ -245,7 +246,7 @@ class _Rendering:
                 said["drop" if handling.outside.verdict == DROP else f"goto {REJECTION}"].append(self._keys[each])
         name = f"{PREFIX}unserved-{where}{family}"
         _put(self._found, NftMap(name, SORTS[where].format(sort=sort), service_elements.leads(said)))
-        (self._input if before else self._rejects).append(f"{before}{KEYS[where].format(ip=ip)} vmap @{name}")
+        (self._at_node if before else self._rejects).append(f"{before}{KEYS[where].format(ip=ip)} vmap @{name}")
 
     def _after(self, family: int, where: str, frontends: Mapping[Frontend, Handling]) -> None:
         """What is looked up by the original destination."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,27 @@ def test_weights_count(declarer: Declarer, clients: Clients) -> None:
     assert set(seen) == {"one", "far"}
     # 100 are expected; the standard deviation is 8.7.
     assert 50 < seen["far"] < 150, seen
+
+
+def test_the_node_is_sent_on_where_it_was_refused_a_moment_before(declarer: Declarer, clients: Clients) -> None:
+    """By its own node port, from the same port: what was rejected has left no flow behind."""
+    ports = [{"port": scene.PORT, "targetPort": scene.TARGET, "nodePort": scene.FIRST_NODE_PORT}]
+    offered = service(type="NodePort", ports=ports)
+
+    def attempt(family: int) -> bool:
+        own = scene.NODES["a"][family]
+        with namespace.inside(netns("a")):
+            client = socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6)
+        with client:
+            client.settimeout(5)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            client.bind((own, 40001))
+            return client.connect_ex((own, scene.FIRST_NODE_PORT)) == 0
+
+    declarer.declare([offered])
+    assert [attempt(family) for family in ADDRESSES] == [False, False]
+    declarer.declare([offered], endpoints=endpoints("one"))
+    assert [attempt(family) for family in ADDRESSES] == [True, True]
 
 
 def test_a_change_touches_what_differs_and_a_second_run_nothing(declarer: Declarer, clients: Clients) -> None:
