@@ -84,12 +84,19 @@ class ServiceKind:
     # What eBPF does not do is done by nftables before it comes, and after it has gone.
     facilities: Sequence[Facility] = (*service_backends.FACILITIES, SERVICE_EBPF, FLOWS)
 
-    def __init__(self, known: Health | None = None, since: Callable[[], Told] = told.RECORDS.read_all) -> None:
+    def __init__(
+        self,
+        known: Health | None = None,
+        since: Callable[[], Told] = told.RECORDS.read_all,
+        before: Callable[[], Told] = told.RECORDS.read_all,
+    ) -> None:
         """:param known: how the backends are; by default what is noted down
         :param since: what is known beyond the declaration; of who declares all anew, nothing
+        :param before: what was, until this run
         """
         self._known = known
         self._since = since
+        self._before = before
         self._told: Told = {}
         self._included: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self._out: Out = NOBODY
@@ -134,7 +141,9 @@ class ServiceKind:
         }
 
     def target(self, items: Items, former: Items, host: Host) -> Target:
-        items, former = self.by_now(items), _by_now(former)
+        items, formerly = self.by_now(items), self._before()
+        if formerly:
+            former = {name: told.included(item, formerly) for name, item in former.items()}
         known = health.read() if self._known is None else self._known
         if health.out(known) != self._out:
             self._compiled, self._out = [], health.out(known)
@@ -267,12 +276,6 @@ class _Stray:
             with suppress(DeclarationError):
                 self._former = _merged([_declared(item, NOBODY) for item in self._items.values()]).table.frontends
         return self._former
-
-
-def _by_now(items: Items) -> Items:
-    """Items with all that is noted down since."""
-    since = told.RECORDS.read_all()
-    return {name: told.included(item, since) for name, item in items.items()} if since else items
 
 
 def _pods_by_now(former: dict[str, Any] | None) -> Mapping[str, Any] | None:

@@ -8,9 +8,10 @@ is a reconcile, as a run of the module service.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import InvalidInput
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict, Finding, InvalidInput
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
@@ -43,6 +44,7 @@ class Outcome(NamedTuple):
 
 
 NOTHING = Outcome(False, [], [], False)
+_NUMBER = re.compile(r"\[(\d+)\]")
 
 
 def tell(given: Told, declarations: Declarations, check: bool = False, asked: Collection[str] | None = None) -> Outcome:
@@ -88,6 +90,9 @@ def _quickly(given: Told, declarations: Declarations, check: bool, asked: Collec
     outcome = Outcome(True, before, after, False)
     if check:
         return outcome
+    formerly: Told = {}
+    for whose in steps:
+        formerly.update(told.RECORDS.read(whose))
     known.put_aside()
     told.RECORDS.write({whose: given[whose] for whose in steps})
     try:
@@ -98,7 +103,8 @@ def _quickly(given: Told, declarations: Declarations, check: bool, asked: Collec
     if took:
         known.save(index, declarations)
     else:
-        _enforce(declarations)
+        others = {whose: each for whose, each in told.RECORDS.read_all().items() if whose not in steps}
+        _enforce(declarations, {**others, **formerly})
     return outcome._replace(reconciled=not took)
 
 
@@ -108,53 +114,67 @@ def _thoroughly(given: Told, declarations: Declarations, check: bool, asked: Col
     if not items:
         return NOTHING
     since = told.RECORDS.read_all()
-    (item,) = list(items.values())[:1]
-    before = {whose: _known(whose, told.included(item, since)) for whose in given}
+    item = told.included(next(iter(items.values())), since)
+    declared = {documents.key_of(document): document for document in item["services"]}
+    before = {whose: _known(whose, item, declared) for whose in given}
     given = {whose: told.with_others(each, before[whose], asked) for whose, each in given.items()}
     differ = {whose: service for whose, service in given.items() if service != before[whose]}
-    everything = {**since, **differ}
-    _get_on(told.included(item, everything))
-    out = health.out(health.read())
-    shown = []
-    for services in ({whose: before[whose] for whose in differ}, differ):
-        tables = [
-            compile_services(documents.services([each["document"]]), told.world_of(each), item["node"], out)
-            for each in services.values()
-            if each is not None
-        ]
-        shown.append(_shown(tables))
-    if not check:
-        known.put_aside()
-        told.RECORDS.write(differ)
-        declared = {documents.key_of(document) for document in item["services"]}
-        told.RECORDS.forget(whose for whose, service in differ.items() if service is None and whose not in declared)
-        return Outcome(_enforce(declarations) or bool(differ), shown[0], shown[1], True)
-    return Outcome(bool(differ), shown[0], shown[1], True) if differ else NOTHING
+    _get_on({**declared, **{whose: each and each["document"] for whose, each in {**told.of(item), **differ}.items()}})
+    ends = [_shown(_tables(each, item["node"])) for each in ({whose: before[whose] for whose in differ}, differ)]
+    outcome = Outcome(bool(differ), ends[0], ends[1], bool(differ))
+    if check:
+        return outcome
+    known.put_aside()
+    told.RECORDS.write(differ)
+    try:
+        changed = _enforce(declarations, since)
+    except Conflict:  # nothing else has changed
+        told.RECORDS.write({whose: since[whose] for whose in differ if whose in since})
+        told.RECORDS.forget(whose for whose in differ if whose not in since)
+        raise
+    told.RECORDS.forget(whose for whose, each in differ.items() if each is None and whose not in declared)
+    return outcome._replace(changed=changed or bool(differ), reconciled=True)
 
 
-def _known(whose: Name, item: Mapping[str, Any]) -> dict[str, Any] | None:
+def _known(whose: Name, item: Mapping[str, Any], declared: Mapping[Name, Any]) -> dict[str, Any] | None:
     """A service as it is by now; None where there is none."""
     since = told.of(item)
     if whose in since:
         return since[whose]
-    found = (document for document in item["services"] if documents.key_of(document) == whose)
-    return next((told.alone(each, item["slices"], item["endpoints"]) for each in found), None)
+    return told.alone(declared[whose], item["slices"], item["endpoints"]) if whose in declared else None
 
 
-def _get_on(item: Mapping[str, Any]) -> None:
+def _get_on(services: Mapping[Name, Mapping[str, Any] | None]) -> None:
     """:raises InvalidInput: two services have what only one may have"""
-    own = told.of(item)
-    every = [each for each in item["services"] if documents.key_of(each) not in own]
-    every += [each["document"] for each in own.values() if each is not None]
+    every = {whose: each for whose, each in services.items() if each is not None}
     inspection = Inspection()
-    inspect_services(inspection, "services", every, every)
+    inspect_services(inspection, "", [*every.values()], [*every.values()])
+    names = ["/".join(whose) for whose in every]
+
+    def named(text: str) -> str:
+        """With the service in the place of its number."""
+        return _NUMBER.sub(lambda found: names[int(found[1])], text)
+
     if inspection.findings:
-        raise InvalidInput(inspection.findings)
+        raise InvalidInput([Finding(named(each.path), each.found, named(each.wanted)) for each in inspection.findings])
 
 
-def _enforce(declarations: Declarations) -> bool:
-    """Reconcile, and note down what all services come to; whether anything on the node has changed."""
-    kind = ServiceKind()
+def _tables(services: Told, node: str) -> list[Table]:
+    """What services come to, by what is known of dead backends."""
+    out = health.out(health.read())
+    return [
+        compile_services(documents.services([each["document"]]), told.world_of(each), node, out)
+        for each in services.values()
+        if each is not None
+    ]
+
+
+def _enforce(declarations: Declarations, before: Told) -> bool:
+    """Reconcile, and note down what all services come to; whether anything on the node has changed.
+
+    :param before: what was told until now
+    """
+    kind = ServiceKind(before=lambda: before)
     with Host() as host:
         result = reconcile(kind, declarations.read(kind.name), host, declarations)
     note(kind, declarations)

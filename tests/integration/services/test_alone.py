@@ -29,6 +29,7 @@ from tests.conformance import service_cases as scene
 from tests.conformance.examples import in_turn
 from tests.integration.services.clients import Attempt, Clients
 from tests.integration.services.conftest import EVERY
+from tests.integration.services.offered import ADDRESSES, endpoints, service, to_service
 from tests.integration.services.test_agreement import as_expected, text
 
 if TYPE_CHECKING:
@@ -189,3 +190,38 @@ def test_told_one_by_one_is_declared_all_at_once(
     with capsys.disabled():
         sys.stdout.write(f"\nservices told by {teller.declarer.backend}, seed {SEED}: {counts}\n")
     assert bool(counts["elements"]) == ("iptables" not in teller.declarer.backend)
+
+
+def test_a_running_connection_goes_on_and_datagrams_leave_who_has_gone(teller: Teller, clients: Clients) -> None:
+    node_port = service(type="NodePort")
+    node_port["spec"]["ports"][1]["nodePort"] = 30053
+    teller.declare([node_port, service(2)], [], endpoints("one", "far"))
+    standing = [clients.open(to_service("pod", family)) for family in ADDRESSES for _each in range(8)]
+    flows = [
+        clients.open(attempt)
+        for family in ADDRESSES
+        for attempt in (
+            to_service("pod", family, "udp"),
+            Attempt("outside", family, "udp", scene.NODES["a"][family], 30053),
+        )
+    ]
+    try:
+        assert {each.backend for each in clients.ask(standing)} == {"one", "far"}
+        clients.ask(flows)
+        outcome = teller.tell(update.inspected([node_port], [], endpoints("two", "farther"), is_there=True))
+        assert outcome.reconciled == ("iptables" in teller.declarer.backend)
+        assert [each.verdict for each in clients.ask(standing)] == ["forward"] * len(standing)
+        # Between pods of the other node answers do not come back the way that the question went.
+        assert {each.backend for each in clients.ask(flows)} <= {"two", "farther"}
+        for family in ADDRESSES:
+            seen = {each.backend for each in clients.attempt([to_service("pod", family)] * 60)}
+            assert seen == {"two", "farther"}
+        teller.tell({key_of(node_port): None})
+        assert "forward" not in {each.verdict for each in clients.ask(flows)}
+        assert {each.verdict for each in clients.attempt([to_service("pod", 4)] * 5)} == {"drop"}
+        other = clients.attempt([Attempt("pod", 4, "tcp", "10.96.7.2", scene.PORT)] * 60)
+        assert {each.backend for each in other} == {"one", "far"}
+        assert teller.differences() == []
+    finally:
+        for connection in (*standing, *flows):
+            connection.close()
