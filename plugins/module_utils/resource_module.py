@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from ansible.module_utils.basic import AnsibleModule
+
+    from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Outcome
 
 LONG = 5.0
 """Seconds of waiting for another run that the operator is told of."""
@@ -80,6 +83,15 @@ def run(
         for note in result.notes:
             module.warn(note)
         module.exit_json(**answer)
+
+
+def answer_told(module: AnsibleModule, outcome: Outcome) -> None:
+    """Leave a module that has told the node of single things, in diff mode with a line for each."""
+    answer = outcome._asdict()
+    if module._diff:
+        ends = ("before", "after")
+        answer["diff"] = {end: "".join(f"{json.dumps(each, sort_keys=True)}\n" for each in answer[end]) for end in ends}
+    module.exit_json(**answer)
 
 
 @contextmanager

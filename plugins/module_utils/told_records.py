@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from ansible_collections.podnet.fabric.plugins.module_utils import stored
 from ansible_collections.podnet.fabric.plugins.module_utils.attach import record
@@ -29,6 +29,18 @@ Name = tuple[str, str]
 
 Told = dict[Name, Optional[dict[str, Any]]]
 """What is known of each; None for what has gone."""
+
+
+class Outcome(NamedTuple):
+    """What came of telling: ``before`` and ``after`` are what differs, ``reconciled`` whether it took a reconcile."""
+
+    changed: bool
+    before: list[dict[str, Any]]
+    after: list[dict[str, Any]]
+    reconciled: bool
+
+
+UNCHANGED = Outcome(False, [], [], False)
 
 
 def nothing() -> Told:

@@ -95,15 +95,18 @@ reconciled:
   sample: false
 """
 
-import json
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.endpoints import inspect_endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.telling import tell
-from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import in_turn, refuse, require_root
+from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import (
+    answer_told,
+    in_turn,
+    refuse,
+    require_root,
+)
 
 
 def main() -> None:
@@ -133,14 +136,7 @@ def main() -> None:
     except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
-        answer = outcome._asdict()
-        if module._diff:
-            answer["diff"] = {key: _lines(answer[key]) for key in ("before", "after")}
-        module.exit_json(**answer)
-
-
-def _lines(endpoints: list[dict[str, object]]) -> str:
-    return "".join(f"{json.dumps(each, sort_keys=True)}\n" for each in endpoints)
+        answer_told(module, outcome)
 
 
 if __name__ == "__main__":

@@ -110,14 +110,17 @@ reconciled:
   sample: false
 """
 
-import json
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import keep_netfilter
-from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import in_turn, refuse, require_root
+from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import (
+    answer_told,
+    in_turn,
+    refuse,
+    require_root,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.service.telling import tell
 from ansible_collections.podnet.fabric.plugins.module_utils.service.update import inspected
 
@@ -146,14 +149,7 @@ def main() -> None:
     except (PodnetError, OSError) as error:
         refuse(module, error)
     else:
-        answer = outcome._asdict()
-        if module._diff:
-            answer["diff"] = {key: _lines(answer[key]) for key in ("before", "after")}
-        module.exit_json(**answer)
-
-
-def _lines(entries: list[dict[str, object]]) -> str:
-    return "".join(f"{json.dumps(each, sort_keys=True)}\n" for each in entries)
+        answer_told(module, outcome)
 
 
 if __name__ == "__main__":

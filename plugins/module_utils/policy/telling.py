@@ -23,6 +23,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.attach import (
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import known, told
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.compiler import in_words
+from ansible_collections.podnet.fabric.plugins.module_utils.told_records import UNCHANGED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -35,18 +36,6 @@ LOADED = (datapath, elements, ipsets)
 
 COMPARED = ("namespace", "name", "node", "labels", "addresses", "ports")
 """What matters of a pod elsewhere."""
-
-
-class Outcome(NamedTuple):
-    """``before`` and ``after`` are the pods that differ; ``reconciled`` whether it took a reconcile."""
-
-    changed: bool
-    before: list[dict[str, Any]]
-    after: list[dict[str, Any]]
-    reconciled: bool
-
-
-NOTHING = Outcome(False, [], [], False)
 
 
 class _Difference(NamedTuple):
@@ -79,7 +68,7 @@ def tell(
     :raises PodnetError:
     """
     if not record.is_declared():
-        return NOTHING
+        return UNCHANGED
     pods = {(each["namespace"], each["name"]): _reduced(each) for each in come if each["node"] != node}
     others = set(asked) - {node}
     since = told.RECORDS.read_all()
@@ -87,7 +76,7 @@ def tell(
     if not found.come and not found.before:
         # Without a table nobody knows whether the last run came to an end.
         if check or table.read() is not None:
-            return NOTHING
+            return UNCHANGED
         return Outcome(enforcement.enforce(), [], [], True)
     quickly = found.are_new if check else found.are_new and _quickly(found.come)
     if not check and not quickly:

@@ -9,7 +9,7 @@ is a reconcile, as a run of the module service.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict, Finding, InvalidInput
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
@@ -26,6 +26,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler imp
     compile_services,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.service.inspection import inspect_services
+from ansible_collections.podnet.fabric.plugins.module_utils.told_records import UNCHANGED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -34,16 +35,6 @@ if TYPE_CHECKING:
     from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Name, Told
 
 
-class Outcome(NamedTuple):
-    """``before`` and ``after`` are what services that differ come to; ``reconciled`` whether it took a reconcile."""
-
-    changed: bool
-    before: list[dict[str, Any]]
-    after: list[dict[str, Any]]
-    reconciled: bool
-
-
-NOTHING = Outcome(False, [], [], False)
 _NUMBER = re.compile(r"\[(\d+)\]")
 
 
@@ -57,7 +48,7 @@ def tell(given: Told, declarations: Declarations, check: bool = False, asked: Co
     :raises PodnetError:
     """
     if not declarations.path("service").exists():
-        return NOTHING
+        return UNCHANGED
     try:
         return _quickly(given, declarations, check, asked)
     except single.Unforeseen:
@@ -83,7 +74,7 @@ def _quickly(given: Told, declarations: Declarations, check: bool, asked: Collec
             steps[whose] = single.step_between(had, has, index, datapath)
             index = steps[whose].known
     if not steps:
-        return NOTHING
+        return UNCHANGED
     before, after = (
         _shown([each.table for each in end]) for end in zip(*((step.before, step.after) for step in steps.values()))
     )
@@ -112,7 +103,7 @@ def _thoroughly(given: Told, declarations: Declarations, check: bool, asked: Col
     """By all that is known."""
     items = declarations.read("service")
     if not items:
-        return NOTHING
+        return UNCHANGED
     since = told.RECORDS.read_all()
     item = told.included(next(iter(items.values())), since)
     declared = {documents.key_of(document): document for document in item["services"]}

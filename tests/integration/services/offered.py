@@ -10,6 +10,7 @@ from tests.conformance import service_cases as scene
 from tests.integration.services.clients import Attempt
 
 PODS = ("one", "two", "far", "farther")
+NODE_PORT = 30053
 ADDRESSES = {4: "10.96.7.1", 6: "fd00:10:96::7:1"}
 
 
@@ -39,6 +40,25 @@ def endpoints(*pods: str) -> list[dict[str, Any]]:
             "addresses": [scene.pod_address(pod, family) for family in ADDRESSES],
         }
         for pod in pods
+    ]
+
+
+def with_node_port() -> dict[str, Any]:
+    """The service, with a node port for datagrams."""
+    found = service(type="NodePort")
+    found["spec"]["ports"][1]["nodePort"] = NODE_PORT
+    return found
+
+
+def datagrams() -> list[Attempt]:
+    """What a pod asks it, and somebody outside by its node port, over each family."""
+    return [
+        attempt
+        for family in ADDRESSES
+        for attempt in (
+            to_service("pod", family, "udp"),
+            Attempt("outside", family, "udp", scene.NODES["a"][family], NODE_PORT),
+        )
     ]
 
 

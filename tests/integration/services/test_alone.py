@@ -29,15 +29,21 @@ from tests.conformance import service_cases as scene
 from tests.conformance.examples import in_turn
 from tests.integration.services.clients import Attempt, Clients
 from tests.integration.services.conftest import EVERY
-from tests.integration.services.offered import ADDRESSES, endpoints, service, to_service
+from tests.integration.services.offered import (
+    ADDRESSES,
+    datagrams,
+    endpoints,
+    service,
+    to_service,
+    with_node_port,
+)
 from tests.integration.services.test_agreement import as_expected, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ansible_collections.podnet.fabric.plugins.module_utils.service.telling import Outcome
-    from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Told
+    from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Outcome, Told
     from tests.conformance.naive_services import Cluster
     from tests.integration.services.conftest import Declarer
 
@@ -193,18 +199,10 @@ def test_told_one_by_one_is_declared_all_at_once(
 
 
 def test_a_running_connection_goes_on_and_datagrams_leave_who_has_gone(teller: Teller, clients: Clients) -> None:
-    node_port = service(type="NodePort")
-    node_port["spec"]["ports"][1]["nodePort"] = 30053
+    node_port = with_node_port()
     teller.declare([node_port, service(2)], [], endpoints("one", "far"))
     standing = [clients.open(to_service("pod", family)) for family in ADDRESSES for _each in range(8)]
-    flows = [
-        clients.open(attempt)
-        for family in ADDRESSES
-        for attempt in (
-            to_service("pod", family, "udp"),
-            Attempt("outside", family, "udp", scene.NODES["a"][family], 30053),
-        )
-    ]
+    flows = [clients.open(attempt) for attempt in datagrams()]
     try:
         assert {each.backend for each in clients.ask(standing)} == {"one", "far"}
         clients.ask(flows)

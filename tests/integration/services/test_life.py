@@ -25,7 +25,15 @@ from tests.conformance import service_cases as scene
 from tests.integration.services.clients import Attempt, Clients
 from tests.integration.services.conftest import left
 from tests.integration.services.ground import netns, node_says
-from tests.integration.services.offered import ADDRESSES, PODS, endpoints, service, to_service
+from tests.integration.services.offered import (
+    ADDRESSES,
+    PODS,
+    datagrams,
+    endpoints,
+    service,
+    to_service,
+    with_node_port,
+)
 
 if TYPE_CHECKING:
     from tests.integration.services.conftest import Declarer
@@ -160,17 +168,9 @@ def test_a_running_connection_goes_on_and_new_ones_avoid_who_has_gone(declarer: 
 def test_datagrams_of_a_flow_leave_a_backend_that_goes_and_find_one_that_comes(
     declarer: Declarer, clients: Clients
 ) -> None:
-    node_port = service(type="NodePort")
-    node_port["spec"]["ports"][1]["nodePort"] = 30053
+    node_port = with_node_port()
     declarer.declare([node_port], endpoints=endpoints("one"))
-    opened = [
-        clients.open(attempt)
-        for family in ADDRESSES
-        for attempt in (
-            to_service("pod", family, "udp"),
-            Attempt("outside", family, "udp", scene.NODES["a"][family], 30053),
-        )
-    ]
+    opened = [clients.open(attempt) for attempt in datagrams()]
     try:
         assert {each.backend for each in clients.ask(opened)} == {"one"}
         predicted = declarer.declare([node_port], endpoints=endpoints("far"), check=True)
