@@ -23,6 +23,7 @@ from zlib import crc32
 
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, write_bytes_atomically
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import passes_by
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.ebpf import PROTOCOLS
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import translates
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
@@ -74,7 +75,7 @@ class Known(NamedTuple):
 
     def exchanged(self, before: Table, after: Table, about: Mapping[str, Any]) -> Known:
         """The same with one service's table in the place of another."""
-        numbers, bypass = self.numbers[:], bool(about["bypass"])
+        numbers, bypass = self.numbers[:], passes_by(about)
         for number in numbers_of(before, bypass):
             del numbers[bisect_left(numbers, number)]
         for number in numbers_of(after, bypass):
@@ -161,7 +162,7 @@ def write(about: Mapping[str, Any], table: Table, declarations: Declarations) ->
     for text in texts:
         offsets.append(offsets[-1] + len(text))
     write_bytes_atomically(ROWS, (offsets.tobytes(), *texts), 0o600, lasting=False)
-    numbers = array(_WIDE, sorted(numbers_of(table, bool(about["bypass"]))))
+    numbers = array(_WIDE, sorted(numbers_of(table, passes_by(about))))
     save(Known(dict(about), numbers, features_of(table)), declarations)
 
 

@@ -113,11 +113,15 @@ def table_of(service: Mapping[str, Any] | None, node: str) -> Table:
 
 
 def declared(table: Table, about: Mapping[str, Any]) -> Declared:
+    """A table with the prefixes of the node's declaration."""
     return Declared(table, *(of_networks(about[each]) for each in ("blocks", "pods", "ranges")))
 
 
 def step_between(before: Declared, after: Declared, index: Known, datapath: str) -> Step:
-    """:raises Unforeseen:"""
+    """What it takes from one to the other, among all others.
+
+    :raises Unforeseen:
+    """
     bypass = passes_by(index.about)
     had = Counter(known.numbers_of(before.table, bypass))
 
