@@ -84,6 +84,11 @@ class Known(NamedTuple):
         return Known(dict(about), numbers, features)
 
 
+def of(about: Mapping[str, Any], table: Table) -> Known:
+    """Of what all services come to."""
+    return Known(dict(about), array(_WIDE, sorted(numbers_of(table, passes_by(about)))), features_of(table))
+
+
 def numbers_of(table: Table, bypass: bool) -> list[int]:
     """The numbers of what a table has."""
     found = [hash((CLUSTER, *address)) for address in table.cluster]
@@ -162,8 +167,7 @@ def write(about: Mapping[str, Any], table: Table, declarations: Declarations) ->
     for text in texts:
         offsets.append(offsets[-1] + len(text))
     write_bytes_atomically(ROWS, (offsets.tobytes(), *texts), 0o600, lasting=False)
-    numbers = array(_WIDE, sorted(numbers_of(table, passes_by(about))))
-    save(Known(dict(about), numbers, features_of(table)), declarations)
+    save(of(about, table), declarations)
 
 
 def save(known: Known, declarations: Declarations) -> None:
