@@ -11,7 +11,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import Conflict, Finding, InvalidInput
+from ansible_collections.podnet.fabric.plugins.module_utils.errors import (
+    MALFORMED,
+    Conflict,
+    DeclarationError,
+    Finding,
+    InvalidInput,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
@@ -106,8 +112,11 @@ def _thoroughly(given: Told, declarations: Declarations, check: bool, asked: Col
         return UNCHANGED
     since = told.RECORDS.read_all()
     item = told.included(next(iter(items.values())), since)
-    declared = {documents.key_of(document): document for document in item["services"]}
-    before = {whose: _known(whose, item, declared) for whose in given}
+    try:
+        declared = {documents.key_of(document): document for document in item["services"]}
+        before = {whose: _known(whose, item, declared) for whose in given}
+    except MALFORMED as error:
+        raise DeclarationError(f"the declaration holds no Services ({error}); run the playbook again") from error
     given = {whose: told.with_others(each, before[whose], asked) for whose, each in given.items()}
     differ = {whose: service for whose, service in given.items() if service != before[whose]}
     _get_on({**declared, **{whose: each and each["document"] for whose, each in {**told.of(item), **differ}.items()}})

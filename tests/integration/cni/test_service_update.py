@@ -149,6 +149,14 @@ def test_pods_of_nodes_that_are_not_asked_stay_as_they_were_told(declared: Told)
     assert (declared.records(), declared.differences()) == ([], [])
     assert not declared.tell(2, 3)["changed"]
     assert not declared.tell(3, 1)["changed"]
+    # So it is where one is told alone, whether that is for the first time or not.
+    given = {"services": [service(2)], "endpoints": []}
+    assert not declared.node.module("service_update", **given, asked=["here"])["changed"]
+    declared.tell(2, 1)
+    again = declared.node.module("service_update", **given, asked=["here"])
+    assert (again["changed"], again["reconciled"]) == (False, not declared.by_elements)
+    assert declared.node.module("service_update", **given, asked=["there"])["after"][0]["inside"] == ["reject"]
+    assert declared.differences() == []
 
 
 def test_who_is_killed_at_any_moment_leaves_what_the_next_one_makes_good(declared: Told) -> None:
@@ -188,6 +196,15 @@ def test_what_somebody_has_done_to_the_node_is_made_good(declared: Told) -> None
     with pytest.raises(Failed, match="remove the file"):
         declared.tell(2, 1)
     node.run("tee", f"{FOLDER}/{name}", stdin=kept)
+    assert declared.differences() == []
+    # The declaration has been edited into something else.
+    path = "/etc/podnet/node.d/service.json"
+    whole = node.run("cat", path)
+    node.run("tee", path, stdin=whole.replace('"name": "web5"', '"nome": "web5"'))
+    with pytest.raises(Failed, match="run the playbook again"):
+        declared.tell(2, 1)
+    node.run("tee", path, stdin=whole)
+    assert declared.tell(2, 1)["changed"]
     assert declared.differences() == []
 
 
