@@ -9,7 +9,7 @@ any of them by name.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -169,21 +169,36 @@ def _apply(facility: Facility, operations: Sequence[Operation], host: Host) -> N
         raise ApplyError([f"{facility.name}: {verb} {obj}{more}: {in_words(error)}"]) from error
 
 
-def reconcile(kind: Kind, items: Items, host: Host, declarations: Declarations, check: bool = False) -> Result:
+def reconcile(
+    kind: Kind,
+    items: Items,
+    host: Host,
+    declarations: Declarations,
+    check: bool = False,
+    declared: Callable[[], None] | None = None,
+) -> Result:
     """Bring the host to what a kind's items ask for and verify it by reading back; in check mode only say what changes.
 
+    :param declared: what follows once they are declared, before anything of the host changes
     :raises Conflict: something foreign is in the way; nothing has changed
     :raises ApplyError: the kernel or a tool refused; the next run converges
     :raises VerificationError: the host took the change but reads back differently
     :raises HostError: the host cannot be read; the next run converges
     """
     try:
-        return _reconcile(kind, items, host, declarations, check)
+        return _reconcile(kind, items, host, declarations, check, declared)
     except OSError as error:
         raise HostError(f"{kind.name}: {in_words(error)}") from error
 
 
-def _reconcile(kind: Kind, items: Items, host: Host, declarations: Declarations, check: bool) -> Result:
+def _reconcile(
+    kind: Kind,
+    items: Items,
+    host: Host,
+    declarations: Declarations,
+    check: bool,
+    declared: Callable[[], None] | None,
+) -> Result:
     former = declarations.read(kind.name)
     host.declarations = declarations
     target = kind.target(items, former, host)
@@ -198,6 +213,8 @@ def _reconcile(kind: Kind, items: Items, host: Host, declarations: Declarations,
         interim = texts[1] if former.keys() <= items.keys() else declarations.rendered(kind.name, meanwhile)
         if texts[0] != interim:
             declarations.write(kind.name, meanwhile, "nothing was changed", interim)
+        if declared is not None:
+            declared()
         if operations:
             apply(kind.facilities, operations, host)
             after = _settled(kind, items, former, host)

@@ -52,7 +52,7 @@ def run(
     force: bool = False,
     exclusive: bool = False,
     afterwards: Callable[[Declarations], None] | None = None,
-    beforehand: Callable[[], None] | None = None,
+    declared: Callable[[], None] | None = None,
 ) -> None:
     """Declare one item of a kind (or, without parameters, take it back), reconcile the kind and leave the module.
 
@@ -60,7 +60,7 @@ def run(
     :param params: the module's parameters for it; None for ``state: absent``
     :param force: see Host
     :param exclusive: take the kind's other items back
-    :param beforehand: what is put aside, under the lock, before anything changes
+    :param declared: see reconcile
     :param afterwards: what is worked out, under the lock, of what has come about
     """
     try:
@@ -71,9 +71,7 @@ def run(
             former = items.pop(name, None)
             if params is not None:
                 items = {**({} if exclusive else items), name: kind.normalise(name, params, former, host)}
-            if beforehand is not None and not module.check_mode:
-                beforehand()
-            result = reconcile(kind, items, host, declarations, module.check_mode)
+            result = reconcile(kind, items, host, declarations, module.check_mode, declared)
             if afterwards is not None and not module.check_mode:
                 afterwards(declarations)
             answer = report(kind, result, module._diff)

@@ -250,7 +250,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import run
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import ServiceKind
-from ansible_collections.podnet.fabric.plugins.module_utils.service.telling import after_all, before_all
+from ansible_collections.podnet.fabric.plugins.module_utils.service.telling import after_all, declared_all
 from ansible_collections.podnet.fabric.plugins.module_utils.told_records import nothing
 
 
@@ -286,7 +286,7 @@ def main() -> None:
         module.params["name"],
         wanted,
         exclusive=True,
-        beforehand=before_all,
+        declared=declared_all,
         afterwards=partial(after_all, kind=kind),
     )
 

@@ -181,18 +181,18 @@ def _enforce(declarations: Declarations, before: Told) -> bool:
     return bool(result.operations)
 
 
-def before_all() -> None:
-    """What precedes a run that declares all services, whatever was told before."""
+def declared_all() -> None:
+    """What follows when all services are declared anew: what was told before counts no more."""
     if told.RECORDS.folder.is_dir():
         known.put_aside()
+        told.RECORDS.forget_all()
 
 
 def after_all(declarations: Declarations, kind: ServiceKind) -> None:
-    """What follows when all services are in force: the declaration has all now.
+    """What follows when they are in force.
 
     :param kind: what has put them in force
     """
-    told.RECORDS.forget_all()
     if known.read(declarations) is None:
         note(kind, declarations)
 

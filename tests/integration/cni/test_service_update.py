@@ -174,6 +174,21 @@ def test_who_is_killed_at_any_moment_leaves_what_the_next_one_makes_good(declare
         assert not declared.node.module("service_update", **given)["changed"]
 
 
+def test_who_is_killed_while_all_are_declared_leaves_nothing_that_was_told(declared: Told) -> None:
+    for number in range(6):
+        declared.declare(*BASE)
+        declared.tell(2, 3)
+        given: dict[str, Any] = {"node": "here", "services": [service(2), service(5)], "endpoints": pods(2, 1), **WHERE}
+        run = declared.node.start("service", **given, **BACKENDS[declared.backend])
+        time.sleep(0.008 * number)
+        run.kill()
+        # Whatever that came to: one of another service sees to it that the node is what is declared.
+        was = declared.records()
+        declared.tell(5, 1)
+        assert declared.differences() == []
+        assert declared.tell(2, 3)["changed"] != bool(was)
+
+
 def test_what_somebody_has_done_to_the_node_is_made_good(declared: Told) -> None:
     node = declared.node
     declared.tell(2, 3)

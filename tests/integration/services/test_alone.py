@@ -73,9 +73,8 @@ class Teller:
             with Host() as host:
                 former = self.declarer.declarations.read(kind.name)
                 params = self.declarer.parameters(services, slices, endpoints=endpoints)
-                telling.before_all()
                 items = {"podnet": kind.normalise("podnet", params, former.get("podnet"), host)}
-                reconcile(kind, items, host, self.declarer.declarations)
+                reconcile(kind, items, host, self.declarer.declarations, declared=telling.declared_all)
                 telling.after_all(self.declarer.declarations, kind)
 
         self.declarer.node.run(after)
