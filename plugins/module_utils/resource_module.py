@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations, node_lock
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import InvalidInput, PodnetError, in_words
@@ -15,11 +15,13 @@ from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import Kind, Result, lines, present, reconcile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ansible.module_utils.basic import AnsibleModule
 
     from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Outcome
+
+Given = TypeVar("Given")
 
 LONG = 5.0
 """Seconds of waiting for another run that the operator is told of."""
@@ -83,13 +85,28 @@ def run(
         module.exit_json(**answer)
 
 
-def answer_told(module: AnsibleModule, outcome: Outcome) -> None:
-    """Leave a module that has told the node of single things, in diff mode with a line for each."""
-    answer = outcome._asdict()
-    if module._diff:
-        ends = ("before", "after")
-        answer["diff"] = {end: "".join(f"{json.dumps(each, sort_keys=True)}\n" for each in answer[end]) for end in ends}
-    module.exit_json(**answer)
+def run_telling(module: AnsibleModule, inspect: Callable[[], Given], tell: Callable[[Given], Outcome]) -> None:
+    """Tell the node of single things and leave the module, in diff mode with a line for each.
+
+    :param inspect: gives what is told
+    :param tell: is called under the node's lock
+    """
+    try:
+        require_root()
+        given = inspect()
+        with in_turn(module, module.check_mode):
+            outcome = tell(given)
+    except (PodnetError, OSError) as error:
+        refuse(module, error)
+    else:
+        answer = outcome._asdict()
+        if module._diff:
+            answer["diff"] = {end: _told_lines(answer[end]) for end in ("before", "after")}
+        module.exit_json(**answer)
+
+
+def _told_lines(entries: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(f"{json.dumps(each, sort_keys=True)}\n" for each in entries)
 
 
 @contextmanager

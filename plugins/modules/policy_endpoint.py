@@ -95,18 +95,15 @@ reconciled:
   sample: false
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.endpoints import inspect_endpoints
 from ansible_collections.podnet.fabric.plugins.module_utils.policy.telling import tell
-from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import (
-    answer_told,
-    in_turn,
-    refuse,
-    require_root,
-)
+from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import run_telling
+from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Outcome
 
 
 def main() -> None:
@@ -120,23 +117,22 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    is_there = module.params["state"] == "present"
-    try:
-        require_root()
+    params = module.params
+    is_there = params["state"] == "present"
+
+    def inspected() -> list[dict[str, Any]]:
         inspection = Inspection()
-        given = inspect_endpoints(inspection, "endpoints", module.params["endpoints"])
-        if module.params["asked"] and not is_there:
-            inspection.refuse("asked", str(module.params["asked"]), "leave it out with state: absent")
+        given = inspect_endpoints(inspection, "endpoints", params["endpoints"])
+        if params["asked"] and not is_there:
+            inspection.refuse("asked", str(params["asked"]), "leave it out with state: absent")
         inspection.conclude()
+        return given
+
+    def told(given: list[dict[str, Any]]) -> Outcome:
         gone = [] if is_there else [(each["namespace"], each["name"]) for each in given]
-        with in_turn(module, module.check_mode):
-            outcome = tell(
-                given if is_there else [], gone, module.params["node"], module.params["asked"], module.check_mode
-            )
-    except (PodnetError, OSError) as error:
-        refuse(module, error)
-    else:
-        answer_told(module, outcome)
+        return tell(given if is_there else [], gone, params["node"], params["asked"], module.check_mode)
+
+    run_telling(module, inspected, told)
 
 
 if __name__ == "__main__":

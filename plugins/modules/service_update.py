@@ -113,14 +113,8 @@ reconciled:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
-from ansible_collections.podnet.fabric.plugins.module_utils.errors import PodnetError
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.conntrack import keep_netfilter
-from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import (
-    answer_told,
-    in_turn,
-    refuse,
-    require_root,
-)
+from ansible_collections.podnet.fabric.plugins.module_utils.resource_module import run_telling
 from ansible_collections.podnet.fabric.plugins.module_utils.service.telling import tell
 from ansible_collections.podnet.fabric.plugins.module_utils.service.update import inspected
 
@@ -138,18 +132,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    try:
-        require_root()
-        is_there = params["state"] == "present"
-        given = inspected(params["services"], params["slices"], params["endpoints"], is_there=is_there)
-        # To close the socket takes until the kernel has thrown away what went; the answer need not wait for that.
-        keep_netfilter()
-        with in_turn(module, module.check_mode):
-            outcome = tell(given, Declarations(), module.check_mode, params["asked"])
-    except (PodnetError, OSError) as error:
-        refuse(module, error)
-    else:
-        answer_told(module, outcome)
+    is_there = params["state"] == "present"
+    # To close the socket takes until the kernel has thrown away what went; the answer need not wait for that.
+    keep_netfilter()
+    run_telling(
+        module,
+        lambda: inspected(params["services"], params["slices"], params["endpoints"], is_there=is_there),
+        lambda given: tell(given, Declarations(), module.check_mode, params["asked"]),
+    )
 
 
 if __name__ == "__main__":

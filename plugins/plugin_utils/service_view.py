@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.podnet.fabric.plugins.module_utils.service import documents
+from ansible_collections.podnet.fabric.plugins.plugin_utils.endpoint_view import DEFAULT_NAMESPACE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-DEFAULT_NAMESPACE = "default"
 
 
 class NoNames(Exception):
@@ -26,10 +27,7 @@ def named(services: Sequence[Mapping[str, Any]], names: Any) -> dict[str, list[A
             f"service_names: found {names!r}, wanted a list of services, each as namespace/name; give it to the "
             'run: -e \'{"service_names": ["shop/web"]}\''
         )
-    known = {}
-    for document in services:
-        metadata = document["metadata"]
-        known[str(metadata.get("namespace") or DEFAULT_NAMESPACE), str(metadata["name"])] = document
+    known = {documents.key_of(document): document for document in services}
     found: dict[str, list[Any]] = {"there": [], "gone": []}
     for name in dict.fromkeys(names):
         namespace, _slash, last = name.rpartition("/")

@@ -155,12 +155,17 @@ def is_declared() -> bool:
 
 
 def declaration_stamp() -> list[int]:
-    """What tells a declaration of policies from any other: it is replaced as a whole. Zeros without one."""
+    """What tells a declaration of policies from any other."""
+    return stamp_of(DECLARED)
+
+
+def stamp_of(path: str | os.PathLike[str]) -> list[int]:
+    """What tells a file that is replaced as a whole from any other that was there. Zeros without one."""
     try:
-        declared = os.stat(DECLARED)
+        seen = os.stat(path)
     except FileNotFoundError:
         return [0, 0, 0]
-    return [declared.st_ino, declared.st_mtime_ns, declared.st_size]
+    return [seen.st_ino, seen.st_mtime_ns, seen.st_size]
 
 
 def bury(namespace: str, name: str, addresses: Sequence[str]) -> None:

@@ -76,7 +76,7 @@ def render(table: Table, blocks: Mapping[int, Ranges], bypass: bool = False) -> 
             name = _add_list(found, frontend.family, backends, shared)
             lists[frontend.family, backends, shared] = name
         # A datagram, and a client that comes back, stay where they were as long as that is one of the backends.
-        if (handling.affinity or frontend.protocol == "udp") and name not in looked_for:
+        if is_looked_for(frontend, handling) and name not in looked_for:
             looked_for.add(name)
             found[MEMBERS].update(
                 (MEMBER_KEY.pack(name, _backend(frontend.family, backend)), PRESENT) for backend in backends
@@ -97,6 +97,11 @@ def translates(frontend: Frontend, handling: Handling) -> bool:
         and handling.masquerade != EVERYBODY
         and handling.sources is None
     )
+
+
+def is_looked_for(frontend: Frontend, handling: Handling) -> bool:
+    """Whether the programs look for a backend in the list that a frontend leads to."""
+    return bool(handling.affinity) or frontend.protocol == "udp"
 
 
 def list_of(elements: Elements, frontend: Frontend) -> bytes:

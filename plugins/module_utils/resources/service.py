@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible_collections.podnet.fabric.plugins.module_utils.bpf import maps, programs
@@ -42,9 +43,11 @@ from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler imp
     World,
     compile_services,
 )
-from ansible_collections.podnet.fabric.plugins.module_utils.service.inspection import inspect_services
+from ansible_collections.podnet.fabric.plugins.module_utils.service.inspection import (
+    inspect_services,
+    require_addresses,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.service.slices import inspect_slices
-from ansible_collections.podnet.fabric.plugins.module_utils.service.update import require_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,8 +100,7 @@ class ServiceKind:
         self._known = known
         self._since = since
         self._before = before
-        self._told: Told = {}
-        self._included: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self._included: list[tuple[dict[str, Any], Told, dict[str, Any]]] = []
         self._out: Out = NOBODY
         # A run asks twice, before and after its changes, with the same items.
         self._compiled: list[tuple[Mapping[str, Any], Declared]] = []
@@ -153,7 +155,11 @@ class ServiceKind:
         wanted = {service_backends.packet_filter(item["backend"]): each for item, each in self._compiled}
         had = [service_backends.packet_filter(item["backend"]) for item in former.values()]
         target = service_backends.target(wanted, had, own)
-        flows = observe_datagrams(_Stray(declared.table, former, own)) if self._datagrams(declared, former) else {}
+        flows = (
+            observe_datagrams(_Stray(declared.table, partial(_frontends, former), own))
+            if self._datagrams(declared, former)
+            else {}
+        )
         families = {frontend.family for frontend in declared.table.frontends}
         conflicts = unseen(families, "answers from pods of this node would not come from the services that were asked")
         conflicts += (
@@ -182,16 +188,13 @@ class ServiceKind:
         since = self._since()
         if not since:
             return items
-        if since != self._told:
-            self._told, self._included = since, []
-        return {name: self._with_told(item) for name, item in items.items()}
-
-    def _with_told(self, item: dict[str, Any]) -> dict[str, Any]:
-        for known, each in self._included:
-            if known is item:
-                return each
-        self._included.append((item, told.included(item, self._told)))
-        return self._included[-1][1]
+        known = self._included
+        self._included = [
+            next((each for each in known if each[0] is item and each[1] == since), None)
+            or (item, since, told.included(item, since))
+            for item in items.values()
+        ]
+        return {name: each for name, (_item, _since, each) in zip(items, self._included)}
 
     def _datagrams(self, declared: Declared, former: Items) -> bool:
         """Whether there are or were services whose flows can go astray. To read the node's flows takes milliseconds."""
@@ -238,23 +241,16 @@ class ServiceKind:
 def stray_datagrams(table: Table, before: Table, host: Host) -> dict[Any, Any]:
     """The UDP flows of a service that is told alone which lead where nobody is any more, or past it."""
     own = frozenset(address.address for address in dump_addresses(host.netlink, host.names))
-    stray = _Stray(table, {}, own, before.frontends)
-    return observe_datagrams(stray)
+    return observe_datagrams(_Stray(table, lambda: before.frontends, own))
 
 
 class _Stray:
     """Whether a flow goes where its service no longer has a backend, or past a service that has come since."""
 
-    def __init__(
-        self,
-        table: Table,
-        former: Items,
-        own: frozenset[bytes],
-        before: Mapping[Frontend, Handling] | None = None,
-    ) -> None:
-        """:param before: what was there, where that is known already"""
-        self._frontends, self._items, self._own = table.frontends, former, own
-        self._former = before
+    def __init__(self, table: Table, before: Callable[[], Mapping[Frontend, Handling]], own: frozenset[bytes]) -> None:
+        """:param before: what was there, which is seldom asked for"""
+        self._frontends, self._ask, self._own = table.frontends, before, own
+        self._former: Mapping[Frontend, Handling] | None = None
 
     def __call__(self, entry: Entry) -> bool:
         original, reply = entry.original, entry.reply
@@ -270,12 +266,16 @@ class _Stray:
         return target not in allowed and (translated or bool(allowed))
 
     def _before(self) -> Mapping[Frontend, Handling]:
-        """What was declared before, which is seldom asked for. What somebody has edited since counts for nothing."""
         if self._former is None:
-            self._former = {}
-            with suppress(DeclarationError):
-                self._former = _merged([_declared(item, NOBODY) for item in self._items.values()]).table.frontends
+            self._former = self._ask()
         return self._former
+
+
+def _frontends(items: Items) -> Mapping[Frontend, Handling]:
+    """Those that items declare. What somebody has edited since counts for nothing."""
+    with suppress(DeclarationError):
+        return _merged([_declared(item, NOBODY) for item in items.values()]).table.frontends
+    return {}
 
 
 def _pods_by_now(former: dict[str, Any] | None) -> Mapping[str, Any] | None:
@@ -289,13 +289,8 @@ def read_item(item: Mapping[str, Any]) -> tuple[list[documents.Service], World]:
     :raises DeclarationError: somebody has edited it since
     """
     pods = [(entry["node"], endpoints.read(entry)) for entry in item["endpoints"]]
-    own = told.of(item)
-    declared = item["services"]
-    if own:
-        declared = [document for document in declared if documents.key_of(document) not in own]
-        declared += [each["document"] for each in own.values() if each is not None]
-    others = {whose: told.world_of(each) for whose, each in own.items() if each is not None}
-    return documents.services(declared), World(pods, documents.slices(item["slices"]), others)
+    others = {whose: told.world_of(each) for whose, each in told.of(item).items() if each is not None}
+    return documents.services(told.documents_by_now(item)), World(pods, documents.slices(item["slices"]), others)
 
 
 def _declared(item: Mapping[str, Any], out: Out) -> Declared:
@@ -309,8 +304,7 @@ def _declared(item: Mapping[str, Any], out: Out) -> Declared:
 def _has_datagrams(item: Mapping[str, Any]) -> bool:
     """Whether a declaration has services with UDP ports, or is one that somebody has edited into something else."""
     try:
-        every = [*item["services"], *(each["document"] for each in told.of(item).values() if each is not None)]
-        ports = (port for document in every for port in document["spec"].get("ports") or ())
+        ports = (port for document in told.documents_by_now(item) for port in document["spec"].get("ports") or ())
         return any(str(port.get("protocol") or "TCP").lower() == "udp" for port in ports)
     except MALFORMED:
         return True

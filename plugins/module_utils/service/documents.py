@@ -122,12 +122,16 @@ def slices(documents: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list
     found: dict[tuple[str, str], list[Listed]] = {}
     try:
         for document in documents:
-            metadata = document["metadata"]
-            whose = (str(metadata.get("namespace") or "default"), str(metadata["labels"][SERVICE_NAME]))
-            found.setdefault(whose, []).extend(_listed(document))
+            found.setdefault(owner_of(document), []).extend(_listed(document))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise DeclarationError(f"the declaration holds no EndpointSlice ({error}); run the playbook again") from error
     return found
+
+
+def owner_of(document: Mapping[str, Any]) -> tuple[str, str]:
+    """The namespace and the name of the service that a slice is of."""
+    metadata = document["metadata"]
+    return (str(metadata.get("namespace") or "default"), str(metadata["labels"][SERVICE_NAME]))
 
 
 def key_of(document: Mapping[str, Any]) -> tuple[str, str]:

@@ -97,6 +97,18 @@ def inspect_services(inspection: Inspection, path: str, services: Any, declared:
     return found
 
 
+def require_addresses(inspection: Inspection, services: Sequence[Any]) -> None:
+    """Of documents that are well: cluster addresses have been given out.
+
+    :raises InvalidInput: with every finding
+    """
+    for position, document in enumerate(services):
+        spec = document["spec"]
+        if programmed(spec) and not given_addresses(spec):
+            inspection.refuse(f"services[{position}].spec.clusterIP", "nothing", "give an address, or None")
+    inspection.conclude()
+
+
 def _known(path: str, document: Any) -> tuple[tuple[str, str], list[Claim]] | None:
     """The same as of `_inspect_document`; None where somebody has edited the declaration into what is given."""
     try:

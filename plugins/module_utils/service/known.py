@@ -21,11 +21,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
+from ansible_collections.podnet.fabric.plugins.module_utils.attach import record
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import RUN, write_bytes_atomically
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.choice import passes_by
 from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.ebpf import PROTOCOLS
-from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import translates
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_ebpf import is_looked_for, translates
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
     EVERYBODY,
     FORWARD,
@@ -38,7 +39,6 @@ from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler imp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
     from ansible_collections.podnet.fabric.plugins.module_utils.policy.ranges import Ranges
@@ -73,15 +73,15 @@ class Known(NamedTuple):
         """How often something is there."""
         return bisect_right(self.numbers, number) - bisect_left(self.numbers, number)
 
-    def exchanged(self, before: Table, after: Table, about: Mapping[str, Any]) -> Known:
+    def exchanged(self, before: Table, after: Table) -> Known:
         """The same with one service's table in the place of another."""
-        numbers, bypass = self.numbers[:], passes_by(about)
+        numbers, bypass = self.numbers[:], passes_by(self.about)
         for number in numbers_of(before, bypass):
             del numbers[bisect_left(numbers, number)]
         for number in numbers_of(after, bypass):
             insort(numbers, number)
         features = self.features - features_of(before) + features_of(after)
-        return Known(dict(about), numbers, features)
+        return Known(self.about, numbers, features)
 
 
 def of(about: Mapping[str, Any], table: Table) -> Known:
@@ -110,11 +110,6 @@ def number_of_frontend(frontend: Frontend) -> int:
     """Which no two services have."""
     family, address, protocol, port = frontend
     return hash((CLAIM, family, -1 if address is None else address, PROTOCOLS[protocol], port))
-
-
-def is_looked_for(frontend: Frontend, handling: Handling) -> bool:
-    """Whether eBPF looks for a backend in the list of a frontend."""
-    return bool(handling.affinity) or frontend.protocol == "udp"
 
 
 def features_of(table: Table) -> Features:
@@ -243,12 +238,4 @@ def _bucket_of(name: str) -> int:
 
 def _stamp(declarations: Declarations) -> list[Any]:
     """What tells from others: the declaration, the rows, and how this Python makes numbers."""
-    return [VERSION, sys.hexversion, *map(_of_file, (declarations.path("service"), ROWS))]
-
-
-def _of_file(path: Path) -> list[int]:
-    try:
-        seen = path.stat()
-    except FileNotFoundError:
-        return []
-    return [seen.st_ino, seen.st_mtime_ns, seen.st_size]
+    return [VERSION, sys.hexversion, *map(record.stamp_of, (declarations.path("service"), ROWS))]

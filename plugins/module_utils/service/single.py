@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ansible_collections.podnet.fabric.plugins.module_utils.service.known import Known
-    from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Name
+    from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Name, Told
 
 BACKENDS = (DEFAULT, EBPF_NAME)
 """Those that need no more than elements."""
@@ -70,12 +71,14 @@ def datapath_of(about: Mapping[str, Any]) -> str:
     return found[0].name if found else ""
 
 
-def tables(whose: Name, service: Mapping[str, Any] | None, about: Mapping[str, Any]) -> tuple[Table, Table]:
+def tables(
+    whose: Name, service: Mapping[str, Any] | None, since: Told, about: Mapping[str, Any]
+) -> tuple[Table, Table]:
     """What a service comes to before and after.
 
+    :param since: what has been told of it before
     :raises Unforeseen:
     """
-    since = told.RECORDS.read(whose)
     try:
         before = table_of(since[whose], about["node"]) if whose in since else known.declared("/".join(whose))
     except (OSError, *MALFORMED) as error:
@@ -136,14 +139,10 @@ def step_between(before: Declared, after: Declared, index: Known, datapath: str)
     only |= {hash((known.CLUSTER, *each)) for each in after.table.cluster}
     if any(others(number) > 0 for number in only) or any(others(number) < 0 for number in had):
         raise Unforeseen
-    exchanged = index.exchanged(before.table, after.table, index.about)
+    exchanged = index.exchanged(before.table, after.table)
     if exchanged.features.keys() != index.features.keys():
         raise Unforeseen
-    kept = service_alone.Kept(
-        lambda family, host: is_kept(known.HOST, family, host),
-        lambda family, backends: is_kept(known.LIST, family, backends),
-        lambda family, backends: is_kept(known.MEMBERS, family, backends),
-    )
+    kept = service_alone.Kept(*(partial(is_kept, sort) for sort in (known.HOST, known.LIST, known.MEMBERS)))
     if bypass and (_is_shared(before, after, is_kept) or _is_in_pods(before) or _is_in_pods(after)):
         raise Unforeseen
     ebpf: Mapping[str, Any] = {}

@@ -9,11 +9,11 @@ is a reconcile, as a run of the module service.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import (
     MALFORMED,
-    Conflict,
     DeclarationError,
     Finding,
     InvalidInput,
@@ -21,13 +21,13 @@ from ansible_collections.podnet.fabric.plugins.module_utils.errors import (
 from ansible_collections.podnet.fabric.plugins.module_utils.host import Host
 from ansible_collections.podnet.fabric.plugins.module_utils.inspection import Inspection
 from ansible_collections.podnet.fabric.plugins.module_utils.netlink.errors import NetlinkError
+from ansible_collections.podnet.fabric.plugins.module_utils.packetfilter.service_words import text_of
 from ansible_collections.podnet.fabric.plugins.module_utils.reconcile import reconcile
 from ansible_collections.podnet.fabric.plugins.module_utils.resources.service import ServiceKind
 from ansible_collections.podnet.fabric.plugins.module_utils.service import documents, health, known, single, told
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import (
     FORWARD,
     Answer,
-    Backend,
     Table,
     compile_services,
 )
@@ -35,7 +35,7 @@ from ansible_collections.podnet.fabric.plugins.module_utils.service.inspection i
 from ansible_collections.podnet.fabric.plugins.module_utils.told_records import UNCHANGED, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from ansible_collections.podnet.fabric.plugins.module_utils.declaration import Declarations
     from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Name, Told
@@ -67,15 +67,17 @@ def _quickly(given: Told, declarations: Declarations, check: bool, asked: Collec
     if index is None:
         raise single.Unforeseen
     datapath = single.datapath_of(index.about)
+    since: Told = {}
+    for whose in given:
+        since.update(told.RECORDS.read(whose))
     if asked is not None:
         # The pods of the other nodes are in what was told, or in the declaration, which is not read here.
-        since = {whose: told.RECORDS.read(whose) for whose in given}
-        if not all(since.values()):
+        if since.keys() != given.keys():
             raise single.Unforeseen
-        given = {whose: told.with_others(each, since[whose][whose], asked) for whose, each in given.items()}
+        given = {whose: told.with_others(each, since[whose], asked) for whose, each in given.items()}
     steps: dict[Name, single.Step] = {}
     for whose, service in given.items():
-        had, has = (single.declared(table, index.about) for table in single.tables(whose, service, index.about))
+        had, has = (single.declared(table, index.about) for table in single.tables(whose, service, since, index.about))
         if had.table != has.table:
             steps[whose] = single.step_between(had, has, index, datapath)
             index = steps[whose].known
@@ -87,11 +89,7 @@ def _quickly(given: Told, declarations: Declarations, check: bool, asked: Collec
     outcome = Outcome(True, before, after, False)
     if check:
         return outcome
-    formerly: Told = {}
-    for whose in steps:
-        formerly.update(told.RECORDS.read(whose))
-    known.put_aside()
-    told.RECORDS.write({whose: given[whose] for whose in steps})
+    _write({whose: given[whose] for whose in steps})
     try:
         took = all(single.carry_out(step, datapath) for step in steps.values())
     except (NetlinkError, OSError):
@@ -100,8 +98,9 @@ def _quickly(given: Told, declarations: Declarations, check: bool, asked: Collec
     if took:
         known.save(index, declarations)
     else:
-        others = {whose: each for whose, each in told.RECORDS.read_all().items() if whose not in steps}
-        _enforce(declarations, {**others, **formerly})
+        now = told.RECORDS.read_all()
+        others = {whose: each for whose, each in now.items() if whose not in steps}
+        _reconcile(declarations, {**others, **since}, now)
     return outcome._replace(reconciled=not took)
 
 
@@ -119,21 +118,18 @@ def _thoroughly(given: Told, declarations: Declarations, check: bool, asked: Col
         raise DeclarationError(f"the declaration holds no Services ({error}); run the playbook again") from error
     given = {whose: told.with_others(each, before[whose], asked) for whose, each in given.items()}
     differ = {whose: service for whose, service in given.items() if service != before[whose]}
-    _get_on({**declared, **{whose: each and each["document"] for whose, each in {**told.of(item), **differ}.items()}})
+    _get_on(told.included(item, differ))
     ends = [_shown(_tables(each, item["node"])) for each in ({whose: before[whose] for whose in differ}, differ)]
-    outcome = Outcome(bool(differ), ends[0], ends[1], bool(differ))
-    if check:
-        return outcome
+    changed = _reconcile(declarations, since, {**since, **differ}, check, partial(_write, differ))
+    if not check:
+        told.RECORDS.forget(whose for whose, each in differ.items() if each is None and whose not in declared)
+    return Outcome(changed or bool(differ), ends[0], ends[1], True)
+
+
+def _write(given: Told) -> None:
+    """Note down what is told now."""
     known.put_aside()
-    told.RECORDS.write(differ)
-    try:
-        changed = _enforce(declarations, since)
-    except Conflict:  # nothing else has changed
-        told.RECORDS.write({whose: since[whose] for whose in differ if whose in since})
-        told.RECORDS.forget(whose for whose in differ if whose not in since)
-        raise
-    told.RECORDS.forget(whose for whose, each in differ.items() if each is None and whose not in declared)
-    return outcome._replace(changed=changed or bool(differ), reconciled=True)
+    told.RECORDS.write(given)
 
 
 def _known(whose: Name, item: Mapping[str, Any], declared: Mapping[Name, Any]) -> dict[str, Any] | None:
@@ -144,16 +140,15 @@ def _known(whose: Name, item: Mapping[str, Any], declared: Mapping[Name, Any]) -
     return told.alone(declared[whose], item["slices"], item["endpoints"]) if whose in declared else None
 
 
-def _get_on(services: Mapping[Name, Mapping[str, Any] | None]) -> None:
+def _get_on(item: Mapping[str, Any]) -> None:
     """:raises InvalidInput: two services have what only one may have"""
-    every = {whose: each for whose, each in services.items() if each is not None}
+    services = told.documents_by_now(item)
     inspection = Inspection()
-    inspect_services(inspection, "", [*every.values()], [*every.values()])
-    names = ["/".join(whose) for whose in every]
+    inspect_services(inspection, "", services, services)
 
     def named(text: str) -> str:
         """With the service in the place of its number."""
-        return _NUMBER.sub(lambda found: names[int(found[1])], text)
+        return _NUMBER.sub(lambda found: "/".join(documents.key_of(services[int(found[1])])), text)
 
     if inspection.findings:
         raise InvalidInput([Finding(named(each.path), each.found, named(each.wanted)) for each in inspection.findings])
@@ -169,15 +164,24 @@ def _tables(services: Told, node: str) -> list[Table]:
     ]
 
 
-def _enforce(declarations: Declarations, before: Told) -> bool:
+def _reconcile(
+    declarations: Declarations,
+    before: Told,
+    after: Told,
+    check: bool = False,
+    declared: Callable[[], None] | None = None,
+) -> bool:
     """Reconcile, and note down what all services come to; whether anything on the node has changed.
 
     :param before: what was told until now
+    :param after: what is told by now
+    :param declared: see reconcile
     """
-    kind = ServiceKind(before=lambda: before)
+    kind = ServiceKind(since=lambda: after, before=lambda: before)
     with Host() as host:
-        result = reconcile(kind, declarations.read(kind.name), host, declarations)
-    note(kind, declarations)
+        result = reconcile(kind, declarations.read(kind.name), host, declarations, check, declared)
+    if not check:
+        note(kind, declarations)
     return bool(result.operations)
 
 
@@ -221,11 +225,10 @@ def _shown(tables: Collection[Table]) -> list[dict[str, Any]]:
 def _lines(table: Table) -> Iterator[dict[str, Any]]:
     for frontend, handling in sorted(table.frontends.items(), key=lambda each: (each[0].family, str(each[0]))):
         family = frontend.family
-        where = "node" if frontend.address is None else health.text((family, Backend(frontend.address, 0)))[:-2]
         yield {
             "service": handling.service.partition(":")[0],
             "family": family,
-            "address": where.strip("[]"),
+            "address": "node" if frontend.address is None else text_of(family, frontend.address),
             "protocol": frontend.protocol,
             "port": frontend.port,
             "inside": _answer(family, handling.inside),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.podnet.fabric.plugins.module_utils.declaration import ETC
 from ansible_collections.podnet.fabric.plugins.module_utils.errors import MALFORMED, DeclarationError
 from ansible_collections.podnet.fabric.plugins.module_utils.policy import endpoints
+from ansible_collections.podnet.fabric.plugins.module_utils.policy.told import overlaid
 from ansible_collections.podnet.fabric.plugins.module_utils.service import documents
 from ansible_collections.podnet.fabric.plugins.module_utils.service.compiler import World
 from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Name, Records, Told
@@ -42,13 +43,8 @@ def alone(
     document: Mapping[str, Any], slices: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """A service with what is its own of slices and pods that have been inspected."""
-    namespace, name = documents.key_of(document)
-    listed = [
-        each
-        for each in slices
-        if (str(each["metadata"].get("namespace") or "default"), each["metadata"]["labels"][documents.SERVICE_NAME])
-        == (namespace, name)
-    ]
+    whose = documents.key_of(document)
+    listed = [each for each in slices if documents.owner_of(each) == whose]
     return {"document": document, "slices": listed, "endpoints": _in_order(_selected(document, pods))}
 
 
@@ -105,18 +101,19 @@ def included(item: dict[str, Any], since: Told | None = None) -> dict[str, Any]:
     return {**item, INCLUDED: lines}
 
 
-def pods_by_now(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The pods of an item, as they are by what has been told, where that is included."""
-    told = [each for each in of(item).values() if each is not None]
+def documents_by_now(item: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The services of an item, as they are by what has been told, where that is included."""
+    told = of(item)
     if not told:
-        return list(item["endpoints"])
+        declared: Sequence[Mapping[str, Any]] = item["services"]
+        return declared
+    staying = [document for document in item["services"] if documents.key_of(document) not in told]
+    return staying + [each["document"] for each in told.values() if each is not None]
+
+
+def pods_by_now(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The same of its pods."""
+    told = [each for each in of(item).values() if each is not None]
     come = {(entry["namespace"], entry["name"]): entry for each in told for entry in each["endpoints"]}
-    before = [alone(each["document"], [], item["endpoints"])["endpoints"] for each in told]
-    gone = {(entry["namespace"], entry["name"]) for entries in before for entry in entries} - come.keys()
-    taken = {address for entry in come.values() for address in entry["addresses"]}
-    staying = (
-        endpoints.without(entry, taken)
-        for entry in item["endpoints"]
-        if (entry["namespace"], entry["name"]) not in gone | come.keys()
-    )
-    return [*(entry for entry in staying if entry is not None), *come.values()]
+    before = [entry for each in told for entry in _selected(each["document"], item["endpoints"])]
+    return overlaid(item["endpoints"], {**{(each["namespace"], each["name"]): None for each in before}, **come})

@@ -14,7 +14,10 @@ from ansible_collections.podnet.fabric.plugins.module_utils.policy.inspection im
     inspect_metadata,
 )
 from ansible_collections.podnet.fabric.plugins.module_utils.service import documents, told
-from ansible_collections.podnet.fabric.plugins.module_utils.service.inspection import inspect_services
+from ansible_collections.podnet.fabric.plugins.module_utils.service.inspection import (
+    inspect_services,
+    require_addresses,
+)
 from ansible_collections.podnet.fabric.plugins.module_utils.service.slices import inspect_slices
 
 if TYPE_CHECKING:
@@ -41,15 +44,3 @@ def inspected(services: Any, slices: Any, endpoints: Any, *, is_there: bool) -> 
     inspection.conclude()
     require_addresses(inspection, services)
     return {documents.key_of(each): told.alone(each, slices, known) for each in services}
-
-
-def require_addresses(inspection: Inspection, services: list[Any]) -> None:
-    """Of documents that are well: cluster addresses have been given out.
-
-    :raises InvalidInput: with every finding
-    """
-    for position, document in enumerate(services):
-        spec = document["spec"]
-        if documents.programmed(spec) and not documents.given_addresses(spec):
-            inspection.refuse(f"services[{position}].spec.clusterIP", "nothing", "give an address, or None")
-    inspection.conclude()

@@ -290,6 +290,19 @@ def test_bad_input_changes_nothing(declared: Told) -> None:
     assert declared.differences() == []
 
 
+@pytest.mark.parametrize("declared", ["ebpf"], indirect=True)
+def test_what_is_in_the_way_is_said_before_and_nothing_is_kept(declared: Told) -> None:
+    declared.node.run("umount", "/sys/fs/bpf")
+    for check in (True, False):
+        with pytest.raises(Failed, match="no BPF file system"):
+            declared.tell(2, 3, check=check)
+        assert declared.records() == []
+    declared.node.run("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
+    assert declared.tell(2, 3, check=True)["reconciled"]
+    assert declared.tell(2, 3)["reconciled"]
+    assert declared.differences() == []
+
+
 def test_where_nothing_is_declared_nothing_is_to_be_told(node: Node) -> None:
     found = Told(node, "nftables").tell(2, 1)
     assert (found["changed"], found["after"]) == (False, [])

@@ -53,7 +53,7 @@ def test_one_after_another_leads_to_all(before: Cluster, after: Cluster) -> None
     (had, each_before), (has, each_after) = tables(before), tables(after)
     found = known.of(ABOUT, had)
     for name in {**each_before, **each_after}:
-        found = found.exchanged(each_before.get(name, NONE), each_after.get(name, NONE), ABOUT)
+        found = found.exchanged(each_before.get(name, NONE), each_after.get(name, NONE))
     assert found == known.of(ABOUT, has)
 
 
