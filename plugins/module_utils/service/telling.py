@@ -110,7 +110,8 @@ def _thoroughly(given: Told, declarations: Declarations, check: bool, asked: Col
     if not items:
         return UNCHANGED
     since = told.RECORDS.read_all()
-    item = told.included(next(iter(items.values())), since)
+    written = next(iter(items.values()))
+    item = told.included(written, since)
     try:
         declared = {documents.key_of(document): document for document in item["services"]}
         before = {whose: _known(whose, item, declared) for whose in given}
@@ -122,7 +123,8 @@ def _thoroughly(given: Told, declarations: Declarations, check: bool, asked: Col
     ends = [_shown(_tables(each, item["node"])) for each in ({whose: before[whose] for whose in differ}, differ)]
     changed = _reconcile(declarations, since, {**since, **differ}, check, partial(_write, differ))
     if not check:
-        told.RECORDS.forget(whose for whose, each in differ.items() if each is None and whose not in declared)
+        lasting = declared.keys() | told.of(written).keys()
+        told.RECORDS.forget(whose for whose, each in differ.items() if each is None and whose not in lasting)
     return Outcome(changed or bool(differ), ends[0], ends[1], True)
 
 

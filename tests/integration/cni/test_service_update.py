@@ -242,6 +242,14 @@ def test_the_way_back_leads_to_what_was_told_by_then(declared: Told) -> None:
     assert declared.differences() == []
     assert not declared.tell(2, 1)["changed"]
     assert not declared.tell(7, 3)["changed"]
+    # What was told by then may go as well.
+    declared.tell(8, 1)
+    armed = node.module("checkpoint", timeout=60)
+    node.module("checkpoint", state="rolled_back", id=armed["id"])
+    assert declared.records() == []
+    assert declared.gone(8)["changed"]
+    assert not declared.gone(8)["changed"]
+    assert declared.differences() == []
 
 
 @pytest.mark.parametrize("declared", ["nftables"], indirect=True)
