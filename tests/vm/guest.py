@@ -24,6 +24,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ NEW_ROOT = "/run/root"
 # Under systemd: what the guest has written, which the next boot finds again.
 WRITTEN = "/run/podnet-vm/written"
 TAR = ("/usr/bin/tar", "--xattrs", "--xattrs-include=*")
+CGROUPS = Path("/sys/fs/cgroup")
 UNITS = "/run/systemd/system"
 JOB_UNIT = """[Unit]
 Description=The job of tests/vm/run
@@ -161,8 +163,22 @@ def become_systemd(exchange: Path, job: dict[str, Any]) -> None:
     os.execve("/lib/systemd/systemd", ["/lib/systemd/systemd"], environment)  # noqa: S606 - that is what this is for
 
 
+def stop_all_others() -> None:
+    """Freeze every process but this one, systemd and what it would start included. TimeoutError if one does not stop."""
+    (CGROUPS / "cgroup.procs").write_text(str(os.getpid()))
+    groups = [file.parent for file in CGROUPS.glob("*/cgroup.freeze")]
+    for group in groups:
+        (group / "cgroup.freeze").write_text("1")
+    limit = time.monotonic() + 60
+    while moving := [group.name for group in groups if "frozen 1" not in (group / "cgroup.events").read_text()]:
+        if time.monotonic() > limit:
+            raise TimeoutError(f"does not stop: {', '.join(moving)}")
+        time.sleep(0.01)
+
+
 def keep_disk(job: dict[str, Any]) -> None:
-    """Have the next boot find what was written, as if the power went off now."""
+    """Have the next boot find what was written, as if the power went off now: nobody writes while it is copied."""
+    stop_all_others()
     os.sync()
     archive("--sparse", "-C", WRITTEN, "-cf", job["disk"], ".")
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TOP = Path(__file__).resolve().parents[3]
 KEPT = Path("/var/lib/podnet-boot")
+WRITTEN = ("/etc/podnet-boot-number", "/var/lib/podnet-boot/number")
 PATIENCE = 180.0
 NETWORK = (
     *("link: ", "address: ", "route: ", "rule: ", "nexthop: ", "neighbour: ", "fdb: ", "nft: "),

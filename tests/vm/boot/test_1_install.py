@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import network
-from .conftest import KEPT, Machine
+from .conftest import KEPT, WRITTEN, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +38,14 @@ ExecStart=/bin/sh -c 'ip -brief address show podnet0 >/run/seen-by-%N && ip rout
 [Install]
 WantedBy=multi-user.target
 """
+# It writes a number to one file and then to the other, and the next number, until the power goes off.
+WRITER = f"""
+import itertools, os
+first, second = (os.open(path, os.O_WRONLY | os.O_CREAT) for path in {WRITTEN!r})
+for number in itertools.count():
+    os.pwrite(first, b"%020d" % number, 0)
+    os.pwrite(second, b"%020d" % number, 0)
+"""
 RUNTIMES = ("containerd", "docker", "crio", "kubelet")
 
 
@@ -61,3 +69,8 @@ def test_the_network_is_made_and_will_come_back(machine: Machine) -> None:
     machine.has_no_failed_unit()
     machine.picture("whole")
     Path("/etc/systemd/network/60-mine.network").write_text(MINE)
+
+
+def test_somebody_writes_until_the_power_goes_off(machine: Machine) -> None:
+    machine.run("systemd-run", "--unit=writer", "/usr/bin/python3", "-ISc", WRITER)
+    machine.until("it writes", lambda: all(Path(path).is_file() for path in WRITTEN))

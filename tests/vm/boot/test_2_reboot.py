@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .conftest import WRITTEN
 from .test_1_install import RUNTIMES
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ LINKS = ("podnet0", "podnet-vx")
 
 def macs(machine: Machine) -> list[str]:
     return [machine.run("cat", f"/sys/class/net/{name}/address") for name in LINKS]
+
+
+def test_the_power_went_off_at_one_moment() -> None:
+    first, second = (int(Path(path).read_text()) for path in WRITTEN)
+    assert first in (second, second + 1)
 
 
 def test_it_is_restored_before_anything_that_starts_containers(machine: Machine) -> None:
