@@ -46,7 +46,7 @@ options:
     description: >-
       The nodes of which O(endpoints) tells all; pods of these services that were known before on other nodes stay.
       Where such a service was not told alone before, that takes as long as M(podnet.fabric.service). Left out,
-      O(endpoints) tells all of every node.
+      O(endpoints) tells all of every node. Only with O(state=present).
     type: list
     elements: str
   state:
@@ -137,7 +137,7 @@ def main() -> None:
     keep_netfilter()
     run_telling(
         module,
-        lambda: inspected(params["services"], params["slices"], params["endpoints"], is_there=is_there),
+        lambda: inspected(*(params[each] for each in ("services", "slices", "endpoints", "asked")), is_there=is_there),
         lambda given: tell(given, Declarations(), module.check_mode, params["asked"]),
     )
 

@@ -164,7 +164,7 @@ def become_systemd(exchange: Path, job: dict[str, Any]) -> None:
 
 
 def stop_all_others() -> None:
-    """Freeze every process but this one, systemd and what it would start included. TimeoutError if one does not stop."""
+    """Freeze every process but this one, systemd and what it starts included. TimeoutError if one does not stop."""
     (CGROUPS / "cgroup.procs").write_text(str(os.getpid()))
     groups = [file.parent for file in CGROUPS.glob("*/cgroup.freeze")]
     for group in groups:

@@ -21,12 +21,17 @@ from ansible_collections.podnet.fabric.plugins.module_utils.service.inspection i
 from ansible_collections.podnet.fabric.plugins.module_utils.service.slices import inspect_slices
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ansible_collections.podnet.fabric.plugins.module_utils.told_records import Told
 
 
-def inspected(services: Any, slices: Any, endpoints: Any, *, is_there: bool) -> Told:
+def inspected(
+    services: Any, slices: Any, endpoints: Any, asked: Collection[str] | None = None, *, is_there: bool
+) -> Told:
     """The services by namespace and name.
 
+    :param asked: the nodes of which all pods are told, where they are not all nodes
     :raises InvalidInput: with every finding
     """
     inspection = Inspection()
@@ -35,6 +40,8 @@ def inspected(services: Any, slices: Any, endpoints: Any, *, is_there: bool) -> 
         for path, document in inspect_items(inspection, "services", services):
             if inspect_mapping(inspection, path, document, ("apiVersion", "kind", "metadata", "spec", "status")):
                 inspect_metadata(inspection, f"{path}.metadata", document.get("metadata"))
+        if asked:
+            inspection.refuse("asked", str(asked), "leave it out with state: absent")
         inspection.conclude()
         gone.update((documents.key_of(document), None) for document in services)
         return gone

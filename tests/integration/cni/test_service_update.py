@@ -287,7 +287,7 @@ def test_bad_input_changes_nothing(declared: Told) -> None:
         "endpoints[0].name",
     ]
     assert refused(services=[service(8, clusterIPs=None)]) == ["services[0].spec.clusterIP"]
-    assert refused(services=5, state="absent") == ["services"]
+    assert refused(services=5, state="absent", asked=["here"]) == ["services", "asked"]
     # Another one's address, and two of them with one.
     taken = service(8, clusterIPs=["10.96.0.1"])
     assert refused(services=[taken]) == ["shop/web8.spec.clusterIPs"]
