@@ -219,12 +219,25 @@ INLINE int find_route(struct __sk_buff *skb, const struct plain *packet, u32 dev
 	return !fib_lookup(skb, route, sizeof(*route), 0) && map_lookup(&ways, &route->device);
 }
 
-/* Counts down as a router does, and has the kernel put on the addresses of the next hop, which it looks after. */
+/* Counts down as a router does, and has the kernel put on the addresses of the next hop, which it looks after.
+ *
+ * A device or a tunnel may have summed up the whole packet. A router forgets that sum (skb_forward_csum). Here the kernel
+ * leaves in it the MACs that the packet came with (bpf_push_mac_rcsum), and a pod's interface takes off those that it has
+ * by then: so the sum has to have these, or a pod drops datagrams whose checksums are right.
+ */
 INLINE int send_on(struct __sk_buff *skb, const struct plain *packet, const struct route *route)
 {
 	struct next_hop hop = {.family = route->family};
 	u8 left = packet->hops - 1;
+	u32 macs[3]; /* in the order of the header, which does not matter to a sum */
+	long change;
 
+	if (skb_load_bytes(skb, 0, macs, sizeof(macs)))
+		return DROP;
+	change = csum_diff(macs, sizeof(macs), (const u32 *)route->own, sizeof(macs), 0);
+	if (change < 0)
+		return DROP;
+	csum_update(skb, change); /* refused where there is no such sum */
 	if (packet->key.ipv6) {
 		if (skb_store_bytes(skb, ETH_HEADER + 7, &left, 1, BPF_F_RECOMPUTE_CSUM))
 			return DROP;

@@ -66,6 +66,7 @@ static long (*l3_csum_replace)(struct __sk_buff *skb, u32 offset, u64 from, u64 
 static long (*l4_csum_replace)(struct __sk_buff *skb, u32 offset, u64 from, u64 to, u64 flags) = (void *)11;
 static long (*skb_load_bytes)(const struct __sk_buff *skb, u32 offset, void *to, u32 len) = (void *)26;
 static long (*csum_diff)(const u32 *from, u32 from_size, const u32 *to, u32 to_size, u32 seed) = (void *)28;
+static long (*csum_update)(struct __sk_buff *skb, u32 more) = (void *)40; /* of a device's sum over the whole packet */
 
 #define SECTION(name) __attribute__((section(name), used))
 #define INLINE static inline __attribute__((always_inline))

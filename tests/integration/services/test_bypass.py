@@ -335,3 +335,37 @@ def test_flows_go_past_the_host_through_a_tunnel_that_is_smaller_than_they_are(d
                     # Only what was too long, of which the kernel tells the sender.
                     assert counted("tcp") - before < len(content) // 1450 // 10
         assert counted("invalid") == 0
+
+
+def test_what_has_been_summed_up_as_a_whole_arrives(declarer: Declarer) -> None:
+    """The kernel drops datagrams whose checksum is right, where the sum of the whole packet is not."""
+    with tunnel(summed=True), foreign_chain():
+        declarer.declare([service()], endpoints=endpoints("far"))
+        meet()
+        for family, sort in SORTS.items():
+            with ExitStack() as opened:
+                with namespace.inside(netns("far")):
+                    server = opened.enter_context(socket.create_server(("", scene.TARGET), family=sort))
+                    answering = opened.enter_context(socket.socket(sort, socket.SOCK_DGRAM))
+                    answering.bind(("", scene.TARGET))
+                with namespace.inside(netns("pod")):
+                    client = opened.enter_context(socket.socket(sort))
+                    asking = opened.enter_context(socket.socket(sort, socket.SOCK_DGRAM))
+                for each in (server, answering, client, asking):
+                    each.settimeout(10)
+                for each in (client, asking):
+                    each.connect((ADDRESSES[family], scene.PORT))
+                accepted = opened.enter_context(server.accept()[0])
+                accepted.settimeout(10)
+                before = [counted(protocol) for protocol in PROTOCOLS]
+                for length in (20, 500, 1100):
+                    content = os.urandom(length)
+                    client.sendall(content)
+                    assert accepted.recv(2000) == content
+                    accepted.sendall(content)
+                    assert client.recv(2000) == content
+                    asking.send(content)
+                    found, end = answering.recvfrom(2000)
+                    answering.sendto(found, end)
+                    assert asking.recv(2000) == content
+                assert [counted(protocol) for protocol in PROTOCOLS] == before
