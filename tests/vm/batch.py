@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 import time
@@ -34,7 +35,9 @@ RUN = os.fspath(REPOSITORY / "tests/vm/run")
 INSIDE, SYSTEMD = "inside", "systemd"
 _GUESTS = 2
 _PROGRESS = 60.0
-_LINES_OF_FAILURE = 60
+_LINES_OF_END = 60
+_LINES_OF_FAILURE = 12
+_BAD = re.compile(r"fatal: |^(FAILED|ERROR|E ) ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,11 +164,17 @@ def last_line(task: Task) -> str:
     return lines[-1].strip()[:100] if lines else "nothing printed so far"
 
 
+def telling(lines: Sequence[str]) -> list[str]:
+    """The end of a failed task's log, and before it what failed farther up: a scenario tidies up for long after that."""
+    farther = [line for line in lines[:-_LINES_OF_END] if _BAD.search(line)][-_LINES_OF_FAILURE:]
+    return [*farther, *(["[...]"] if farther else []), *lines[-_LINES_OF_END:]]
+
+
 def tell_end(task: Task, status: int, seconds: float) -> None:
-    """Print a task's verdict, and with a bad one the end of its log."""
+    """Print a task's verdict, and with a bad one what its log says of that."""
     if status:
-        lines = log_of(task).read_text(errors="replace").splitlines()[-_LINES_OF_FAILURE:]
-        say("\n".join([f"{task.name}: the end of its log:", *(f"  | {line}" for line in lines)]))
+        lines = telling(log_of(task).read_text(errors="replace").splitlines())
+        say("\n".join([f"{task.name}: from its log:", *(f"  | {line}" for line in lines)]))
     say(f"{task.name}: {'FAILED with ' + str(status) if status else 'ok'} after {seconds:.0f} s")
 
 

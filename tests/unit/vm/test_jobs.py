@@ -154,6 +154,16 @@ def test_the_longest_scenario_begins_first() -> None:
     assert batch.scenarios("# comment\nshort 5\nlong 60\n\nmiddle 10.5\n") == ["long", "middle", "short"]
 
 
+def test_of_a_failed_guests_log_what_failed_is_told_and_the_end() -> None:
+    tidying = [f"ok: [node{number}]" for number in range(100)]
+    told = batch.telling(["TASK [Check]", "ok: [node2]", "fatal: [node1]: FAILED! => lost", *tidying])
+    assert told == ["fatal: [node1]: FAILED! => lost", "[...]", *tidying[40:]]
+    assert batch.telling(["fatal: [node1]: FAILED! => lost", "ok: [node2]"]) == [
+        "fatal: [node1]: FAILED! => lost",
+        "ok: [node2]",
+    ]
+
+
 def test_jobs_are_chosen_by_name_and_a_wrong_name_is_refused() -> None:
     names = [task.name for task in batch.tasks([])]
     assert names == ["inside", *batch.scenarios(batch.SCENARIOS.read_text()), "systemd"]
