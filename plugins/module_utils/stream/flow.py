@@ -64,6 +64,7 @@ class Numbers:
         self.token = os.urandom(8)
         self.sent = 0  # numbers that left, or that the network refused
         self.done = False
+        self.stood = 0  # nanoseconds, altogether, of long waits of this process for its turn
         self._refused = 0  # attempts for which a queue of this host was full
         self._errors: dict[str, int] = {}
         self._rate = rate
@@ -127,6 +128,7 @@ class Numbers:
             "seconds": round((self._last - self._first) / 1e9, 6),
             "wanted_rate": self._rate,
             "pause_ms": round(self._pause / 1e6, 3),
+            "stood_ms": round(self.stood / 1e6, 3),
             "queue_full": self._refused,
             "errors": self._errors,
         }

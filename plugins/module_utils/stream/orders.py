@@ -16,6 +16,8 @@ from ansible_collections.podnet.fabric.plugins.module_utils.declaration import w
 
 COUNT = signal.SIGUSR1
 STOP = signal.SIGTERM
+# Nanoseconds from which a turn is late: the machine stands still, and not the network.
+STANDSTILL = 20_000_000
 _LOOK = 2.0  # seconds between looks whether its record is still there
 
 

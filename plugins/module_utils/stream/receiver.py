@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import responder
 from ansible_collections.podnet.fabric.plugins.module_utils.stream import message
-from ansible_collections.podnet.fabric.plugins.module_utils.stream.orders import before_others
+from ansible_collections.podnet.fabric.plugins.module_utils.stream.orders import STANDSTILL, before_others
 from ansible_collections.podnet.fabric.plugins.module_utils.stream.tally import Tally
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ Still = tuple[int, int]
 SO_RXQ_OVFL = 40  # asm-generic/socket.h; the control message that it brings has the same number
 _BUFFER = 8 << 20  # bytes: several seconds of a stream
 _PAUSE = 0.005  # seconds in which packets gather
-_STANDSTILL = 20_000_000  # nanoseconds from which a turn is late
 _IDLE = 0.5  # seconds until it looks at its orders when nothing comes
 _AT_ONCE = 64 << 10  # bytes of TCP between two looks at the time
 _MOST_AT_ONCE = 50_000  # datagrams before others have their turn: more than the buffer holds
@@ -205,7 +204,7 @@ class Receiver:
     def _woken(self, passed: int) -> None:
         """A turn is over, after so many nanoseconds."""
         late = passed - int(_PAUSE * 1e9)
-        if late > _STANDSTILL:
+        if late > STANDSTILL:
             now = time.time_ns()
             self._still.append((now - late, now))
             if len(self._still) > _MOST_STILL:  # the longest ones tell most, and the last one is still needed

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.podnet.fabric.plugins.module_utils.stream.orders import before_others
+from ansible_collections.podnet.fabric.plugins.module_utils.stream.orders import STANDSTILL, before_others
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,10 +61,14 @@ def send(numbers: Sequence[Numbers], transfers: Sequence[Bytes], rate: float, or
         pause = max(wake - now, _BREATH if due > BURST else _BLINK)
         time.sleep(pause / 1e9)
         woken = time.monotonic_ns()
-        if woken - now - pause > latest:
-            latest = woken - now - pause
+        late = woken - now - pause
+        if late > latest:
+            latest = late
             for transfer in transfers:
                 transfer.pause = latest
+        if late > STANDSTILL:
+            for flow in numbers:
+                flow.stood += late
         now = woken
     _take_leave(numbers, transfers)
 

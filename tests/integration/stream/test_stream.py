@@ -158,6 +158,22 @@ def test_a_machine_that_stands_still_is_no_stall_of_the_network(streams: Streams
     assert report["failures"] == []
 
 
+def test_a_sender_without_a_turn_sends_less_and_that_is_not_the_networks_doing(streams: Streams) -> None:
+    streams.start(tcp_rate=0)
+    pid = streams.pid("sender", "a")
+    for _time in range(2):
+        wait(0.5)
+        os.kill(pid, signal.SIGSTOP)
+        wait(0.4)
+        os.kill(pid, signal.SIGCONT)
+    wait(0.2)
+    report = streams.report()
+    numbers = flow_of(report, "ipv4", "udp")
+    assert numbers["rate"] < 900
+    assert numbers["lost"] == 0
+    assert report["failures"] == []
+
+
 def test_a_stall_of_the_network_beside_a_standstill_is_still_seen(streams: Streams) -> None:
     streams.start(rate=0)
     wait(0.3)

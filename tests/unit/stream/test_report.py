@@ -17,6 +17,7 @@ SENT_UDP = {
     "seconds": 10.0,
     "wanted_rate": 1000.0,
     "pause_ms": 1.2,
+    "stood_ms": 0.0,
     "queue_full": 0,
     "errors": {},
 }
@@ -118,6 +119,20 @@ def test_a_sender_that_was_too_slow_proves_nothing() -> None:
     (failure,) = _report([{**SENT_UDP, "seconds": 12.0, "queue_full": 7}], [HEARD_UDP])["failures"]
     assert "only 833 packets a second were sent, wanted at least 90% of 1000" in failure
     assert "full 7 times" in failure
+
+
+def test_the_time_for_which_a_sender_had_no_turn_is_no_part_of_its_rate() -> None:
+    slow = {**SENT_UDP, "seconds": 15.0, "pause_ms": 450.0}
+    (failure,) = _report([{**slow, "stood_ms": 3000.0}], [HEARD_UDP])["failures"]
+    assert "only 833 packets a second were sent" in failure
+    found = _report([{**slow, "stood_ms": 5000.0}], [HEARD_UDP])
+    assert found["failures"] == []
+    assert "667/s" in found["table"][2]  # what is shown is what was sent
+
+
+def test_a_sender_that_stood_still_for_most_of_the_time_proves_nothing() -> None:
+    (failure,) = _report([{**SENT_UDP, "seconds": 21.0, "stood_ms": 11000.0}], [HEARD_UDP])["failures"]
+    assert "the sender stood still for 11.0 of 21.0 s, so this is no measurement" in failure
 
 
 def test_a_receiver_that_was_too_slow_proves_nothing() -> None:
