@@ -165,7 +165,7 @@ def last_line(task: Task) -> str:
 
 
 def telling(lines: Sequence[str]) -> list[str]:
-    """The end of a failed task's log, and before it what failed farther up: a scenario tidies up for long after that."""
+    """What failed by a failed task's log, however far up, and the end of that: a scenario tidies up at length."""
     farther = [line for line in lines[:-_LINES_OF_END] if _BAD.search(line)][-_LINES_OF_FAILURE:]
     return [*farther, *(["[...]"] if farther else []), *lines[-_LINES_OF_END:]]
 
