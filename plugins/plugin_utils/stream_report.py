@@ -88,9 +88,7 @@ def _numbers(flow: Flow, other: Flow, limits: Limits) -> Flow:
         lost = sum(last - first + 1 for first, last in holes)
     else:
         lost = other["missing"] + max(sent - other["expected"], 0)
-    stood = flow["stood_ms"] / 1e3
-    # What a sender does not send, because its machine gives it no turn, is not the network's doing.
-    pace = _rate(sent - 1, flow["seconds"] - stood)
+    rate = _rate(sent - 1, flow["seconds"])
     failures = []
     if lost > limits.lost:
         failures.append(f"{lost} of {sent} packets lost, allowed are {limits.lost}; they are {_named(holes)}")
@@ -101,17 +99,8 @@ def _numbers(flow: Flow, other: Flow, limits: Limits) -> Flow:
         )
     if not sent:
         failures.append("nothing was sent")
-    elif stood > _STANDING * flow["seconds"]:
-        failures.append(
-            f"the sender stood still for {stood:.1f} of {flow['seconds']:.1f} s, so this is no measurement of the "
-            "network; give the machine less to do"
-        )
-    elif pace is not None and pace < limits.rate * flow["wanted_rate"]:
-        failures.append(
-            f"only {pace:.0f} packets a second were sent, wanted at least {limits.rate:.0%} of "
-            f"{flow['wanted_rate']:g}; queues of the sender were full {flow['queue_full']} times, its longest pause "
-            f"was {flow['pause_ms']:.0f} ms"
-        )
+    elif rate is not None and rate < limits.rate * flow["wanted_rate"]:
+        failures += _slow(flow, limits)
     failures += [
         f"the sender's own network refused {times} packets ({name})" for name, times in sorted(flow["errors"].items())
     ]
@@ -119,13 +108,31 @@ def _numbers(flow: Flow, other: Flow, limits: Limits) -> Flow:
         "received": other["received"],
         "lost": lost,
         "holes": [list(hole) for hole in holes[:_NAMED]],
-        "rate": _rate(sent - 1, flow["seconds"]),
+        "rate": rate,
         "gap_ms": other["gap_ms"],
         "pause_ms": flow["pause_ms"],
         "duplicates": other["duplicates"],
         "reordered": other["reordered"],
         "failures": failures,
     }
+
+
+def _slow(flow: Flow, limits: Limits) -> list[str]:
+    """What is wrong with a stream that sent less than it should have."""
+    stood = flow["stood_ms"] / 1e3
+    if stood > _STANDING * flow["seconds"]:
+        return [
+            f"the sender stood still for {stood:.1f} of {flow['seconds']:.1f} s, so this is no measurement of the "
+            "network; give the machine less to do"
+        ]
+    # What a sender does not send, because its machine gives it no turn, is not the network's doing.
+    pace = _rate(flow["sent"] - 1, flow["seconds"] - stood)
+    if pace is None or pace >= limits.rate * flow["wanted_rate"]:
+        return []
+    return [
+        f"only {pace:.0f} packets a second were sent, wanted at least {limits.rate:.0%} of {flow['wanted_rate']:g}; "
+        f"queues of the sender were full {flow['queue_full']} times, its longest pause was {flow['pause_ms']:.0f} ms"
+    ]
 
 
 def _transfer(flow: Flow, other: Flow, limits: Limits) -> Flow:

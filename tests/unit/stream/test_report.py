@@ -133,6 +133,8 @@ def test_the_time_for_which_a_sender_had_no_turn_is_no_part_of_its_rate() -> Non
 def test_a_sender_that_stood_still_for_most_of_the_time_proves_nothing() -> None:
     (failure,) = _report([{**SENT_UDP, "seconds": 21.0, "stood_ms": 11000.0}], [HEARD_UDP])["failures"]
     assert "the sender stood still for 11.0 of 21.0 s, so this is no measurement" in failure
+    # Waits that it made up for took nothing away.
+    assert _report([{**SENT_UDP, "seconds": 10.5, "stood_ms": 7000.0}], [HEARD_UDP])["failures"] == []
 
 
 def test_a_receiver_that_was_too_slow_proves_nothing() -> None:
