@@ -16,6 +16,7 @@ import selectors
 import socket
 import struct
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.podnet.fabric.plugins.module_utils.probe import responder
@@ -28,19 +29,38 @@ if TYPE_CHECKING:
 
     from ansible_collections.podnet.fabric.plugins.module_utils.stream.orders import Orders
 
-# When the machine stood still: from and to, nanoseconds since the epoch.
-Still = tuple[int, int]
-
 SO_RXQ_OVFL = 40  # asm-generic/socket.h; the control message that it brings has the same number
 _BUFFER = 8 << 20  # bytes: several seconds of a stream
 _PAUSE = 0.005  # seconds in which packets gather
 _IDLE = 0.5  # seconds until it looks at its orders when nothing comes
 _AT_ONCE = 64 << 10  # bytes of TCP between two looks at the time
 _MOST_AT_ONCE = 50_000  # datagrams before others have their turn: more than the buffer holds
-_MOST_STILL = 100
+_MOST_STILL = 1000  # of which it is known when they were: those of at least 25 seconds
 _MOST_HOLES = 1000  # reported, of a flow
 _ANCILLARY = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(4) + responder.ANCILLARY
 FAMILY: dict[int, str] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
+
+
+class Standstills:
+    """When the machine stood still, nanoseconds since the epoch."""
+
+    def __init__(self) -> None:
+        self.longest = 0
+        self._latest: deque[tuple[int, int]] = deque(maxlen=_MOST_STILL)
+
+    def add(self, begin: int, end: int) -> None:
+        """One more, later than all others."""
+        self.longest = max(self.longest, end - begin)
+        self._latest.append((begin, end))
+
+    def within(self, begin: int, end: int) -> int:
+        """For how long it stood still in that time."""
+        stood = 0
+        for began, ended in reversed(self._latest):
+            if ended <= begin:
+                break
+            stood += max(min(ended, end) - max(began, begin), 0)
+        return stood
 
 
 class Heard:
@@ -83,8 +103,7 @@ class Heard:
 class Transfer:
     """A TCP connection as far as it has come."""
 
-    def __init__(self, connection: socket.socket, still: Sequence[Still]) -> None:
-        """:param still: when the machine stood still, as far as is known by now"""
+    def __init__(self, connection: socket.socket, still: Standstills) -> None:
         self.socket = connection
         self._family = FAMILY[connection.family]
         self._still = still
@@ -118,12 +137,11 @@ class Transfer:
 
     def result(self) -> dict[str, Any]:
         open_stall = 0 if self.over else self._since(time.time_ns())
-        standstill = max((end - begin for begin, end in self._still), default=0)
         return {
             **_of(self.hello, self._family, "tcp"),
             "received": self._bytes,
             "stall_ms": round(max(self._stall, open_stall) / 1e6, 3),
-            "standstill_ms": round(standstill / 1e6, 3),
+            "standstill_ms": round(self._still.longest / 1e6, 3),
             "finished": self.over and not self._error,
             "error": self._error,
         }
@@ -155,8 +173,7 @@ class Transfer:
         """Nanoseconds from the last progress on. The sender begins when it likes, so there is none before the first."""
         if not self._last:
             return 0
-        stood = sum(max(min(end, when) - max(begin, self._last), 0) for begin, end in self._still)
-        return when - self._last - stood
+        return when - self._last - self._still.within(self._last, when)
 
 
 class Receiver:
@@ -168,7 +185,7 @@ class Receiver:
         self._heard: dict[bytes, tuple[Heard, socket.socket]] = {}
         self._transfers: list[Transfer] = []
         self._overflown: dict[socket.socket, int] = {}
-        self._still: list[Still] = []
+        self._still = Standstills()
         for listener in listeners:
             # A TCP connection inherits its listener's window. A small one would close, and the transfer stall, while
             # this process waits for its turn.
@@ -206,9 +223,7 @@ class Receiver:
         late = passed - int(_PAUSE * 1e9)
         if late > STANDSTILL:
             now = time.time_ns()
-            self._still.append((now - late, now))
-            if len(self._still) > _MOST_STILL:  # the longest ones tell most, and the last one is still needed
-                self._still.remove(min(self._still[:-1], key=lambda one: one[1] - one[0]))
+            self._still.add(now - late, now)
 
     def _ready(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
         transfer: Transfer | None = key.data
