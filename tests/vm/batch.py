@@ -37,7 +37,7 @@ _GUESTS = 2
 _PROGRESS = 60.0
 _LINES_OF_END = 60
 _LINES_OF_FAILURE = 12
-_BAD = re.compile(r"fatal: |^(FAILED|ERROR|E ) ")
+_BAD = re.compile(r"fatal: |^(FAILED|ERROR|E  )")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -156,8 +156,9 @@ def test_the_longest_scenario_begins_first() -> None:
 
 def test_of_a_failed_guests_log_what_failed_is_told_and_the_end() -> None:
     tidying = [f"ok: [node{number}]" for number in range(100)]
-    told = batch.telling(["TASK [Check]", "ok: [node2]", "fatal: [node1]: FAILED! => lost", *tidying])
-    assert told == ["fatal: [node1]: FAILED! => lost", "[...]", *tidying[40:]]
+    bad = ["fatal: [node1]: FAILED! => lost", "E       assert 1 == 2", "FAILED tests/test_a.py", "ERROR: no such file"]
+    told = batch.telling(["TASK [Check]", "ok: [node2]", *bad, "E is a letter", *tidying])
+    assert told == [*bad, "[...]", *tidying[40:]]
     assert batch.telling(["fatal: [node1]: FAILED! => lost", "ok: [node2]"]) == [
         "fatal: [node1]: FAILED! => lost",
         "ok: [node2]",
