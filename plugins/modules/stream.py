@@ -169,9 +169,9 @@ flows:
     - What was counted, one entry for each sender, address and protocol. Empty with O(state=started).
     - Those of senders have C(sent) (numbers or bytes), C(seconds), C(wanted_rate), C(pause_ms) (the longest time that
       the sender itself paused), and with UDP C(stood_ms) (for how long altogether it had no turn though it was due, of
-      waits over 20 milliseconds), C(queue_full) (attempts for which a queue of this host was full, made
-      again) and C(errors) (attempts that the network refused, by error; they count as sent), with TCP C(acknowledged)
-      and C(error).
+      waits over 20 milliseconds), C(queue_full) (attempts for which a queue of this host was full, made again) and
+      C(errors) (attempts that the network refused, by error; they count as sent), with TCP C(acknowledged) and
+      C(error).
     - Those of receivers have C(received), and with UDP C(expected) (one more than the highest number), C(missing),
       C(holes) (first and last number of each, the first thousand), C(duplicates), C(reordered), C(gap_ms) (the longest
       time between two arrivals), C(told) (how many the sender said there were; null if it has not) and C(overflown)
